@@ -1,0 +1,107 @@
+//! Every limit of the system in one place, with assertions on how they relate. Settings of the same name override the
+//! ones that say so; the others are part of a format or a promise.
+
+use std::time::Duration;
+
+/// Largest body of one Chronicle Ingestion API request, uncompressed. The seed's "1 MB", read as 2^20; one byte more is
+/// refused. Setting `limits.chronicle_ingestion_body_bytes_max`.
+pub const CHRONICLE_INGESTION_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Largest body of our own API (`/api/…`) and of `/token`.
+pub const API_BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Most bytes that all requests in flight may hold together. Setting `limits.memory_bytes`.
+pub const MEMORY_BYTES: usize = 256 << 20;
+
+/// How long a request may wait for its part of the budget before it is told to slow down: some senders drop on 429 and
+/// 503 but are patient (contracts: Vector). Setting `limits.wait_max_ms`.
+pub const WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// How long a client may take for the head of a request.
+pub const HEAD_READ_MAX: Duration = Duration::from_secs(15);
+
+/// How long a body may come without a byte.
+pub const BODY_IDLE_MAX: Duration = Duration::from_secs(15);
+
+/// How long a whole body may take. Senders give up after 90 s (seed 001).
+pub const BODY_READ_MAX: Duration = Duration::from_secs(90);
+
+/// How long a kept-alive connection may idle between requests.
+pub const IDLE_MAX: Duration = Duration::from_secs(300);
+
+/// Most connections open at once. Setting `limits.connections_max`.
+pub const CONNECTIONS_MAX: usize = 20_000;
+
+/// Largest head of a request (request line and headers).
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Most times that an inflated body may be longer than the compressed one plus this many bytes of slack; more is a bomb
+/// even where the body limit would still allow it.
+pub const INFLATE_SLACK_BYTES: usize = 1 << 20;
+
+/// Deepest nesting of a JSON body. UDM itself nests less than 20 deep.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Largest error body: fluent-bit keeps no more of a reply than 4 KiB (contracts/chronicle.md §2.3).
+pub const ERROR_BODY_BYTES_MAX: usize = 4 << 10;
+
+/// Most faults listed in one refusal, in entry order.
+pub const FAULTS_MAX: usize = 20;
+
+/// Most records of one batch; a record's index must fit the low 32 bits of its id.
+pub const BATCH_RECORDS_MAX: usize = 1 << 24;
+
+/// Largest payload of one frame of the log. Above the largest body of any dialect, with room for what a batch says.
+pub const FRAME_BYTES_MAX: usize = 96 << 20;
+
+/// Segment size of the log. Setting `log.segment_bytes`.
+pub const SEGMENT_BYTES: u64 = 64 << 20;
+
+/// How long the log keeps what the store has read but a connector has not. Setting `log.keep_secs`.
+pub const LOG_KEEP: Duration = Duration::from_secs(7 * 86_400);
+
+/// How many bytes the log keeps for connectors that lag. Setting `log.keep_bytes`.
+pub const LOG_KEEP_BYTES: u64 = 50 << 30;
+
+/// How long a repeat of a batch is recognised. Setting `log.dedup_window_secs`.
+pub const DEDUP_WINDOW: Duration = Duration::from_secs(86_400);
+
+/// Most dedup keys kept; the oldest go first. Setting `log.dedup_keys_max`.
+pub const DEDUP_KEYS_MAX: u64 = 50_000_000;
+
+/// Longest log type.
+pub const LOG_TYPE_BYTES_MAX: usize = 64;
+
+/// Longest namespace, label key or label value.
+pub const LABEL_BYTES_MAX: usize = 4 << 10;
+
+/// Most labels of a batch.
+pub const LABELS_MAX: usize = 256;
+
+/// Default and largest number of rows that one search gives.
+pub const SEARCH_ROWS_DEFAULT: usize = 100;
+/// Largest number of rows that one search may ask for.
+pub const SEARCH_ROWS_MAX: usize = 1_000_000;
+
+/// Longest query text.
+pub const QUERY_BYTES_MAX: usize = 64 << 10;
+
+/// Lifetime of an access token; one second under the hour, as Google's say.
+pub const ACCESS_TOKEN_SECS: u64 = 3_599;
+
+/// Longest life that a sender's signed assertion may claim (`exp` − `iat`), in seconds.
+pub const ASSERTION_SECS_MAX: i64 = 3_600;
+
+/// How far a sender's clock may be off for signed assertions, in seconds.
+pub const CLOCK_SKEW_SECS: i64 = 300;
+
+/// How long a clean stop may take before what is left is cut off.
+pub const STOP_MAX: Duration = Duration::from_secs(5);
+
+const _: () = {
+    assert!(CHRONICLE_INGESTION_BODY_BYTES_MAX * 2 < MEMORY_BYTES / 2, "one request must fit an instance's half");
+    assert!(FRAME_BYTES_MAX > CHRONICLE_INGESTION_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
+    assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
+    assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
+    assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");
+};
