@@ -1,0 +1,98 @@
+//! How fast records are checked, walked and searched: `cargo run --release -p query --example speed`.
+//!
+//! Each line is the best of many rounds over made-up records, in millions of bytes of JSON or text per second of one
+//! core.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use event::Kind;
+use query::{Options, Predicate, parse_udm, raw_regex, raw_text};
+use udm::{Mode, Root, Schema};
+
+fn main() {
+    let schema = Schema::load();
+    let events: Vec<String> = (0..20_000).map(event).collect();
+    let lines: Vec<String> = (0..40_000).map(line).collect();
+    println!("{} events of {} bytes, {} lines of {} bytes", events.len(), events[0].len(), lines.len(), lines[0].len());
+
+    measure("check", &events, |json| {
+        black_box(schema.check(Root::Event, json, Mode::Lenient).is_ok());
+    });
+    measure("visit_leaves", &events, |json| {
+        let mut bytes = 0;
+        schema.visit_leaves(Root::Event, json, &mut |leaf| bytes += leaf.text.len() + leaf.path.len());
+        black_box(bytes);
+    });
+    for query in [
+        r#"principal.ip = "10.1.2.3""#,
+        r#"ip = "10.1.2.3" OR hostname = /^web-7/ OR user = "nobody""#,
+        r#"metadata.event_type = "USER_LOGIN" AND target.port > 1000 AND additional.fields["team"] = "red""#,
+    ] {
+        let predicate = parse_udm(query, &schema, Options::default()).expect("the query is good");
+        search(query, &predicate, Kind::Udm, &events);
+    }
+    for (name, predicate) in [
+        ("raw text, minding case", raw_text("Accepted publickey for nobody", true)),
+        ("raw text, any case", raw_text("accepted PUBLICKEY for nobody", false)),
+        ("raw text, outside ASCII", raw_text("müller", false)),
+        ("raw regex with a literal", raw_regex("session=[0-9a-f]+zz", true)),
+        ("raw regex, any case", raw_regex("user=(root|admin)x", false)),
+    ] {
+        search(name, &predicate.expect("the pattern is good"), Kind::Raw, &lines);
+    }
+}
+
+fn search(name: &str, predicate: &Predicate, kind: Kind, records: &[String]) {
+    measure(name, records, |data| {
+        black_box(predicate.matches(kind, data));
+    });
+}
+
+fn measure(name: &str, records: &[String], mut each: impl FnMut(&[u8])) {
+    let mut best = 0.0f64;
+    // Short rounds, so that on a busy machine some run undisturbed.
+    for round in records.chunks(1_000).cycle().take(400) {
+        let bytes: usize = round.iter().map(String::len).sum();
+        let start = Instant::now();
+        for record in round {
+            each(record.as_bytes());
+        }
+        best = best.max(bytes as f64 / start.elapsed().as_secs_f64());
+    }
+    println!("{:>8.0} MB/s  {name}", best / 1e6);
+}
+
+fn event(index: usize) -> String {
+    let (a, b) = (index % 251, index * 7 % 253);
+    let (minute, second) = (index / 60 % 60, index % 60);
+    [
+        format!(r#"{{"metadata":{{"event_timestamp":"2026-11-21T19:{minute:02}:{second:02}.123456Z","#),
+        r#""event_type":"USER_LOGIN","product_name":"Identity Cloud","vendor_name":"Okta","#.to_owned(),
+        format!(r#""product_event_type":"user.session.start","product_log_id":"{index:032x}"}},"#),
+        format!(r#""principal":{{"ip":["10.{a}.{b}.7"],"hostname":"web-{a}.example.internal","#),
+        format!(r#""user":{{"userid":"user{b}@example.com","user_display_name":"User Number {b}"}},"#),
+        r#""location":{"city":"Zurich","country_or_region":"Switzerland"}},"#.to_owned(),
+        r#""target":{"application":"Identity Cloud","hostname":"sso.example.com","port":443,"#.to_owned(),
+        format!(r#""url":"https://sso.example.com/login/{index}"}},"#),
+        r#""network":{"http":{"user_agent":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36"},"#.to_owned(),
+        format!(r#""session_id":"{index:x}","ip_protocol":"TCP"}},"#),
+        r#""security_result":[{"action":["ALLOW"],"summary":"User login to the identity cloud","#.to_owned(),
+        format!(r#""severity":"LOW"}}],"additional":{{"team":"blue","zone":"z{a}"}},"#),
+        r#""extensions":{"auth":{"type":"SSO","mechanism":["USERNAME_PASSWORD"]}}}"#.to_owned(),
+    ]
+    .concat()
+}
+
+fn line(index: usize) -> String {
+    let (a, b) = (index % 251, index * 7 % 253);
+    let (minute, second) = (index / 60 % 60, index % 60);
+    [
+        format!(
+            "Nov 21 19:{minute:02}:{second:02} web-{a} sshd[{index}]: Accepted publickey for user{b} from 10.{a}.{b}.7 "
+        ),
+        format!("port 50{a} ssh2: ED25519 SHA256:{index:043x} session={index:016x} user=user{b} tty=pts/{b} "),
+        format!("cwd=/home/user{b} command=/usr/bin/rsync --server --sender"),
+    ]
+    .concat()
+}

@@ -1,0 +1,35 @@
+//! Query languages to one [`Predicate`], evaluated on one record. The store asks a predicate what its filters may rule
+//! out ([`Predicate::prune`]); search and connectors ask it about each record that is left ([`Predicate::matches`]).
+//!
+//! Two languages: UDM search ([`parse_udm`]) over events and entities, and raw text ([`raw_text`], [`raw_regex`]) over
+//! log lines. What UDM search can say in Google's product and not here (sections, functions, lists, variables) is
+//! refused by name; nothing is read as something else.
+//!
+//! Absent: tables, time ranges, limits on rows. Those belong to whoever runs a predicate.
+
+mod diagnostic;
+mod fuzz;
+mod parse;
+mod predicate;
+mod prune;
+mod raw;
+mod test;
+
+pub use diagnostic::Diagnostic;
+pub use fuzz::fuzz;
+pub use parse::{Options, parse_udm};
+pub use predicate::Predicate;
+pub use prune::Prune;
+pub use raw::{raw_regex, raw_text};
+
+/// Deepest nesting of parentheses and NOT in a query.
+pub const NESTING_MAX: usize = 200;
+
+/// Most conditions in one query.
+pub const CONDITIONS_MAX: usize = 1_000;
+
+/// Most regular expressions in one query.
+pub const REGEXES_MAX: usize = 100;
+
+/// Most memory that one compiled regular expression may take, and its cache while it runs.
+pub const REGEX_BYTES_MAX: usize = 1 << 20;

@@ -1,0 +1,199 @@
+//! The predicate: what every query becomes, and its evaluation on one record.
+
+use std::fmt;
+use std::sync::Arc;
+
+use event::Kind;
+use udm::{Scalar, Schema, Selection};
+
+use crate::Prune;
+use crate::raw::Raw;
+use crate::test::Test;
+
+/// A question about one record, ready to be asked of many. Cheap to share behind an `Arc`; holds no mutable state.
+#[derive(Debug, Clone)]
+pub struct Predicate {
+    pub(crate) body: Body,
+    pub(crate) kinds: Vec<Kind>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    Raw(Raw),
+    Udm(Udm),
+}
+
+impl Predicate {
+    /// Whether a record matches. `data` is the raw text, or the UDM JSON of an event or entity as it was sent. A record
+    /// of a kind that is not among [`Predicate::kinds`] never matches.
+    pub fn matches(&self, kind: Kind, data: &[u8]) -> bool {
+        match &self.body {
+            Body::Raw(raw) => kind == Kind::Raw && raw.matches(data),
+            Body::Udm(udm) => udm.matches(kind, data),
+        }
+    }
+
+    /// What filters may rule out. For any record, `matches` implies that this is possible.
+    pub fn prune(&self) -> Prune {
+        match &self.body {
+            Body::Raw(raw) => raw.prune(),
+            Body::Udm(udm) => udm.prune(&udm.expression),
+        }
+    }
+
+    /// The kinds of record that it can match; never empty.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// The fields that it reads, in canonical form (grouped fields by their name), in the order of the query.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        let conditions = match &self.body {
+            Body::Raw(_) => &[],
+            Body::Udm(udm) => &udm.conditions[..],
+        };
+        conditions.iter().map(|condition| condition.field.as_str())
+    }
+}
+
+/// The query in its own language. Parsed again with the same options it asks the same.
+impl fmt::Display for Predicate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.body {
+            Body::Raw(raw) => raw.fmt(f),
+            Body::Udm(udm) => udm.write(f, &udm.expression, false),
+        }
+    }
+}
+
+/// A query on UDM events or entities.
+#[derive(Debug, Clone)]
+pub(crate) struct Udm {
+    pub(crate) schema: Arc<Schema>,
+    pub(crate) expression: Expression,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) tables: Vec<Table>,
+}
+
+/// Where a condition's values stand in records of one kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    pub(crate) kind: Kind,
+    pub(crate) selection: Selection,
+    /// The condition that each of the selection's numbers belongs to.
+    pub(crate) owners: Vec<usize>,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Expression {
+    All(Vec<Expression>),
+    One(Vec<Expression>),
+    Not(Box<Expression>),
+    /// The condition with this index.
+    Is(usize),
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Condition {
+    /// The field in canonical form, or the grouped field's name.
+    pub(crate) field: String,
+    /// A grouped field: its values are all that are set in any of its fields.
+    pub(crate) grouped: bool,
+    /// Its values are among the leaves that filters are made of.
+    pub(crate) leaf: bool,
+    /// Every value must pass instead of one.
+    pub(crate) every: bool,
+    /// Whether the query itself says `any` or `all`.
+    pub(crate) quantified: bool,
+    pub(crate) test: Test,
+}
+
+/// What is known of a condition while a record is read.
+const PASSED: u8 = 1;
+const FAILED: u8 = 2;
+
+impl Udm {
+    fn matches(&self, kind: Kind, data: &[u8]) -> bool {
+        let Some(table) = self.tables.iter().find(|table| table.kind == kind) else { return false };
+        let mut small = [0u8; 64];
+        let mut large = Vec::new();
+        let states = if self.conditions.len() <= small.len() {
+            &mut small[..self.conditions.len()]
+        } else {
+            large.resize(self.conditions.len(), 0);
+            &mut large[..]
+        };
+        table.selection.extract(data, &mut |slot, value| {
+            let index = table.owners[slot];
+            let condition = &self.conditions[index];
+            if condition.grouped && matches!(value, Scalar::Missing | Scalar::Text("")) {
+                return;
+            }
+            let enough = if condition.every { FAILED } else { PASSED };
+            if states[index] & enough == 0 {
+                states[index] |= if condition.test.holds(value) { PASSED } else { FAILED };
+            }
+        });
+        self.evaluate(&self.expression, states)
+    }
+
+    fn evaluate(&self, expression: &Expression, states: &[u8]) -> bool {
+        match expression {
+            Expression::All(parts) => parts.iter().all(|part| self.evaluate(part, states)),
+            Expression::One(parts) => parts.iter().any(|part| self.evaluate(part, states)),
+            Expression::Not(inner) => !self.evaluate(inner, states),
+            Expression::Is(index) => {
+                let condition = &self.conditions[*index];
+                match states[*index] {
+                    // No value at all reads as the zero value.
+                    0 => condition.test.holds(Scalar::Missing),
+                    state if condition.every => state & FAILED == 0,
+                    state => state & PASSED != 0,
+                }
+            }
+        }
+    }
+
+    fn prune(&self, expression: &Expression) -> Prune {
+        match expression {
+            Expression::All(parts) => Prune::all(parts.iter().map(|part| self.prune(part))),
+            Expression::One(parts) => Prune::one(parts.iter().map(|part| self.prune(part))),
+            // What must not be there leaves nothing to look for.
+            Expression::Not(_) => Prune::Unknown,
+            Expression::Is(index) if !self.conditions[*index].leaf => Prune::Unknown,
+            Expression::Is(index) => self.conditions[*index].test.prune(&self.schema),
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, expression: &Expression, within: bool) -> fmt::Result {
+        match expression {
+            Expression::Is(index) => {
+                let condition = &self.conditions[*index];
+                if condition.quantified {
+                    f.write_str(if condition.every { "all " } else { "any " })?;
+                }
+                write!(f, "{} {}", condition.field, condition.test)
+            }
+            Expression::Not(inner) => {
+                f.write_str("NOT ")?;
+                self.write(f, inner, true)
+            }
+            Expression::All(parts) | Expression::One(parts) => {
+                let word = if matches!(expression, Expression::All(_)) { " AND " } else { " OR " };
+                if within {
+                    f.write_str("(")?;
+                }
+                for (index, part) in parts.iter().enumerate() {
+                    if index > 0 {
+                        f.write_str(word)?;
+                    }
+                    self.write(f, part, true)?;
+                }
+                if within {
+                    f.write_str(")")?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! The crate from outside: what queries find, what is wrong with others, and properties over any query and record.
+
+mod diagnostics;
+mod properties;
+mod search;

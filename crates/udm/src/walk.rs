@@ -1,0 +1,175 @@
+//! The one serde adapter beneath checking, leaves and extraction: it turns serde's many `visit_*` calls into four
+//! questions (null, scalar, list, object), and holds what all three need on the way: key lookup and nesting.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::schema::{KeyTable, Message};
+
+/// A JSON scalar other than null.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Json<'a> {
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Str(&'a str),
+}
+
+/// What to do with one JSON value. Implementations consume lists and objects whole, or drain them.
+pub(crate) trait Walk: Sized {
+    fn null(self);
+    fn scalar(self, value: Json<'_>);
+    fn list<'de, A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error>;
+    fn object<'de, A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error>;
+}
+
+/// Makes a [`Walk`] of one value known to serde.
+pub(crate) struct Seed<W>(pub(crate) W);
+
+impl<'de, W: Walk> DeserializeSeed<'de> for Seed<W> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, W: Walk> Visitor<'de> for Seed<W> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.0.null();
+        Ok(())
+    }
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.0.scalar(Json::Bool(value));
+        Ok(())
+    }
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.0.scalar(Json::Int(value.into()));
+        Ok(())
+    }
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        self.0.scalar(Json::Int(value.into()));
+        Ok(())
+    }
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.0.scalar(Json::Float(value));
+        Ok(())
+    }
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.0.scalar(Json::Str(value));
+        Ok(())
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error> {
+        self.0.list(list)
+    }
+    fn visit_map<A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
+        self.0.object(object)
+    }
+}
+
+/// A key of an object, looked up in a message: the field's index, or the key itself where the message has no such
+/// field.
+pub(crate) enum FieldKey {
+    Known(usize),
+    Unknown(String),
+}
+
+/// Reads a key as a field of `message`, keeping the text of unknown ones.
+pub(crate) struct FieldKeySeed<'a>(pub(crate) &'a Message);
+
+impl<'de> DeserializeSeed<'de> for FieldKeySeed<'_> {
+    type Value = FieldKey;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<FieldKey, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for FieldKeySeed<'_> {
+    type Value = FieldKey;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_str<E: Error>(self, key: &str) -> Result<FieldKey, E> {
+        Ok(match self.0.field_index(key) {
+            Some(index) => FieldKey::Known(index),
+            None => FieldKey::Unknown(key.to_owned()),
+        })
+    }
+}
+
+/// Reads a key as an entry of `table`, dropping the text of unknown ones.
+pub(crate) struct TableKeySeed<'a>(pub(crate) &'a KeyTable);
+
+impl<'de> DeserializeSeed<'de> for TableKeySeed<'_> {
+    type Value = Option<usize>;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<usize>, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TableKeySeed<'_> {
+    type Value = Option<usize>;
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_str<E: Error>(self, key: &str) -> Result<Option<usize>, E> {
+        Ok(self.0.get(key))
+    }
+}
+
+/// Reads a key into a reused buffer.
+pub(crate) struct TextKeySeed<'a>(pub(crate) &'a mut String);
+
+impl<'de> DeserializeSeed<'de> for TextKeySeed<'_> {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for TextKeySeed<'_> {
+    type Value = ();
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+    fn visit_str<E: Error>(self, key: &str) -> Result<(), E> {
+        self.0.clear();
+        self.0.push_str(key);
+        Ok(())
+    }
+}
+
+/// Skips the rest of a list. Does not recurse, however deep the rest is.
+pub(crate) fn drain_list<'de, A: SeqAccess<'de>>(mut list: A) -> Result<(), A::Error> {
+    while list.next_element::<IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+/// Skips the rest of an object. Does not recurse, however deep the rest is.
+pub(crate) fn drain_object<'de, A: MapAccess<'de>>(mut object: A) -> Result<(), A::Error> {
+    while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+    Ok(())
+}
+
+/// The parts of `google.protobuf.Value` in its message form, which stand for the value itself.
+pub(crate) fn is_value_wrapper(key: &str) -> bool {
+    matches!(
+        key,
+        "stringValue"
+            | "string_value"
+            | "numberValue"
+            | "number_value"
+            | "boolValue"
+            | "bool_value"
+            | "nullValue"
+            | "null_value"
+            | "structValue"
+            | "struct_value"
+            | "listValue"
+            | "list_value"
+    )
+}
