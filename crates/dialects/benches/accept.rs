@@ -1,0 +1,110 @@
+//! How fast bodies are accepted: everything from the body's bytes to the batch and its dedup key, on one thread.
+//!
+//! `cargo bench -p dialects`. Counts this thread's CPU time, so that a busy machine does not blur it; prints, asserts
+//! nothing about time.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use dialects::auth::Role;
+use dialects::chronicle_ingestion::encode;
+use dialects::snapshot::{ApiKey, Instance, Limits, OnInvalid, Secret, SecretHash};
+use dialects::{Head, Intake, LogTypes, Lookup, Request, Router, Snapshot};
+use event::{BatchId, InstanceId, Time};
+
+fn main() {
+    let instance: InstanceId = "c8c65bfa-5f2c-42d4-9189-64bb7b939f2c".parse().expect("a fixed UUID");
+    let log_types = LogTypes::builtin();
+    let key = ApiKey { id: "bench".to_owned(), instance, role: Role::Ingest, disabled: false };
+    let snapshot = Snapshot {
+        instances: HashMap::from([(instance, Instance { name: "bench".to_owned(), log_types: log_types.clone() })]),
+        accounts: HashMap::new(),
+        api_keys: HashMap::from([(SecretHash::of("bench"), key)]),
+        operator_token: None,
+        token_secret: Secret([1; 32]),
+        token_urls: Vec::new(),
+        log_types,
+        limits: Limits::default(),
+        udm_mode: udm::Mode::Lenient,
+        on_invalid: OnInvalid::Refuse,
+        schema: udm::Schema::load(),
+    };
+    let router = Router::new(dialects::all()).expect("the built-in dialects claim different routes");
+
+    let okta: Vec<String> = (0..1_200).map(okta_like).collect();
+    let plain: Vec<String> = okta.iter().map(|text| text.replace(['"', '\\'], "'")).collect();
+    let udm: Vec<String> = (0..1_200).map(udm_like).collect();
+    let logs = |texts: &[String]| {
+        let time = Time::from_secs(1_700_000_000).ok();
+        encode::raw_batch(Some(instance), "OKTA", "", &[], texts.iter().map(|text| (text.as_str(), time)))
+    };
+    let path = "/v2/unstructuredlogentries:batchCreate";
+    let cases = [
+        ("logs, JSON in strings (escapes)", path, logs(&okta)),
+        ("logs, plain strings", path, logs(&plain)),
+        ("logs, one entry", path, logs(&okta[..1])),
+        (
+            "UDM events",
+            "/v2/udmevents:batchCreate",
+            encode::udm_batch(Some(instance), udm.iter().map(String::as_bytes)),
+        ),
+    ];
+    for (name, path, body) in cases {
+        let head =
+            Head::new(http::Method::POST, path, Some("key=bench"), http::HeaderMap::new(), [127, 0, 0, 1].into());
+        let request = Request { head: head.expect("a fixed path"), body: Bytes::from(body) };
+        let rounds = (600_000_000 / request.body.len()).min(400_000);
+        let mut records = 0;
+        let start = cpu_secs();
+        for round in 0..rounds {
+            let Lookup::Found(found) = router.lookup(&request.head) else { panic!("the path is claimed") };
+            let now = Time::from_secs(1_700_000_000).expect("within range");
+            let caller = found.dialect.authenticate(&found, &request.head, &snapshot, now).expect("the key is valid");
+            let mut next_id = || BatchId::from_u128((round as u128) << 80).expect("the low bits are zero");
+            match found.dialect.accept(&found, &request, caller, &snapshot, now, &mut next_id) {
+                Intake::Commit { batches, key } => {
+                    records += batches[0].1.records.len();
+                    std::hint::black_box((batches, key));
+                }
+                Intake::Refuse(refusal) => panic!("{refusal:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        let secs = cpu_secs() - start;
+        let bytes = (rounds * request.body.len()) as f64;
+        println!(
+            "{name}: body {} bytes, {:.0} MB/s = {:.2} s per GB, {:.2} µs per request, {:.0} ns per record",
+            request.body.len(),
+            bytes / secs / 1e6,
+            secs / bytes * 1e9,
+            secs / rounds as f64 * 1e6,
+            secs / records as f64 * 1e9,
+        );
+    }
+}
+
+/// Seconds that this thread has run on a CPU (Linux).
+fn cpu_secs() -> f64 {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts every thread's time");
+    let nanos: f64 =
+        stat.split(' ').next().and_then(|nanos| nanos.parse().ok()).expect("its first number is nanoseconds");
+    nanos / 1e9
+}
+
+fn okta_like(number: usize) -> String {
+    format!(
+        r#"{{"uuid":"{number:08x}-5f2c-11ee-9189-64bb7b939f2c","published":"2026-11-21T20:15:{:02}.187Z","eventType":"user.session.start","version":"0","severity":"INFO","displayMessage":"User login to Okta","actor":{{"id":"00u{number:017}","type":"User","alternateId":"user{number}@altostrat.com","displayName":"Mary Jane {number}"}},"client":{{"userAgent":{{"rawUserAgent":"Mozilla/5.0 (X11; Linux x86_64)","os":"Linux","browser":"FIREFOX"}},"zone":"null","device":"Computer","ipAddress":"10.1.{}.{}","geographicalContext":{{"city":"Zurich","country":"Switzerland"}}}},"outcome":{{"result":"SUCCESS","reason":null}},"target":[{{"id":"0oa{number}","type":"AppInstance"}}]}}"#,
+        number % 60,
+        number / 256 % 256,
+        number % 256
+    )
+}
+
+fn udm_like(number: usize) -> String {
+    format!(
+        r#"{{"metadata":{{"event_timestamp":"2026-11-21T20:15:{:02}.187Z","event_type":"USER_LOGIN","product_name":"Acme SSO","vendor_name":"Acme","product_log_id":"{number}","description":"User login to Okta from a browser on a desktop"}},"principal":{{"hostname":"host{number}","ip":["10.1.{}.{}"],"port":60000,"user":{{"userid":"user{number}","email_addresses":["user{number}@altostrat.com"]}}}},"target":{{"application":"Acme Connect","user":{{"user_display_name":"Mary Jane {number}","userid":"mary@altostrat.com"}},"url":"https://www.altostrat.com/images/logo.png"}},"security_result":[{{"action":["ALLOW"],"severity":"INFORMATIONAL","summary":"allowed by policy"}}],"extensions":{{"auth":{{"type":"MACHINE","mechanism":["NETWORK"]}}}}}}"#,
+        number % 60,
+        number / 256 % 256,
+        number % 256
+    )
+}

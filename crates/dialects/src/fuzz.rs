@@ -1,0 +1,155 @@
+//! Entry points for the list of fuzz targets: any bytes, whatever they are, must neither panic nor break a promise.
+//! Made without randomness, so that a finding can be replayed from its bytes alone.
+
+use std::collections::HashMap;
+
+use bytes::Bytes;
+use event::{BatchId, InstanceId, Time, limits};
+use http::HeaderMap;
+
+use crate::auth::Role;
+use crate::log_types::{LogType, LogTypes};
+use crate::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, Secret, SecretHash, Snapshot};
+use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth};
+
+/// A server's knowledge, fixed: two instances with an account and a key each. Making it reads the UDM schema; make it
+/// once and keep it for all inputs.
+pub struct Fuzz {
+    refusing: Snapshot,
+    quarantining: Snapshot,
+    router: Router,
+}
+
+/// The API key of the first instance.
+const KEY: &str = "fuzz-key-1";
+/// The time at which everything happens.
+const NOW_SECS: i64 = 1_700_000_000;
+
+impl Fuzz {
+    /// The fixed knowledge.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Fuzz {
+        let refusing = snapshot();
+        let quarantining = Snapshot { on_invalid: OnInvalid::Quarantine, ..refusing.clone() };
+        let router = Router::new(crate::all()).expect("the built-in dialects claim different routes");
+        Fuzz { refusing, quarantining, router }
+    }
+
+    /// A body of raw logs.
+    pub fn raw_logs(&self, bytes: &[u8]) {
+        self.post("/v2/unstructuredlogentries:batchCreate", bytes);
+    }
+
+    /// A body of UDM events.
+    pub fn udm_events(&self, bytes: &[u8]) {
+        self.post("/v2/udmevents:batchCreate", bytes);
+    }
+
+    /// A body of entities.
+    pub fn entities(&self, bytes: &[u8]) {
+        self.post("/v2/entities:batchCreate", bytes);
+    }
+
+    /// A form at the token endpoint.
+    pub fn token(&self, bytes: &[u8]) {
+        self.post("/token", bytes);
+    }
+
+    /// A bearer token: no bytes without our secret or key may become a caller.
+    pub fn bearer(&self, bytes: &[u8]) {
+        let token = String::from_utf8_lossy(bytes);
+        let now = Time::from_secs(NOW_SECS).expect("within range");
+        assert!(auth::authenticate_bearer(&token, &self.refusing, now).is_err(), "a token from nowhere: {token:?}");
+    }
+
+    /// A request line: method, space, path.
+    pub fn request_line(&self, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        let (method, target) = text.split_once(' ').unwrap_or(("GET", &text));
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let Ok(method) = method.parse() else { return };
+        if let Ok(head) = Head::new(method, path, query, HeaderMap::new(), [127, 0, 0, 1].into()) {
+            let _ = head.query_value("key");
+            let _ = self.router.lookup(&head);
+        }
+    }
+
+    fn post(&self, path: &str, body: &[u8]) {
+        for snapshot in [&self.refusing, &self.quarantining] {
+            let head = Head::new(
+                http::Method::POST,
+                path,
+                Some(&format!("key={KEY}")),
+                HeaderMap::new(),
+                [127, 0, 0, 1].into(),
+            );
+            let request = Request { head: head.expect("a fixed path"), body: Bytes::copy_from_slice(body) };
+            self.check(&request, snapshot);
+        }
+    }
+
+    fn check(&self, request: &Request, snapshot: &Snapshot) {
+        let Lookup::Found(found) = self.router.lookup(&request.head) else { panic!("the path is claimed") };
+        let now = Time::from_secs(NOW_SECS).expect("within range");
+        let caller = found.dialect.authenticate(&found, &request.head, snapshot, now).expect("the key is valid");
+        let mut next_id = || BatchId::from_u128(1 << 80).expect("the low bits are zero");
+        match found.dialect.accept(&found, request, caller, snapshot, now, &mut next_id) {
+            Intake::Commit { batches, .. } => {
+                assert!(!batches.is_empty());
+                for (caller, batch) in batches {
+                    assert_eq!(caller.instance(), Some(instance(1)));
+                    assert_eq!(batch.meta.instance, instance(1));
+                    assert!(!batch.records.is_empty());
+                    let clean = |record: &event::Record| {
+                        std::str::from_utf8(&record.data).is_ok_and(|text| !text.contains('\0'))
+                    };
+                    assert!(batch.records.iter().all(|record| record.fault.is_some() || clean(record)));
+                }
+            }
+            Intake::Refuse(refusal) => check_refusal(found.dialect.as_ref(), &refusal),
+            Intake::Answer(_) | Intake::Ask(..) => {}
+        }
+    }
+}
+
+fn check_refusal(dialect: &dyn Dialect, refusal: &Refusal) {
+    let Reply { body, .. } = dialect.refuse(refusal);
+    assert!(body.len() < limits::ERROR_BODY_BYTES_MAX);
+    assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&body).is_ok());
+}
+
+fn instance(number: u128) -> InstanceId {
+    InstanceId::from_uuid(uuid::Uuid::from_u128(number))
+}
+
+fn snapshot() -> Snapshot {
+    let types = ["OKTA", "BIND_DNS", "CATCH_ALL", "UDM"];
+    let log_types = LogTypes::of(types.map(|name| LogType::new(name, "").expect("a fixed name")));
+    let tenant = |number: u128| {
+        let name = format!("tenant-{number}");
+        (instance(number), Instance { name, log_types: log_types.clone() })
+    };
+    let account = |number: u128| {
+        let account = Account {
+            instance: instance(number),
+            role: Role::Admin,
+            disabled: false,
+            keys: HashMap::from([("k".to_owned(), vec![0x30, 0])]),
+        };
+        (format!("fuzz-{number}@example.com"), account)
+    };
+    let key = ApiKey { id: "1".to_owned(), instance: instance(1), role: Role::Ingest, disabled: false };
+    Snapshot {
+        instances: HashMap::from([tenant(1), tenant(2)]),
+        accounts: HashMap::from([account(1), account(2)]),
+        api_keys: HashMap::from([(SecretHash::of(KEY), key)]),
+        operator_token: None,
+        token_secret: Secret([7; 32]),
+        token_urls: vec!["http://127.0.0.1:8480/token".to_owned()],
+        log_types,
+        limits: Limits::default(),
+        udm_mode: udm::Mode::Lenient,
+        on_invalid: OnInvalid::Refuse,
+        schema: udm::Schema::load(),
+    }
+}

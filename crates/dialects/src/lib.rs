@@ -1,0 +1,76 @@
+//! What senders speak: sans-IO wire protocols, one folder each, and [`auth`], which alone makes a [`Caller`].
+//!
+//! A [`Dialect`] turns a [`Request`] into an [`Intake`] and what came of it into a [`Reply`]. Nothing here does I/O,
+//! reads a clock or draws random bits: the request's bytes, the [`Snapshot`] of keys and log types, the time and fresh
+//! ids come in as arguments. `receive` owns the sockets, the budgets and the inflating; `commit` owns durability, and
+//! its [`commit::Receipt`] is the only thing that a sender is thanked for.
+//!
+//! In order of a request's way: [`Router`] finds who claims the path, [`Dialect::authenticate`] looks at the head
+//! before the body is read, [`Dialect::accept`] reads the body, [`Dialect::thank`] or [`Dialect::refuse`] answer.
+
+pub mod aip193;
+pub mod auth;
+pub mod chronicle_ingestion;
+pub mod fuzz;
+mod json;
+mod log_types;
+mod message;
+pub mod oauth2;
+mod refusal;
+mod route;
+pub mod snapshot;
+#[cfg(test)]
+mod testing;
+
+use event::{BatchId, Time};
+
+pub use auth::{Caller, Role, Scope, Scopes};
+pub use log_types::{LogType, LogTypes, NotALogType};
+pub use message::{Head, HeadError, Intake, Question, Reply, Request};
+pub use refusal::{Cause, Refusal, Violation, Who};
+pub use route::{Conflict, Found, Lookup, Params, Route, Router};
+pub use snapshot::Snapshot;
+
+/// One wire protocol, as senders of it see us.
+pub trait Dialect: Send + Sync {
+    /// Its name in logs, metrics and settings: the name of its folder.
+    fn name(&self) -> &'static str;
+
+    /// What it claims. The same slice at every call.
+    fn routes(&self) -> &[Route];
+
+    /// Who sends this, decided from the head alone, before a byte of the body is read, so that an unauthenticated
+    /// sender costs nothing. `Ok(None)` only on routes that need no credential ([`Route::needs`] is `None`).
+    fn authenticate(
+        &self,
+        at: &Found<'_>,
+        head: &Head,
+        snapshot: &Snapshot,
+        now: Time,
+    ) -> Result<Option<Caller>, Refusal>;
+
+    /// What the request means. `request.body` is already inflated; `next_id` gives a fresh batch id at every call.
+    fn accept(
+        &self,
+        at: &Found<'_>,
+        request: &Request,
+        caller: Option<Caller>,
+        snapshot: &Snapshot,
+        now: Time,
+        next_id: &mut dyn FnMut() -> BatchId,
+    ) -> Intake;
+
+    /// The success reply. There is no way to one without a receipt.
+    fn thank(&self, receipt: &commit::Receipt) -> Reply;
+
+    /// The refusal in this dialect's form.
+    fn refuse(&self, refusal: &Refusal) -> Reply;
+}
+
+/// The dialects of this piece, in the order in which `serve` lists them. A new one is a folder and a line here.
+pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
+    vec![
+        std::sync::Arc::new(chronicle_ingestion::ChronicleIngestion::new()),
+        std::sync::Arc::new(oauth2::OAuth2::new()),
+    ]
+}

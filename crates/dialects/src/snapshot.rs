@@ -1,0 +1,160 @@
+//! An immutable view of everything that a dialect must know beside the request: instances, keys, log types, limits. The
+//! binary builds it from the stored documents and swaps it whole when they change.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use event::{InstanceId, limits};
+
+use crate::auth::{Role, Scopes};
+use crate::log_types::LogTypes;
+
+/// What holds at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The tenants.
+    pub instances: HashMap<InstanceId, Instance>,
+    /// The service accounts, by e-mail address.
+    pub accounts: HashMap<String, Account>,
+    /// The API keys, by the hash of the key.
+    pub api_keys: HashMap<SecretHash, ApiKey>,
+    /// The operator's token, by its hash. It reaches every instance with every scope. Must not begin with
+    /// `pst1.`, which access tokens begin with.
+    pub operator_token: Option<SecretHash>,
+    /// What access tokens are signed with. Kept across restarts; changing it ends every token.
+    pub token_secret: Secret,
+    /// The `aud` values that mean our own token endpoint, such as `http://127.0.0.1:8480/token`.
+    pub token_urls: Vec<String>,
+    /// The log types that every instance has; those of an instance are in [`Instance::log_types`].
+    pub log_types: LogTypes,
+    /// Limits that settings may change.
+    pub limits: Limits,
+    /// How strictly UDM is checked when it comes in.
+    pub udm_mode: udm::Mode,
+    /// What happens to a batch with invalid records.
+    pub on_invalid: OnInvalid,
+    /// The UDM schema.
+    pub schema: Arc<udm::Schema>,
+}
+
+/// A tenant, as dialects need to know it.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// What the operator calls it.
+    pub name: String,
+    /// The log types that its senders may name.
+    pub log_types: LogTypes,
+}
+
+/// A service account.
+#[derive(Debug, Clone)]
+pub struct Account {
+    /// The one instance that it belongs to.
+    pub instance: InstanceId,
+    /// What it may do at most.
+    pub role: Role,
+    /// A disabled account's tokens and keys are refused at once.
+    pub disabled: bool,
+    /// Its public keys by key id: RSA, PKCS#1 `RSAPublicKey` DER. A key that is taken out ends the tokens made with it.
+    pub keys: HashMap<String, Vec<u8>>,
+}
+
+/// An API key.
+#[derive(Debug, Clone)]
+pub struct ApiKey {
+    /// Its id, which may be shown.
+    pub id: String,
+    /// The one instance that it belongs to.
+    pub instance: InstanceId,
+    /// What it may do.
+    pub role: Role,
+    /// A disabled key is refused at once.
+    pub disabled: bool,
+}
+
+impl Account {
+    /// What its role allows at most.
+    pub fn scopes(&self) -> Scopes {
+        self.role.scopes()
+    }
+}
+
+/// The BLAKE3 hash of a high-entropy secret (API key, operator token), which is all that is kept of it. Equality takes
+/// the same time whatever the bytes are.
+#[derive(Clone, Copy, Eq)]
+pub struct SecretHash([u8; 32]);
+
+impl SecretHash {
+    /// The hash of a secret's text.
+    pub fn of(secret: &str) -> SecretHash {
+        SecretHash(*blake3::hash(secret.as_bytes()).as_bytes())
+    }
+
+    /// From the stored bytes.
+    pub const fn from_bytes(bytes: [u8; 32]) -> SecretHash {
+        SecretHash(bytes)
+    }
+
+    /// The bytes to store.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl PartialEq for SecretHash {
+    fn eq(&self, other: &SecretHash) -> bool {
+        // blake3's own comparison is constant-time.
+        blake3::Hash::from_bytes(self.0) == blake3::Hash::from_bytes(other.0)
+    }
+}
+
+impl std::hash::Hash for SecretHash {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
+
+impl std::fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretHash(…)")
+    }
+}
+
+/// 32 secret bytes that are never shown.
+#[derive(Clone)]
+pub struct Secret(pub [u8; 32]);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Limits of requests that settings may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Of one Chronicle Ingestion API request, uncompressed.
+    pub chronicle_ingestion_body_bytes_max: usize,
+    /// Of `/token` and our own API.
+    pub api_body_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            chronicle_ingestion_body_bytes_max: limits::CHRONICLE_INGESTION_BODY_BYTES_MAX,
+            api_body_bytes_max: limits::API_BODY_BYTES_MAX,
+        }
+    }
+}
+
+/// What happens to a batch that holds invalid records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnInvalid {
+    /// The whole batch is refused, and the reply names every fault: the sender notices.
+    #[default]
+    Refuse,
+    /// The batch is accepted; its invalid records are committed with their fault and set aside. For senders that retry
+    /// a refused batch for ever (fluent-bit) or drop it (Vector).
+    Quarantine,
+}
