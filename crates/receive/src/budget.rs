@@ -1,0 +1,216 @@
+//! The memory budget: a request takes permits for what it will hold before its body is read.
+//!
+//! Waiting is first come, first served, with one exception: while somebody of another instance waits, no instance is
+//! given more than half of the budget, so that one tenant's flood delays itself first. A request that waits longer than
+//! it may is told to slow down; it has read nothing by then, so nothing is lost.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use event::InstanceId;
+use tokio::sync::oneshot;
+
+/// Shared by all listeners of a server.
+#[derive(Debug, Clone)]
+pub struct Budget {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    bytes_max: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: usize,
+    held: HashMap<Option<InstanceId>, usize>,
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    instance: Option<InstanceId>,
+    bytes: usize,
+    wake: oneshot::Sender<Permit>,
+}
+
+/// A part of the budget, given back when dropped.
+#[derive(Debug)]
+pub struct Permit {
+    inner: Arc<Inner>,
+    instance: Option<InstanceId>,
+    bytes: usize,
+}
+
+/// The budget stayed taken for as long as the request may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Busy;
+
+impl Budget {
+    /// A budget of so many bytes.
+    pub fn new(bytes_max: usize) -> Budget {
+        Budget { inner: Arc::new(Inner { bytes_max, state: Mutex::default() }) }
+    }
+
+    /// Takes `bytes` for a request of `instance`, waiting up to `wait_max`. More than the whole budget counts as the
+    /// whole budget, so that a setting can make large requests slow but never impossible.
+    pub async fn take(&self, instance: Option<InstanceId>, bytes: usize, wait_max: Duration) -> Result<Permit, Busy> {
+        let bytes = bytes.min(self.inner.bytes_max);
+        let woken = {
+            let mut state = self.inner.lock();
+            if state.waiting.is_empty() && state.used + bytes <= self.inner.bytes_max {
+                return Ok(self.inner.give(&mut state, instance, bytes));
+            }
+            let (wake, woken) = oneshot::channel();
+            state.waiting.push_back(Waiter { instance, bytes, wake });
+            // Someone of another instance may have come to wait behind a hog; look again with the new queue.
+            self.inner.wake_those_that_fit(&mut state);
+            woken
+        };
+        match tokio::time::timeout(wait_max, woken).await {
+            Ok(Ok(permit)) => Ok(permit),
+            // The waiter is left in the queue; its sender fails when its turn comes and the permit goes back.
+            Ok(Err(_)) | Err(_) => Err(Busy),
+        }
+    }
+
+    /// Bytes taken now.
+    pub fn used(&self) -> usize {
+        self.inner.lock().used
+    }
+}
+
+impl Inner {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no code panics while it holds the budget's lock")
+    }
+
+    fn give(self: &Arc<Self>, state: &mut State, instance: Option<InstanceId>, bytes: usize) -> Permit {
+        state.used += bytes;
+        *state.held.entry(instance).or_default() += bytes;
+        Permit { inner: Arc::clone(self), instance, bytes }
+    }
+
+    fn wake_those_that_fit(self: &Arc<Self>, state: &mut State) {
+        let mut at = 0;
+        // Permits whose waiter has gone come back through Drop, which takes the lock: collect them and let go later.
+        let mut orphans = Vec::new();
+        while let Some(waiter) = state.waiting.get(at) {
+            if waiter.wake.is_closed() {
+                state.waiting.remove(at);
+                continue;
+            }
+            if state.used + waiter.bytes > self.bytes_max {
+                // First come, first served: a large request at the head is not starved by small ones behind it.
+                break;
+            }
+            let others_wait = state.waiting.iter().any(|other| other.instance != waiter.instance);
+            let held = state.held.get(&waiter.instance).copied().unwrap_or(0);
+            if others_wait && held > 0 && held + waiter.bytes > self.bytes_max / 2 {
+                at += 1;
+                continue;
+            }
+            let waiter = state.waiting.remove(at).expect("it was just looked at");
+            let permit = self.give(state, waiter.instance, waiter.bytes);
+            if let Err(permit) = waiter.wake.send(permit) {
+                orphans.push(permit);
+            }
+        }
+        for permit in orphans {
+            let (instance, bytes) = (permit.instance, permit.bytes);
+            std::mem::forget(permit);
+            release(state, instance, bytes);
+        }
+    }
+}
+
+fn release(state: &mut State, instance: Option<InstanceId>, bytes: usize) {
+    state.used -= bytes;
+    if let Some(held) = state.held.get_mut(&instance) {
+        *held -= bytes;
+        if *held == 0 {
+            state.held.remove(&instance);
+        }
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let inner = Arc::clone(&self.inner);
+        let mut state = inner.lock();
+        release(&mut state, self.instance, self.bytes);
+        if !state.waiting.is_empty() {
+            inner.wake_those_that_fit(&mut state);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instance(n: u128) -> Option<InstanceId> {
+        Some(InstanceId::from_uuid(uuid::Uuid::from_u128(n)))
+    }
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_waits_its_turn_and_then_slows_down() {
+        let budget = Budget::new(100);
+        let first = budget.take(instance(1), 80, SOON).await.unwrap();
+        assert_eq!(budget.take(instance(1), 30, SOON).await.unwrap_err(), Busy);
+        let waiting = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.take(instance(1), 30, SOON).await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        drop(first);
+        assert!(waiting.await.unwrap());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_one_instance_leaves_half_to_those_that_wait() {
+        let budget = Budget::new(100);
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            held.push(budget.take(instance(1), 10, SOON).await.unwrap());
+        }
+        let take = |n| {
+            let budget = budget.clone();
+            tokio::spawn(async move { budget.take(instance(n), 10, SOON).await })
+        };
+        // The flood's own next request stands in the queue before the other instance's.
+        let flood = take(1);
+        tokio::task::yield_now().await;
+        let other = take(2);
+        tokio::task::yield_now().await;
+        drop(held.pop());
+        let other = other.await.unwrap().expect("the other instance goes first");
+        drop(other);
+        assert!(flood.await.unwrap().is_ok(), "nobody else waits any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn more_than_everything_counts_as_everything() {
+        let budget = Budget::new(100);
+        let all = budget.take(None, 1_000, SOON).await.unwrap();
+        assert_eq!(budget.used(), 100);
+        drop(all);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiter_that_left_gives_its_part_back() {
+        let budget = Budget::new(100);
+        let first = budget.take(None, 100, SOON).await.unwrap();
+        assert!(budget.take(None, 100, SOON).await.is_err());
+        drop(first);
+        assert_eq!(budget.used(), 0);
+        assert!(budget.take(None, 100, SOON).await.is_ok());
+    }
+}

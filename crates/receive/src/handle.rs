@@ -1,0 +1,325 @@
+//! A request's story, from its head to its reply.
+//!
+//! ```text
+//! head ─▶ who claims the path ─▶ who sends it ─▶ permits for its size ─▶ body, inflated ─▶ what it means
+//!      ─▶ append, and wait until it is on stable storage ─▶ thank
+//! ```
+//!
+//! Each step can end in a refusal, which the dialect puts into its own words. Nothing is stored before the append, and
+//! the only way to a success reply leads through a [`commit::Receipt`].
+
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use commit::{AppendError, Appended, Log, NewFrame};
+use dialects::{Caller, Dialect, Found, Head, Intake, Lookup, Refusal, Reply, Request, Router, Snapshot};
+use event::{Batch, BatchId, IdSource, Time, codec, limits};
+use http::header::{self, HeaderValue};
+use http::{Response, StatusCode};
+use hyper::body::Incoming;
+
+use crate::body::{self, BodyError, Encoding};
+use crate::budget::Budget;
+use crate::ledger::Ledger;
+use crate::own::{AnswerBody, Own, OwnRequest};
+
+/// The reply to every batch that is committed names it.
+pub const BATCH_HEADER: &str = "x-penstock-batch";
+
+/// Everything that a request needs on its way, shared by all listeners of a server.
+pub struct Front {
+    /// Who claims which path.
+    pub router: Router,
+    /// Keys, log types and limits as they are now; swapped whole when they change.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Where batches go.
+    pub log: Log,
+    /// Memory for requests in flight.
+    pub budget: Budget,
+    /// How long a request may wait for its part of it.
+    pub wait_max: Duration,
+    /// What was received and what became of it.
+    pub ledger: Arc<Ledger>,
+    /// Our own API.
+    pub own: Arc<dyn Own>,
+    /// The clock.
+    pub now: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// Makes batch ids.
+    pub ids: Mutex<IdSource>,
+    /// Random bits for them.
+    pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+/// Stands on the reply to a batch that was there already; the batch header then names the first one.
+pub const REPEAT_HEADER: header::HeaderName = header::HeaderName::from_static("x-penstock-repeat");
+
+/// How much of the budget a request of so many body bytes takes: the body itself, its strings unescaped, and the frame
+/// that is written of it.
+const COPIES_OF_A_BODY: usize = 3;
+
+/// How much a refused client may still send, and for how long, before the connection is cut on it.
+const DRAIN_BYTES_MAX: usize = 16 << 20;
+const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Answers below this are sent as they are: gzip would make them longer.
+const COMPRESS_BYTES_MIN: usize = 1024;
+
+/// Answers one request. Never fails: whatever happens becomes a reply.
+pub async fn handle(front: &Front, request: http::Request<Incoming>, peer: IpAddr) -> Response<AnswerBody> {
+    let (parts, body) = request.into_parts();
+    let wants_gzip = accepts_gzip(&parts.headers);
+    let path = parts.uri.path();
+    let head = match Head::new(parts.method, path, parts.uri.query(), parts.headers, peer) {
+        Ok(head) => head,
+        Err(error) => {
+            let refusal =
+                Refusal::new(dialects::Cause::InvalidArgument, format!("The request line is wrong: {error}."));
+            return finish(dialects::aip193::refuse(&refusal), wants_gzip);
+        }
+    };
+    if front.own.claims(&head.path) {
+        return answer_own(front, head, body, wants_gzip).await;
+    }
+    let found = match front.router.lookup(&head) {
+        Lookup::Found(found) => found,
+        Lookup::WrongMethod { dialect, allow } => {
+            body::drain(body, DRAIN_BYTES_MAX, DRAIN_TIME_MAX).await;
+            return finish(dialect.refuse(&Refusal::wrong_method(&head.method, &head.path, allow)), wants_gzip);
+        }
+        Lookup::Unknown => {
+            body::drain(body, DRAIN_BYTES_MAX, DRAIN_TIME_MAX).await;
+            return finish(dialects::aip193::refuse(&Refusal::not_found(&head.method, &head.path)), wants_gzip);
+        }
+    };
+    let dialect = Arc::clone(found.dialect);
+    match answer(front, &found, head, body).await {
+        Ok(reply) => finish(reply, wants_gzip),
+        Err(refused) => {
+            let reply = dialect.refuse(&refused.refusal);
+            note(front, dialect.name(), peer, &refused.refusal, reply.status);
+            if let Some(body) = refused.unread {
+                // Clients that are cut off while they send see a broken connection instead of the reason.
+                body::drain(body, DRAIN_BYTES_MAX, DRAIN_TIME_MAX).await;
+            }
+            finish(reply, wants_gzip)
+        }
+    }
+}
+
+struct Refused {
+    refusal: Refusal,
+    unread: Option<Incoming>,
+}
+
+impl From<Refusal> for Refused {
+    fn from(refusal: Refusal) -> Refused {
+        Refused { refusal, unread: None }
+    }
+}
+
+async fn answer(front: &Front, found: &Found<'_>, head: Head, body: Incoming) -> Result<Reply, Refused> {
+    let dialect = found.dialect;
+    let snapshot = front.snapshot.load_full();
+    let caller = match dialect.authenticate(found, &head, &snapshot, (front.now)()) {
+        Ok(caller) => caller,
+        Err(refusal) => return Err(Refused { refusal, unread: Some(body) }),
+    };
+    let of_caller = |refusal: Refusal| match &caller {
+        Some(caller) => refusal.of(caller),
+        None => refusal,
+    };
+    let encoding = match Encoding::of(&head.headers) {
+        Ok(encoding) => encoding,
+        Err(name) => {
+            return Err(Refused { refusal: of_caller(Refusal::bad_encoding(&name)), unread: Some(body) });
+        }
+    };
+
+    let bytes_max = (found.route.body_bytes_max)(&snapshot.limits);
+    let announced = hyper::body::Body::size_hint(&body).exact().and_then(|length| usize::try_from(length).ok());
+    let bytes_expected = match (encoding, announced) {
+        (Encoding::Identity, Some(length)) if length > bytes_max => {
+            return Err(Refused {
+                refusal: of_caller(Refusal::too_large(bytes_max, Some(length as u64))),
+                unread: Some(body),
+            });
+        }
+        (Encoding::Identity, Some(length)) => length,
+        // Not known before it has been read: as much as it may become.
+        _ => bytes_max,
+    };
+    let instance = caller.as_ref().and_then(Caller::instance);
+    let permit = match front.budget.take(instance, bytes_expected * COPIES_OF_A_BODY, front.wait_max).await {
+        Ok(permit) => permit,
+        Err(_) => return Err(Refused { refusal: of_caller(Refusal::slow_down(30)), unread: Some(body) }),
+    };
+
+    let body = match body::read(body, encoding, bytes_max).await {
+        Ok(body) => body,
+        Err(error) => return Err(of_caller(refusal_of_body(&error, bytes_max)).into()),
+    };
+    let request = Request { head, body };
+    let intake = dialect.accept(found, &request, caller, &snapshot, (front.now)(), &mut || front.next_id());
+    let reply = match intake {
+        Intake::Commit { batches, key } => commit_batches(front, &**dialect, batches, key).await?,
+        Intake::Ask(_, question) => match question {},
+        Intake::Answer(reply) => reply,
+        Intake::Refuse(refusal) => return Err(refusal.into()),
+    };
+    drop(permit);
+    Ok(reply)
+}
+
+async fn commit_batches(
+    front: &Front,
+    dialect: &dyn Dialect,
+    batches: Vec<(Caller, Batch)>,
+    key: Option<[u8; 16]>,
+) -> Result<Reply, Refused> {
+    let (callers, batches): (Vec<Caller>, Vec<Batch>) = batches.into_iter().unzip();
+    let (Some(first), Some(caller)) = (batches.first(), callers.first()) else {
+        tracing::error!(dialect = dialect.name(), "a request was accepted without a batch");
+        return Err(Refusal::internal().into());
+    };
+    if let Some((caller, batch)) =
+        callers.iter().zip(&batches).find(|(caller, batch)| caller.instance() != Some(batch.meta.instance))
+    {
+        tracing::error!(dialect = dialect.name(), instance = %batch.meta.instance, "a batch of a foreign instance");
+        return Err(Refusal::internal().of(caller).into());
+    }
+    let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
+    let frame = NewFrame {
+        id: first.meta.id.as_u128(),
+        key,
+        at: first.meta.received_at,
+        records: u32::try_from(records).unwrap_or(u32::MAX),
+        payload: codec::encode(&batches).into(),
+    };
+    match front.log.append(frame).await {
+        Ok(Appended::New(receipt)) => {
+            for batch in &batches {
+                let bytes = batch.data_bytes() as u64;
+                front.ledger.committed(batch.meta.instance, &batch.meta.sender, batch.records.len() as u64, bytes);
+            }
+            Ok(with_batch_id(dialect.thank(&receipt), receipt.id()))
+        }
+        Ok(Appended::Repeat(receipt)) => {
+            let id = BatchId::from_u128(receipt.id()).unwrap_or(first.meta.id);
+            for batch in &batches {
+                front.ledger.repeated(batch.meta.instance, &batch.meta.sender, batch.records.len() as u64, id);
+            }
+            let reply = dialect.thank(&receipt).with_header(REPEAT_HEADER, HeaderValue::from_static("true"));
+            Ok(with_batch_id(reply, receipt.id()))
+        }
+        Err(error) => {
+            let mut refusal = refusal_of_append(&error).of(caller);
+            refusal.records = Some(records as u64);
+            Err(refusal.into())
+        }
+    }
+}
+
+fn refusal_of_append(error: &AppendError) -> Refusal {
+    match error {
+        AppendError::Full => Refusal::unavailable("The server's disk is full; nothing was stored.", Some(30)),
+        AppendError::Failed { .. } => {
+            Refusal::unavailable("The server cannot write any more; nothing was acknowledged.", Some(30))
+        }
+        AppendError::Closed => Refusal::unavailable("The server is stopping; nothing was stored.", Some(5)),
+        AppendError::TooLarge { .. } => Refusal::invalid("The batch does not fit the log; send smaller ones."),
+    }
+}
+
+fn refusal_of_body(error: &BodyError, bytes_max: usize) -> Refusal {
+    match error {
+        BodyError::TooLarge => Refusal::too_large(bytes_max, None),
+        BodyError::BadGzip(why) => Refusal::bad_gzip(why),
+        BodyError::TimedOut => Refusal::timed_out("body"),
+        BodyError::Broken(why) => Refusal::bad_length(why),
+    }
+}
+
+/// Counts a refusal and logs it, unless the same sender was told the same just before.
+fn note(front: &Front, dialect: &'static str, peer: IpAddr, refusal: &Refusal, status: StatusCode) {
+    let stranger = peer.to_string();
+    let sender = refusal.sender.as_deref().unwrap_or(&stranger);
+    let records = refusal.records.unwrap_or(0);
+    let why = refusal.message.as_str();
+    let news = front.ledger.refused(refusal.instance, sender, records, status.as_u16(), why, (front.now)());
+    if news {
+        tracing::warn!(dialect, sender, %peer, status = status.as_u16(), records, why, "refused");
+    }
+}
+
+async fn answer_own(front: &Front, head: Head, body: Incoming, wants_gzip: bool) -> Response<AnswerBody> {
+    let refuse = |refusal: &Refusal| finish(dialects::aip193::refuse(refusal), wants_gzip);
+    let encoding = match Encoding::of(&head.headers) {
+        Ok(encoding) => encoding,
+        Err(name) => return refuse(&Refusal::bad_encoding(&name)),
+    };
+    let announced = hyper::body::Body::size_hint(&body).exact().and_then(|length| usize::try_from(length).ok());
+    let body = if announced == Some(0) {
+        Bytes::new()
+    } else {
+        let bytes_max = limits::API_BODY_BYTES_MAX;
+        let expected = announced.unwrap_or(bytes_max).min(bytes_max);
+        let Ok(_permit) = front.budget.take(None, expected, front.wait_max).await else {
+            return refuse(&Refusal::slow_down(5));
+        };
+        match body::read(body, encoding, bytes_max).await {
+            Ok(body) => body,
+            Err(error) => return refuse(&refusal_of_body(&error, bytes_max)),
+        }
+    };
+    let Head { method, path, query, headers, peer, .. } = head;
+    front.own.answer(OwnRequest { method, path, query, headers, body, peer }).await
+}
+
+impl Front {
+    fn next_id(&self) -> BatchId {
+        let (now, random) = ((self.now)(), (self.random)());
+        self.ids.lock().expect("making an id does not panic").next(now, random)
+    }
+}
+
+fn with_batch_id(reply: Reply, id: u128) -> Reply {
+    let Ok(id) = BatchId::from_u128(id) else { return reply };
+    let value = HeaderValue::from_str(&id.to_string()).expect("a UUID is a valid header value");
+    let name = header::HeaderName::from_static(BATCH_HEADER);
+    if reply.headers.iter().any(|(present, _)| *present == name) { reply } else { reply.with_header(name, value) }
+}
+
+fn accepts_gzip(headers: &http::HeaderMap) -> bool {
+    headers.get_all(header::ACCEPT_ENCODING).iter().any(|value| {
+        value.to_str().is_ok_and(|text| {
+            text.split(',').any(|item| {
+                let mut parts = item.split(';').map(str::trim);
+                let named = matches!(parts.next(), Some("gzip" | "*" | "x-gzip"));
+                named && !parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"))
+            })
+        })
+    })
+}
+
+fn finish(reply: Reply, wants_gzip: bool) -> Response<AnswerBody> {
+    let compress = wants_gzip && reply.body.len() >= COMPRESS_BYTES_MIN;
+    let body = if compress { gzip(&reply.body) } else { reply.body };
+    let mut response = Response::new(AnswerBody::whole(body));
+    *response.status_mut() = reply.status;
+    let headers = response.headers_mut();
+    headers.extend(reply.headers);
+    if compress {
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    response
+}
+
+fn gzip(data: &[u8]) -> Bytes {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(data).and_then(|()| encoder.finish()).expect("a Vec takes all that is written to it").into()
+}
