@@ -1,0 +1,26 @@
+//! What the store is handed: one frame of the log, read.
+
+use event::{Event, Position};
+
+/// All that one frame of the log says, after reading. The store takes the whole of it or nothing.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// Where the frame begins in the log.
+    pub position: Position,
+    /// Where the next one begins: the cursor once this frame is stored.
+    pub next: Position,
+    /// The rows that came of its records.
+    pub events: Vec<Event>,
+    /// Its records that are kept aside instead of in the tables.
+    pub set_aside: Vec<SetAside>,
+}
+
+/// A record that was committed but did not become a row, and why. It is kept whole, so that it can be looked at and
+/// taken in again.
+#[derive(Debug, Clone)]
+pub struct SetAside {
+    /// The record as it came.
+    pub event: Event,
+    /// Why it is here, in a sentence.
+    pub reason: String,
+}

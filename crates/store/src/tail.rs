@@ -1,0 +1,90 @@
+//! The newest rows, in memory until they are written. Pure data; the store's lock is around it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use event::{Event, InstanceId, Kind, Position};
+
+use crate::{Frame, SetAside};
+
+/// Events of one list. Only the last list of a tail still grows; a snapshot that holds it makes the next push copy no
+/// more than this many.
+const CHUNK_EVENTS: usize = 1_024;
+
+/// What one instance has in the store, counted on records where it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct InstanceCounts {
+    /// Records that are stored: each has a row of its own batch's kind.
+    pub records: u64,
+    /// Records that are set aside.
+    pub set_aside: u64,
+    /// Rows of UDM events and entities, whether sent as such or found in raw logs.
+    pub events: u64,
+}
+
+impl InstanceCounts {
+    pub(crate) fn add(&mut self, other: InstanceCounts) {
+        self.records += other.records;
+        self.set_aside += other.set_aside;
+        self.events += other.events;
+    }
+}
+
+/// Rows that are pushed but not yet in the catalogue, in the order of the log.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    chunks: Vec<Arc<Vec<Event>>>,
+    set_aside: Vec<Arc<SetAside>>,
+    counts: BTreeMap<InstanceId, InstanceCounts>,
+    bytes: usize,
+    through: Option<Position>,
+}
+
+impl Tail {
+    pub(crate) fn push(&mut self, frame: Frame) {
+        for event in &frame.events {
+            let counts = self.counts.entry(event.batch.instance).or_default();
+            counts.records += u64::from(event.kind == event.batch.kind);
+            counts.events += u64::from(event.kind != Kind::Raw);
+            self.bytes += event.data.len() + size_of::<Event>();
+        }
+        for record in frame.set_aside {
+            self.counts.entry(record.event.batch.instance).or_default().set_aside += 1;
+            self.bytes += record.event.data.len() + size_of::<Event>();
+            self.set_aside.push(Arc::new(record));
+        }
+        if !frame.events.is_empty() {
+            match self.chunks.last_mut() {
+                Some(last) if last.len() < CHUNK_EVENTS => Arc::make_mut(last).extend(frame.events),
+                _ => self.chunks.push(Arc::new(frame.events)),
+            }
+        }
+        self.through = Some(frame.next);
+    }
+
+    /// Nothing was pushed, not even a frame without rows.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.through.is_none()
+    }
+
+    pub(crate) fn chunks(&self) -> &[Arc<Vec<Event>>] {
+        &self.chunks
+    }
+
+    pub(crate) fn set_aside(&self) -> &[Arc<SetAside>] {
+        &self.set_aside
+    }
+
+    pub(crate) fn counts(&self) -> &BTreeMap<InstanceId, InstanceCounts> {
+        &self.counts
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The cursor once all of it is stored; `None` only when it is empty.
+    pub(crate) fn through(&self) -> Option<Position> {
+        self.through
+    }
+}
