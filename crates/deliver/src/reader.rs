@@ -1,0 +1,227 @@
+//! From the log to a batch: reads frames, keeps what the filter selects, encodes until the batch is full. Blocking and
+//! bounded; `connector` calls it on a blocking thread and decides how long to wait for more.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use commit::{FollowError, Followed, Follower, Log};
+use event::codec::CodecError;
+use event::{Event, InstanceId, Position, Time};
+
+use crate::DeliverError;
+use crate::config::{BatchConfig, Source};
+use crate::elements::Elements;
+use crate::ledger::{Loss, Place};
+use crate::targets::Target;
+
+/// How a frame's payload becomes events, given by the binary (today the records themselves; later what parsers make of
+/// them). The same frame must give the same events in the same order, or a batch cannot be made again.
+pub type ReadFrame = Arc<dyn Fn(Position, &Bytes) -> Result<Vec<Event>, CodecError> + Send + Sync>;
+
+/// How much is read without a match before the caller gets to commit the cursor.
+const PAUSE_BYTES: usize = 16 << 20;
+/// After how many events the caller's wish to stop is looked at.
+const LOOK_EVERY: u32 = 1_024;
+
+/// Reads one connector's part of the log.
+pub(crate) struct Reader {
+    follower: Follower,
+    read: ReadFrame,
+    instance: InstanceId,
+    source: Source,
+    target: Arc<dyn Target>,
+    frame: Option<Frame>,
+    /// Everything before has been read.
+    place: Place,
+    gap: Option<Gap>,
+}
+
+struct Frame {
+    position: Position,
+    next: Position,
+    events: Vec<Event>,
+    /// The event to look at next.
+    index: usize,
+}
+
+/// A part of the log that is not to be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gap {
+    pub from: Position,
+    pub to: Position,
+    pub why: Loss,
+}
+
+/// A batch on its way to being full.
+#[derive(Debug, Default)]
+pub(crate) struct Gathering {
+    pub elements: Elements,
+    /// Events read for it, those left out included.
+    pub read: u64,
+    /// When its first record was received.
+    pub received_at: Option<Time>,
+}
+
+/// Why gathering came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The batch is full, or a gap follows, or `until` is reached.
+    Full,
+    /// The log has no more at the moment.
+    Dry,
+    /// Much was read, or the caller wants to stop.
+    Pause,
+    /// Something of the log is missing here; the batch is empty.
+    Gap(Gap),
+}
+
+impl Reader {
+    /// Reads on from this place.
+    pub(crate) fn new(
+        log: &Log,
+        read: ReadFrame,
+        instance: InstanceId,
+        source: Source,
+        target: Arc<dyn Target>,
+        place: Place,
+    ) -> Result<Reader, DeliverError> {
+        let follower = log.follow(Some(place.position))?;
+        Ok(Reader { follower, read, instance, source, target, frame: None, place, gap: None })
+    }
+
+    /// Everything before this place has been read.
+    pub(crate) fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Ends when the log has more; false when it never will, since it is closed.
+    pub(crate) async fn changed(&mut self) -> bool {
+        self.follower.changed().await
+    }
+
+    /// Adds to the batch until it is full. `until` ends it at a place instead, whatever its size.
+    pub(crate) fn gather(
+        &mut self,
+        batch: &mut Gathering,
+        limits: &BatchConfig,
+        until: Option<Place>,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Result<Step, DeliverError> {
+        let mut scanned = 0;
+        loop {
+            if let Some(gap) = self.gap {
+                if !batch.elements.is_empty() {
+                    return Ok(Step::Full);
+                }
+                self.gap = None;
+                self.place = Place::at(gap.to);
+                return Ok(Step::Gap(gap));
+            }
+            if self.frame.is_some()
+                && let Some(step) = self.take(batch, limits, until, interrupted)
+            {
+                return Ok(step);
+            }
+            if until == Some(self.place) {
+                return Ok(Step::Full);
+            }
+            if scanned >= PAUSE_BYTES || interrupted() {
+                return Ok(Step::Pause);
+            }
+            match self.follower.read()? {
+                None => return Ok(Step::Dry),
+                Some(Followed::Lost { from, to }) => self.gap = Some(Gap { from, to, why: Loss::Kept }),
+                Some(Followed::Damaged { from, to }) => self.gap = Some(Gap { from, to, why: Loss::Damaged }),
+                Some(Followed::Frame { position, next, payload, .. }) => {
+                    scanned += payload.len();
+                    self.open(position, next, &payload);
+                }
+            }
+        }
+    }
+
+    fn open(&mut self, position: Position, next: Position, payload: &Bytes) {
+        match (self.read)(position, payload) {
+            Ok(events) => {
+                // The cursor may stand within the frame that it names.
+                let index = if self.place.position == position { self.place.skip as usize } else { 0 };
+                self.frame = Some(Frame { position, next, events, index });
+            }
+            Err(error) => {
+                tracing::error!(%position, %error, "a frame cannot be read");
+                self.gap = Some(Gap { from: position, to: next, why: Loss::Unreadable });
+            }
+        }
+    }
+
+    /// Takes events of the open frame; `None` when it is used up.
+    fn take(
+        &mut self,
+        batch: &mut Gathering,
+        limits: &BatchConfig,
+        until: Option<Place>,
+        interrupted: &dyn Fn() -> bool,
+    ) -> Option<Step> {
+        let frame = self.frame.as_mut()?;
+        let mut looked = 0;
+        while let Some(event) = frame.events.get(frame.index) {
+            if until == Some(self.place) {
+                return Some(Step::Full);
+            }
+            looked += 1;
+            if looked % LOOK_EVERY == 0 && interrupted() {
+                return Some(Step::Pause);
+            }
+            let selected = event.batch.instance == self.instance && self.source.selects(event);
+            if selected {
+                self.target.element(event, &mut batch.elements);
+                let too_long = self.target.body_bytes_len(&batch.elements) > limits.bytes_max;
+                if too_long && batch.elements.len() > 1 {
+                    // It begins the next batch; encoding it again costs one record per batch.
+                    batch.elements.pop();
+                    return Some(Step::Full);
+                }
+                batch.received_at.get_or_insert(event.batch.received_at);
+            }
+            batch.read += 1;
+            frame.index += 1;
+            self.place = if frame.index == frame.events.len() {
+                Place::at(frame.next)
+            } else {
+                // A record's index fits 32 bits, and an event is one of a record's few.
+                Place { position: frame.position, skip: u32::try_from(frame.index).unwrap_or(u32::MAX) }
+            };
+            let full = batch.elements.len() >= limits.records_max
+                || self.target.body_bytes_len(&batch.elements) >= limits.bytes_max;
+            if selected && full {
+                return Some(Step::Full);
+            }
+        }
+        // Also where the frame held no event at all.
+        self.place = Place::at(frame.next);
+        self.frame = None;
+        None
+    }
+}
+
+/// The events of one record, each with its number within its frame; `None` when the log no longer has it.
+pub(crate) fn look(
+    log: &Log,
+    read: &ReadFrame,
+    position: Position,
+    record: event::RecordId,
+) -> Result<Option<Vec<(u32, Event)>>, DeliverError> {
+    let mut follower = match log.follow(Some(position)) {
+        Ok(follower) => follower,
+        // A position that this log cannot have is one where nothing stands.
+        Err(FollowError::OtherEpoch { .. } | FollowError::Ahead { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Some(Followed::Frame { position: found, payload, .. }) = follower.read()? else { return Ok(None) };
+    if found != position {
+        return Ok(None);
+    }
+    let Ok(events) = read(position, &payload) else { return Ok(None) };
+    let numbered = events.into_iter().zip(0u32..).filter(|(event, _)| event.id() == record);
+    Ok(Some(numbered.map(|(event, number)| (number, event)).collect()))
+}

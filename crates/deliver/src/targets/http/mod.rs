@@ -1,0 +1,347 @@
+//! The `http` target: POSTs a JSON array or JSON lines of our own element shape to any URL.
+//!
+//! ```text
+//! {"id":…,"received_at":…,"event_time":…,"instance":…,"kind":"raw"|"udm"|"entity","log_type":…,"namespace":…,
+//!  "labels":[{"key":…,"value":…}],"text":"as sent" | "udm":{as sent} | "entity":{as sent}}
+//! ```
+//!
+//! Times are RFC 3339 in UTC. A UDM event or entity stands as its sender wrote it, byte for byte; only in JSON lines
+//! are line ends between its tokens made spaces, since they would end the line.
+
+use std::io::{Read as _, Write as _};
+use std::time::Duration;
+
+use bytes::{BufMut as _, Bytes};
+use event::{Event, Kind, Time};
+use flate2::Compression;
+use http::{HeaderValue, Method, Request, header};
+
+use crate::backoff;
+use crate::config::{HttpConfig, HttpForm, HttpFormat};
+use crate::elements::{Elements, Member, Memo};
+use crate::targets::{Answer, Target, Verdict};
+
+/// A connector's `http` target.
+#[derive(Debug)]
+pub(crate) struct HttpTarget {
+    config: HttpConfig,
+    form: HttpForm,
+}
+
+impl HttpTarget {
+    pub(crate) fn new(config: &HttpConfig, form: Option<&str>) -> Option<HttpTarget> {
+        let form = match form {
+            Some(form) => serde_json::from_str(form).ok()?,
+            None => config.form,
+        };
+        Some(HttpTarget { config: config.clone(), form })
+    }
+}
+
+impl Target for HttpTarget {
+    fn element(&self, event: &Event, elements: &mut Elements) {
+        let lines = self.form.format == HttpFormat::Ndjson;
+        elements.push(event.id(), |out, memo| {
+            remember(memo, event);
+            out.extend_from_slice(b"{\"id\":\"");
+            write!(out.writer(), "{}", event.id()).expect("memory takes any text");
+            out.extend_from_slice(&memo.before);
+            write!(out.writer(), "{}", event.event_time).expect("memory takes any text");
+            out.extend_from_slice(&memo.middle);
+            out.extend_from_slice(event.kind.name().as_bytes());
+            out.extend_from_slice(&memo.after);
+            match event.kind {
+                Kind::Raw => {
+                    out.extend_from_slice(b"text\":");
+                    put_string(out, &String::from_utf8_lossy(&event.data));
+                }
+                Kind::Udm | Kind::Entity => {
+                    out.extend_from_slice(event.kind.name().as_bytes());
+                    out.extend_from_slice(b"\":");
+                    let start = out.len();
+                    out.extend_from_slice(&event.data);
+                    if lines {
+                        // Within JSON's strings line ends are escaped, so these stand between tokens.
+                        for byte in &mut out[start..] {
+                            if matches!(byte, b'\n' | b'\r') {
+                                *byte = b' ';
+                            }
+                        }
+                    }
+                }
+            }
+            out.push(b'}');
+        });
+    }
+
+    fn body_bytes_len(&self, elements: &Elements) -> usize {
+        let between = match self.form.format {
+            HttpFormat::Json => 1 + elements.len().max(1),
+            HttpFormat::Ndjson => elements.len(),
+        };
+        elements.bytes_len() + between
+    }
+
+    fn assemble(&self, elements: &Elements) -> Bytes {
+        let mut plain = Vec::with_capacity(self.body_bytes_len(elements));
+        match self.form.format {
+            HttpFormat::Json => {
+                plain.push(b'[');
+                for (index, (_, element)) in elements.iter().enumerate() {
+                    if index > 0 {
+                        plain.push(b',');
+                    }
+                    plain.extend_from_slice(element);
+                }
+                plain.push(b']');
+            }
+            HttpFormat::Ndjson => {
+                for (_, element) in elements.iter() {
+                    plain.extend_from_slice(element);
+                    plain.push(b'\n');
+                }
+            }
+        }
+        if !self.form.gzip {
+            return plain.into();
+        }
+        // The fast level, without a time or name in the header: the same elements must give the same bytes.
+        let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
+        encoder.write_all(&plain).and_then(|()| encoder.finish()).expect("memory takes any bytes").into()
+    }
+
+    fn take_apart(&self, body: &Bytes, members: &[Member]) -> Option<Elements> {
+        let inflated;
+        let plain: &[u8] = if self.form.gzip {
+            let expected: usize = members.iter().map(|member| member.bytes_len as usize + 1).sum::<usize>() + 1;
+            let mut plain = Vec::with_capacity(expected);
+            // One byte more than expected shows that the body is not of these members, without inflating a bomb.
+            flate2::read::GzDecoder::new(&body[..]).take(expected as u64 + 1).read_to_end(&mut plain).ok()?;
+            inflated = plain;
+            &inflated
+        } else {
+            body
+        };
+        let mut at = usize::from(self.form.format == HttpFormat::Json);
+        let mut elements = Elements::default();
+        for member in members {
+            let element = plain.get(at..at + member.bytes_len as usize)?;
+            elements.push_encoded(member.id, element);
+            at += element.len() + 1;
+        }
+        (self.assemble(&elements) == *body).then_some(elements)
+    }
+
+    fn form(&self) -> String {
+        serde_json::to_string(&self.form).expect("a form always has a JSON form")
+    }
+
+    fn request(&self, body: Bytes, key: &str) -> Request<Bytes> {
+        let mut request = Request::new(body);
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.config.url.as_str().parse().expect("checked when the document was read");
+        let headers = request.headers_mut();
+        for (name, value) in &self.config.headers {
+            headers.insert(name, value.clone());
+        }
+        let content_type = match self.form.format {
+            HttpFormat::Json => "application/json",
+            HttpFormat::Ndjson => "application/x-ndjson",
+        };
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if self.form.gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        headers.insert("idempotency-key", HeaderValue::from_str(key).expect("a key is a UUID"));
+        request
+    }
+
+    fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
+    /// Statuses that speak of the address, the credentials or the form of every request, not of a record, stop the
+    /// connector until somebody acts: taking the batch apart would only send all of it to the dead letters.
+    fn judge(&self, answer: &Answer, now: Time) -> Verdict {
+        let asked = answer
+            .headers
+            .get(header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| backoff::retry_after(value, now));
+        let status = answer.status;
+        let reason = || {
+            let body = String::from_utf8_lossy(&answer.body);
+            let start: String = body.trim().chars().take(200).collect();
+            let colon = if start.is_empty() { "" } else { ": " };
+            format!("the target answered {status}{colon}{start}")
+        };
+        match status.as_u16() {
+            200..=299 => Verdict::Delivered,
+            429 => Verdict::SlowDown(asked, reason()),
+            408 | 425 | 500..=599 => Verdict::Retry(asked, reason()),
+            // Following would carry headers with secrets to wherever the target says.
+            300..=399 => Verdict::Stuck(format!("{}; redirects are not followed", reason())),
+            401 | 402 | 403 | 404 | 405 | 406 | 407 | 410 | 411 | 415 | 417 | 421 | 426 | 431 => {
+                Verdict::Stuck(reason())
+            }
+            400..=499 => Verdict::Refused(reason()),
+            // Neither 1xx (hyper keeps those to itself) nor beyond 599 is HTTP.
+            _ => Verdict::Stuck(reason()),
+        }
+    }
+}
+
+/// Writes the batch's own fields once for all its records.
+fn remember(memo: &mut Memo, event: &Event) {
+    if memo.batch.as_ref().is_some_and(|batch| std::sync::Arc::ptr_eq(batch, &event.batch)) {
+        return;
+    }
+    let batch = &event.batch;
+    memo.before.clear();
+    write!(memo.before, "\",\"received_at\":\"{}\",\"event_time\":\"", batch.received_at)
+        .expect("memory takes any text");
+    memo.middle.clear();
+    write!(memo.middle, "\",\"instance\":\"{}\",\"kind\":\"", batch.instance).expect("memory takes any text");
+    memo.after.clear();
+    memo.after.extend_from_slice(b"\",\"log_type\":");
+    put_string(&mut memo.after, &batch.log_type);
+    memo.after.extend_from_slice(b",\"namespace\":");
+    put_string(&mut memo.after, &batch.namespace);
+    memo.after.extend_from_slice(b",\"labels\":[");
+    for (index, label) in batch.labels.iter().enumerate() {
+        memo.after.extend_from_slice(if index == 0 { b"{\"key\":" } else { b",{\"key\":" });
+        put_string(&mut memo.after, &label.key);
+        memo.after.extend_from_slice(b",\"value\":");
+        put_string(&mut memo.after, &label.value);
+        memo.after.push(b'}');
+    }
+    memo.after.extend_from_slice(b"],\"");
+    memo.batch = Some(batch.clone());
+}
+
+fn put_string(out: &mut Vec<u8>, text: &str) {
+    serde_json::to_writer(out, text).expect("memory takes any text");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use event::{BatchId, BatchMeta, Label};
+    use http::{HeaderMap, StatusCode};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn target(format: HttpFormat, gzip: bool) -> HttpTarget {
+        let form = HttpForm { format, gzip };
+        let url = "http://siem.example/in".parse().unwrap();
+        let config = HttpConfig { url, headers: Vec::new(), form, timeout: Duration::from_secs(90) };
+        HttpTarget::new(&config, None).unwrap()
+    }
+
+    fn events(texts: &[String]) -> Vec<Event> {
+        let meta = BatchMeta {
+            id: BatchId::from_u128(9 << 64).unwrap(),
+            instance: "c8c65bfa-5f2c-42d4-9189-64bb7b939f2c".parse().unwrap(),
+            kind: Kind::Raw,
+            received_at: Time::from_secs(1_700_000_000).unwrap(),
+            log_type: "OKTA".to_owned(),
+            feed: String::new(),
+            sender: String::new(),
+            namespace: "a \"b\"".to_owned(),
+            labels: vec![Label { key: "k".to_owned(), value: "\u{1}".to_owned(), rbac_enabled: true }],
+        };
+        let batch = Arc::new(meta);
+        let event = |(text, index): (&String, u32)| Event {
+            batch: batch.clone(),
+            position: Default::default(),
+            index,
+            kind: Kind::Raw,
+            data: text.clone().into(),
+            sender_time: None,
+            collected_at: None,
+            event_time: Time::from_millis(1_600_000_000_123).unwrap(),
+            issues: Vec::new(),
+        };
+        texts.iter().zip(0..).map(event).collect()
+    }
+
+    #[test]
+    fn what_an_answer_means() {
+        let now = Time::from_secs(1_700_000_000).unwrap();
+        for status in 100..=599u16 {
+            let answer = Answer {
+                status: StatusCode::from_u16(status).unwrap(),
+                headers: HeaderMap::from_iter([(header::RETRY_AFTER, HeaderValue::from_static("7"))]),
+                body: Bytes::from_static(b" why "),
+            };
+            let asked = Some(Duration::from_secs(7));
+            let name = match target(HttpFormat::Json, false).judge(&answer, now) {
+                Verdict::Delivered => "delivered",
+                Verdict::Retry(wait, _) if wait == asked => "retry",
+                Verdict::SlowDown(wait, _) if wait == asked => "slow down",
+                Verdict::Retry(..) | Verdict::SlowDown(..) => "a wait that nobody asked for",
+                Verdict::Refused(reason) | Verdict::Stuck(reason) if !reason.contains(": why") => "no reason",
+                Verdict::Refused(_) => "refused",
+                Verdict::Stuck(_) => "stuck",
+            };
+            let expected = match status {
+                200..=299 => "delivered",
+                408 | 425 | 500..=599 => "retry",
+                429 => "slow down",
+                400 | 409 | 413 | 414 | 422 => "refused",
+                401 | 403 | 404 | 405 | 415 | 100..=199 | 300..=399 => "stuck",
+                // The rest of 4xx is one or the other, but never a success nor a reason to hammer.
+                _ => {
+                    assert!(matches!(name, "refused" | "stuck"), "{status}: {name}");
+                    continue;
+                }
+            };
+            assert_eq!(name, expected, "{status}");
+        }
+    }
+
+    proptest! {
+        /// A body is valid JSON that says what was put in, has the announced length, comes apart into its elements, and
+        /// is the same every time.
+        #[test]
+        fn bodies(texts in proptest::collection::vec("\\PC{0,40}|[\\x00-\\x1F\"\\\\]{0,8}", 1..12)) {
+            for (format, gzip) in [
+                (HttpFormat::Json, false),
+                (HttpFormat::Json, true),
+                (HttpFormat::Ndjson, false),
+                (HttpFormat::Ndjson, true),
+            ] {
+                let target = target(format, gzip);
+                let events = events(&texts);
+                let mut elements = Elements::default();
+                events.iter().for_each(|event| target.element(event, &mut elements));
+                let body = target.assemble(&elements);
+                prop_assert_eq!(&target.encode(&events), &body);
+
+                let plain = if gzip {
+                    let mut plain = Vec::new();
+                    flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut plain).unwrap();
+                    plain
+                } else {
+                    body.to_vec()
+                };
+                prop_assert_eq!(plain.len(), target.body_bytes_len(&elements));
+                let said: Vec<serde_json::Value> = match format {
+                    HttpFormat::Json => serde_json::from_slice(&plain).unwrap(),
+                    HttpFormat::Ndjson => plain
+                        .split_inclusive(|byte| *byte == b'\n')
+                        .map(|line| serde_json::from_slice(line).unwrap())
+                        .collect(),
+                };
+                let said: Vec<&str> = said.iter().map(|element| element["text"].as_str().unwrap()).collect();
+                prop_assert_eq!(said, texts.iter().map(String::as_str).collect::<Vec<_>>());
+
+                let apart = target.take_apart(&body, elements.members()).unwrap();
+                prop_assert_eq!(apart.iter().collect::<Vec<_>>(), elements.iter().collect::<Vec<_>>());
+                prop_assert!(target.take_apart(&body, &elements.members()[1..]).is_none());
+            }
+        }
+    }
+}

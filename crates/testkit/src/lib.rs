@@ -1,0 +1,4 @@
+//! Dev only: simulated disk, fuzz list, fake third parties, test server.
+
+pub mod disk;
+pub mod third_party;
