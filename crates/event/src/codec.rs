@@ -247,27 +247,33 @@ mod tests {
                 collected_at,
                 fault,
             });
-        let label = (".{0,8}", ".{0,8}", any::<bool>()).prop_map(|(key, value, rbac_enabled)| Label { key, value, rbac_enabled });
+        let label = (".{0,8}", ".{0,8}", any::<bool>()).prop_map(|(key, value, rbac_enabled)| Label {
+            key,
+            value,
+            rbac_enabled,
+        });
         (
             (any::<u128>(), any::<u128>(), 0..3u8, any_time()),
             ("[A-Z_]{0,9}", ".{0,9}", ".{0,9}", ".{0,9}"),
             prop::collection::vec(label, 0..3),
             prop::collection::vec(record, 0..6),
         )
-            .prop_map(|((id, instance, kind, received_at), (log_type, feed, sender, namespace), labels, records)| Batch {
-                meta: Arc::new(BatchMeta {
-                    id: BatchId::from_u128(id & !0xFFFF_FFFF).unwrap(),
-                    instance: InstanceId::from_uuid(uuid::Uuid::from_u128(instance)),
-                    kind: [Kind::Raw, Kind::Udm, Kind::Entity][kind as usize],
-                    received_at,
-                    log_type,
-                    feed,
-                    sender,
-                    namespace,
-                    labels,
-                }),
-                records,
-            })
+            .prop_map(
+                |((id, instance, kind, received_at), (log_type, feed, sender, namespace), labels, records)| Batch {
+                    meta: Arc::new(BatchMeta {
+                        id: BatchId::from_u128(id & !0xFFFF_FFFF).unwrap(),
+                        instance: InstanceId::from_uuid(uuid::Uuid::from_u128(instance)),
+                        kind: [Kind::Raw, Kind::Udm, Kind::Entity][kind as usize],
+                        received_at,
+                        log_type,
+                        feed,
+                        sender,
+                        namespace,
+                        labels,
+                    }),
+                    records,
+                },
+            )
     }
 
     proptest! {

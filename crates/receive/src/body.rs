@@ -108,18 +108,18 @@ impl Sink {
             Sink::Plain(limited) => limited.write_all(data),
             Sink::Gzip(decoder) => decoder.write_all(data),
         };
-        written.map_err(sort_out)
+        written.map_err(|error| sort_out(&error))
     }
 
     fn finish(self) -> Result<Bytes, BodyError> {
         match self {
             Sink::Plain(limited) => Ok(limited.into_bytes()),
-            Sink::Gzip(decoder) => decoder.finish().map(Limited::into_bytes).map_err(sort_out),
+            Sink::Gzip(decoder) => decoder.finish().map(Limited::into_bytes).map_err(|error| sort_out(&error)),
         }
     }
 }
 
-fn sort_out(error: io::Error) -> BodyError {
+fn sort_out(error: &io::Error) -> BodyError {
     if error.get_ref().is_some_and(|inner| inner.is::<OverLimit>()) {
         BodyError::TooLarge
     } else {

@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use commit::{AppendError, Appended, Log, NewFrame};
 use dialects::{Caller, Dialect, Found, Head, Intake, Lookup, Refusal, Reply, Request, Router, Snapshot};
-use event::{Batch, BatchId, IdSource, Time, codec, limits};
+use event::{Batch, BatchId, IdSource, InstanceId, Time, codec, limits};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
@@ -163,6 +163,7 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, body: Incoming) ->
     };
     let request = Request { head, body };
     let intake = dialect.accept(found, &request, caller, &snapshot, (front.now)(), &mut || front.next_id());
+    drop(request);
     let reply = match intake {
         Intake::Commit { batches, key } => commit_batches(front, &**dialect, batches, key).await?,
         Intake::Ask(_, question) => match question {},
@@ -173,53 +174,80 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, body: Incoming) ->
     Ok(reply)
 }
 
+/// What the ledger is told of a batch once its frame is in the log.
+struct Tally {
+    instance: InstanceId,
+    sender: String,
+    records: u64,
+    bytes: u64,
+}
+
 async fn commit_batches(
     front: &Front,
     dialect: &dyn Dialect,
     batches: Vec<(Caller, Batch)>,
     key: Option<[u8; 16]>,
 ) -> Result<Reply, Refused> {
-    let (callers, batches): (Vec<Caller>, Vec<Batch>) = batches.into_iter().unzip();
-    let (Some(first), Some(caller)) = (batches.first(), callers.first()) else {
-        tracing::error!(dialect = dialect.name(), "a request was accepted without a batch");
-        return Err(Refusal::internal().into());
-    };
-    if let Some((caller, batch)) =
-        callers.iter().zip(&batches).find(|(caller, batch)| caller.instance() != Some(batch.meta.instance))
-    {
-        tracing::error!(dialect = dialect.name(), instance = %batch.meta.instance, "a batch of a foreign instance");
-        return Err(Refusal::internal().of(caller).into());
-    }
-    let records: usize = batches.iter().map(|batch| batch.records.len()).sum();
-    let frame = NewFrame {
-        id: first.meta.id.as_u128(),
-        key,
-        at: first.meta.received_at,
-        records: u32::try_from(records).unwrap_or(u32::MAX),
-        payload: codec::encode(&batches).into(),
-    };
+    let (caller, frame, tallies) = frame_of(dialect, batches, key)?;
+    let records = u64::from(frame.records);
+    let first = frame.id;
     match front.log.append(frame).await {
         Ok(Appended::New(receipt)) => {
-            for batch in &batches {
-                let bytes = batch.data_bytes() as u64;
-                front.ledger.committed(batch.meta.instance, &batch.meta.sender, batch.records.len() as u64, bytes);
+            for tally in &tallies {
+                front.ledger.committed(tally.instance, &tally.sender, tally.records, tally.bytes);
             }
             Ok(with_batch_id(dialect.thank(&receipt), receipt.id()))
         }
         Ok(Appended::Repeat(receipt)) => {
-            let id = BatchId::from_u128(receipt.id()).unwrap_or(first.meta.id);
-            for batch in &batches {
-                front.ledger.repeated(batch.meta.instance, &batch.meta.sender, batch.records.len() as u64, id);
+            let id = BatchId::from_u128(receipt.id()).or_else(|_| BatchId::from_u128(first)).ok();
+            for tally in &tallies {
+                front.ledger.repeated(tally.instance, &tally.sender, tally.records, id);
             }
             let reply = dialect.thank(&receipt).with_header(REPEAT_HEADER, HeaderValue::from_static("true"));
             Ok(with_batch_id(reply, receipt.id()))
         }
         Err(error) => {
-            let mut refusal = refusal_of_append(&error).of(caller);
-            refusal.records = Some(records as u64);
+            let mut refusal = refusal_of_append(&error).of(&caller);
+            refusal.records = Some(records);
             Err(refusal.into())
         }
     }
+}
+
+/// The frame of a request's batches. Takes them, so that while the append waits for the disk only the frame is in memory:
+/// a body of many tiny records is many times its size once taken apart.
+fn frame_of(
+    dialect: &dyn Dialect,
+    batches: Vec<(Caller, Batch)>,
+    key: Option<[u8; 16]>,
+) -> Result<(Caller, NewFrame, Vec<Tally>), Refusal> {
+    let (mut callers, batches): (Vec<Caller>, Vec<Batch>) = batches.into_iter().unzip();
+    if callers.is_empty() {
+        tracing::error!(dialect = dialect.name(), "a request was accepted without a batch");
+        return Err(Refusal::internal());
+    }
+    let foreign = callers.iter().zip(&batches).find(|(caller, batch)| caller.instance() != Some(batch.meta.instance));
+    if let Some((caller, batch)) = foreign {
+        tracing::error!(dialect = dialect.name(), instance = %batch.meta.instance, "a batch of a foreign instance");
+        return Err(Refusal::internal().of(caller));
+    }
+    let tally = |batch: &Batch| Tally {
+        instance: batch.meta.instance,
+        sender: batch.meta.sender.clone(),
+        records: batch.records.len() as u64,
+        bytes: batch.data_bytes() as u64,
+    };
+    let tallies: Vec<Tally> = batches.iter().map(tally).collect();
+    let records: u64 = tallies.iter().map(|tally| tally.records).sum();
+    let first = &batches[0].meta;
+    let frame = NewFrame {
+        id: first.id.as_u128(),
+        key,
+        at: first.received_at,
+        records: u32::try_from(records).unwrap_or(u32::MAX),
+        payload: codec::encode(&batches).into(),
+    };
+    Ok((callers.swap_remove(0), frame, tallies))
 }
 
 fn refusal_of_append(error: &AppendError) -> Refusal {

@@ -87,9 +87,11 @@ impl Ledger {
     }
 
     /// A request's records were in the log already, as this batch.
-    pub fn repeated(&self, instance: InstanceId, sender: &str, records: u64, first: BatchId) {
+    pub fn repeated(&self, instance: InstanceId, sender: &str, records: u64, first: Option<BatchId>) {
         let mut state = self.lock();
-        state.count_repeat(first);
+        if let Some(first) = first {
+            state.count_repeat(first);
+        }
         let counts = state.counts.entry(instance).or_default();
         counts.received += records;
         counts.repeated += records;
@@ -200,7 +202,7 @@ mod tests {
         let instance = InstanceId::from_uuid(uuid::Uuid::from_u128(1));
         ledger.committed(instance, "a@b", 10, 700);
         let first = BatchId::from_u128(1 << 64).unwrap();
-        ledger.repeated(instance, "a@b", 10, first);
+        ledger.repeated(instance, "a@b", 10, Some(first));
         assert_eq!(ledger.repeats_of(first), 1);
         ledger.refused(Some(instance), "a@b", 3, 400, "entries[1]: bad date", Time::from_nanos(1));
         let counts = ledger.counts()[&instance];

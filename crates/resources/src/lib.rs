@@ -182,10 +182,9 @@ impl Resources {
 
     /// Removes a document.
     pub fn delete(&self, kind: &str, parent: &str, id: &str) -> Result<(), ResourceError> {
-        let removed = self.lock().execute(
-            "DELETE FROM document WHERE kind = ?1 AND parent = ?2 AND id = ?3",
-            params![kind, parent, id],
-        )?;
+        let removed = self
+            .lock()
+            .execute("DELETE FROM document WHERE kind = ?1 AND parent = ?2 AND id = ?3", params![kind, parent, id])?;
         if removed == 0 {
             return Err(ResourceError::NotFound { kind: kind.to_owned(), id: id.to_owned() });
         }
@@ -196,10 +195,8 @@ impl Resources {
     pub fn delete_with_children(&self, kind: &str, parent: &str, id: &str) -> Result<(), ResourceError> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
-        let removed = transaction.execute(
-            "DELETE FROM document WHERE kind = ?1 AND parent = ?2 AND id = ?3",
-            params![kind, parent, id],
-        )?;
+        let removed = transaction
+            .execute("DELETE FROM document WHERE kind = ?1 AND parent = ?2 AND id = ?3", params![kind, parent, id])?;
         if removed == 0 {
             return Err(ResourceError::NotFound { kind: kind.to_owned(), id: id.to_owned() });
         }

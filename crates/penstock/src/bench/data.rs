@@ -1,0 +1,564 @@
+//! The bodies that `penstock bench` sends: seeded, realistic, never the same twice. Templates are made once, before the
+//! clock starts; a send only overwrites the unique id and the time of every record in place, so that making the load
+//! costs next to nothing beside taking it in.
+//!
+//! Content comes from the seed alone; ids also carry a random number of the run, or a second run with the same seed
+//! would be one long repeat. No I/O here, and no clock: times come in as arguments.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use event::{Kind, Time};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+
+/// What the bodies hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// Raw lines, UDM events or entities.
+    pub kind: Kind,
+    /// The log type that raw lines and entities are sent under. `BIND_DNS` gives resolver lines, everything else
+    /// sign-in records in the manner of Okta.
+    pub log_type: String,
+    /// The instance to name in every body, or none to leave it to the credential.
+    pub customer_id: Option<String>,
+    /// Where to stop filling a body.
+    pub size: Size,
+}
+
+/// When a body is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Size {
+    /// At the last record that keeps the whole body within this many bytes (always at least one record).
+    Bytes(usize),
+    /// After exactly this many records.
+    Records(usize),
+}
+
+/// A body whose ids and times can be overwritten in place.
+#[derive(Debug, Clone)]
+pub struct Template {
+    body: Vec<u8>,
+    records: Vec<Slots>,
+}
+
+/// Where one record's unique id and time stand in the body. Both are exactly as long as what overwrites them.
+#[derive(Debug, Clone)]
+struct Slots {
+    id_at: usize,
+    times_at: Vec<usize>,
+}
+
+/// Names records: no two of one run are alike, and runs differ by their random number.
+#[derive(Debug, Clone)]
+pub struct Marker {
+    run: u64,
+    next: u64,
+}
+
+/// Bytes of a unique id as it stands in a record: 32 lower-case hexadecimal digits.
+pub const ID_BYTES: usize = 32;
+
+/// Bytes of a time: `2026-11-21T22:02:06.123456Z`.
+const TIME_BYTES: usize = 27;
+
+const ID_BLANK: &str = "00000000000000000000000000000000";
+const TIME_BLANK: &str = "2026-01-01T00:00:00.000000Z";
+
+impl Template {
+    /// Makes `count` templates of one shape. The same seed and stream give the same templates; another stream of the
+    /// same seed (each connection has its own) gives others.
+    pub fn pool(shape: &Shape, seed: u64, stream: u64, count: usize) -> Vec<Template> {
+        let mut random = StdRng::seed_from_u64(seed ^ stream.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        (0..count).map(|_| Template::make(shape, &mut random)).collect()
+    }
+
+    fn make(shape: &Shape, random: &mut StdRng) -> Template {
+        let mut body = String::from("{");
+        if let Some(customer_id) = &shape.customer_id {
+            let _ = write!(body, "\"customer_id\":\"{customer_id}\",");
+        }
+        if shape.kind != Kind::Udm {
+            let _ = write!(body, "\"log_type\":\"{}\",", shape.log_type);
+        }
+        body.push_str(match shape.kind {
+            Kind::Raw => "\"entries\":[",
+            Kind::Udm => "\"events\":[",
+            Kind::Entity => "\"entities\":[",
+        });
+        let mut ends: Vec<usize> = Vec::new();
+        loop {
+            let full = match shape.size {
+                Size::Bytes(max) => body.len() + "]}".len() > max,
+                Size::Records(max) => ends.len() > max,
+            };
+            if full && ends.len() > 1 {
+                // The record that went over the line goes again, with the comma before it.
+                ends.pop();
+                body.truncate(ends[ends.len() - 1]);
+                break;
+            }
+            if full {
+                break;
+            }
+            if !ends.is_empty() {
+                body.push(',');
+            }
+            match shape.kind {
+                Kind::Raw if shape.log_type == "BIND_DNS" => bind_entry(&mut body, random),
+                Kind::Raw => okta_entry(&mut body, random),
+                Kind::Udm => udm_event(&mut body, random),
+                Kind::Entity => entity(&mut body, random),
+            }
+            ends.push(body.len());
+        }
+        body.push_str("]}");
+
+        let mut start = 0;
+        let records = ends
+            .iter()
+            .map(|&end| {
+                let slots = Slots::find(&body, start..end);
+                start = end;
+                slots
+            })
+            .collect();
+        Template { body: body.into_bytes(), records }
+    }
+
+    /// Overwrites every id and time; record `i` is said to have happened `i` microseconds after `now`. Gives the number
+    /// of the first record, from which [`Marker::text`] tells any record's id.
+    pub fn stamp(&mut self, marker: &mut Marker, now: Time) -> u64 {
+        let first = marker.next;
+        // One formatted time for the batch; only the microseconds differ from record to record.
+        let mut time = [0u8; TIME_BYTES];
+        write_time(&mut time, now);
+        let micros_base = now.micros().rem_euclid(1_000_000) as u64;
+        for (index, slots) in self.records.iter().enumerate() {
+            let id = marker.next_id();
+            self.body[slots.id_at..slots.id_at + ID_BYTES].copy_from_slice(&id);
+            let mut micros = (micros_base + index as u64).min(999_999);
+            for place in (20..26).rev() {
+                time[place] = b'0' + (micros % 10) as u8;
+                micros /= 10;
+            }
+            for &at in &slots.times_at {
+                self.body[at..at + TIME_BYTES].copy_from_slice(&time);
+            }
+        }
+        first
+    }
+
+    /// The body as it now stands.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// How many records it holds.
+    pub fn records(&self) -> usize {
+        self.records.len()
+    }
+}
+
+impl Slots {
+    fn find(body: &str, within: Range<usize>) -> Slots {
+        let text = &body[within.clone()];
+        let id_at = within.start + text.find(ID_BLANK).expect("every record is written with a blank id");
+        let times_at = text.match_indices(TIME_BLANK).map(|(at, _)| within.start + at).collect();
+        Slots { id_at, times_at }
+    }
+}
+
+impl Marker {
+    /// Numbers from zero under the run's random number.
+    pub fn new(run: u64) -> Marker {
+        Marker { run, next: 0 }
+    }
+
+    /// The id that record `number` of this marker carries.
+    pub fn text(&self, number: u64) -> String {
+        String::from_utf8(Marker::id(self.run, number).to_vec()).expect("hexadecimal digits are text")
+    }
+
+    fn next_id(&mut self) -> [u8; ID_BYTES] {
+        let id = Marker::id(self.run, self.next);
+        self.next += 1;
+        id
+    }
+
+    fn id(run: u64, number: u64) -> [u8; ID_BYTES] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        // Mixed, so that ids look and compress like the random ones of real records. Both halves are one-to-one, so no
+        // two numbers of a run share an id.
+        let halves = [mix(run), mix(number ^ run.rotate_left(17))];
+        let mut id = [0u8; ID_BYTES];
+        for (half, out) in halves.iter().zip(id.chunks_exact_mut(16)) {
+            for (place, digit) in out.iter_mut().enumerate() {
+                *digit = DIGITS[(half >> (60 - 4 * place)) as usize & 15];
+            }
+        }
+        id
+    }
+}
+
+/// A well-known one-to-one scrambling of 64 bits (the finaliser of splitmix64).
+fn mix(value: u64) -> u64 {
+    let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}
+
+fn write_time(out: &mut [u8; TIME_BYTES], now: Time) {
+    let text = now.to_string();
+    // Times print with as many digits of a second as they need; only the part before them is taken.
+    out[..19].copy_from_slice(&text.as_bytes()[..19]);
+    out[19] = b'.';
+    out[20..26].fill(b'0');
+    out[26] = b'Z';
+}
+
+const FIRST_NAMES: [&str; 24] = [
+    "Ana", "Bela", "Chen", "Dora", "Emil", "Fatima", "Goran", "Hana", "Igor", "Jana", "Kofi", "Lena", "Milan", "Nadia",
+    "Omar", "Petra", "Quentin", "Rosa", "Samir", "Tea", "Uma", "Viktor", "Wanda", "Yusuf",
+];
+const LAST_NAMES: [&str; 24] = [
+    "Adeyemi",
+    "Bauer",
+    "Costa",
+    "Dimitrov",
+    "Eriksen",
+    "Fischer",
+    "Garcia",
+    "Horvat",
+    "Ivanov",
+    "Jansen",
+    "Kovacs",
+    "Lindqvist",
+    "Moreau",
+    "Novak",
+    "Okafor",
+    "Popescu",
+    "Quist",
+    "Rossi",
+    "Schmidt",
+    "Tanaka",
+    "Ustinov",
+    "Varga",
+    "Weber",
+    "Zhang",
+];
+const EVENT_TYPES: [(&str, &str); 12] = [
+    ("user.session.start", "User login to Okta"),
+    ("user.session.end", "User logout from Okta"),
+    ("user.authentication.sso", "User single sign on to app"),
+    ("user.authentication.auth_via_mfa", "Authentication of user via MFA"),
+    ("user.account.lock", "Max sign in attempts exceeded"),
+    ("user.account.update_password", "User update password for Okta"),
+    ("user.mfa.factor.activate", "Activate factor for user"),
+    ("policy.evaluate_sign_on", "Evaluation of sign-on policy"),
+    ("application.user_membership.add", "Add user to application membership"),
+    ("group.user_membership.add", "Add user to group membership"),
+    ("system.api_token.create", "Create API token"),
+    ("user.lifecycle.suspend", "Suspend Okta user"),
+];
+const AGENTS: [(&str, &str, &str); 6] = [
+    ("Mozilla/5.0 (Windows NT 10.0; Win64; x64) Chrome/131.0", "Windows 10", "CHROME"),
+    ("Mozilla/5.0 (Macintosh; Intel Mac OS X 14_6) Version/17.6 Safari/605.1", "Mac OS X", "SAFARI"),
+    ("Mozilla/5.0 (X11; Linux x86_64; rv:132.0) Firefox/132.0", "Linux", "FIREFOX"),
+    ("Mozilla/5.0 (iPhone; CPU iPhone OS 18_1 like Mac OS X) Mobile/15E148", "iOS", "SAFARI"),
+    ("Mozilla/5.0 (Linux; Android 14; Pixel 8) Chrome/130.0 Mobile", "Android", "CHROME"),
+    ("okta-aws-cli/2.4.0 (go1.22; linux; amd64)", "Linux", "UNKNOWN"),
+];
+const CITIES: [(&str, &str); 8] = [
+    ("Lyon", "France"),
+    ("Osaka", "Japan"),
+    ("Zagreb", "Croatia"),
+    ("Austin", "United States"),
+    ("Recife", "Brazil"),
+    ("Malmö", "Sweden"),
+    ("Nairobi", "Kenya"),
+    ("Toronto", "Canada"),
+];
+const APPS: [&str; 8] =
+    ["Jira", "Salesforce", "Amazon Web Services", "Workday", "GitHub Enterprise", "Slack", "ServiceNow", "Zoom"];
+const DOMAINS: [&str; 10] = [
+    "altostrat.com",
+    "examplepetstore.com",
+    "cymbalgroup.com",
+    "example.org",
+    "updates.example.net",
+    "cdn.example.com",
+    "mail.example.com",
+    "tracker.example.info",
+    "packages.example.dev",
+    "login.example.cloud",
+];
+
+/// A person of the imagined company, of which there are 576.
+struct Person {
+    first: &'static str,
+    last: &'static str,
+}
+
+impl Person {
+    fn any(random: &mut StdRng) -> Person {
+        Person { first: pick(random, &FIRST_NAMES), last: pick(random, &LAST_NAMES) }
+    }
+
+    fn user(&self) -> String {
+        format!("{}.{}", self.first.to_lowercase(), self.last.to_lowercase())
+    }
+}
+
+fn pick<T: Copy>(random: &mut StdRng, among: &[T]) -> T {
+    among[random.random_range(0..among.len())]
+}
+
+fn address_inside(random: &mut StdRng) -> String {
+    format!("10.{}.{}.{}", random.random_range(0..64), random.random_range(0..=255), random.random_range(1..255))
+}
+
+fn address_outside(random: &mut StdRng) -> String {
+    let net = pick(random, &["203.0.113", "198.51.100", "192.0.2"]);
+    format!("{net}.{}", random.random_range(1..255))
+}
+
+fn letters(random: &mut StdRng, count: usize) -> String {
+    const AMONG: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    (0..count).map(|_| char::from(AMONG[random.random_range(0..AMONG.len())])).collect()
+}
+
+fn hex_digits(random: &mut StdRng, count: usize) -> String {
+    (0..count).map(|_| char::from_digit(random.random_range(0..16), 16).expect("below 16")).collect()
+}
+
+/// One entry whose text is a sign-in record of about 700 bytes, itself JSON and so full of escaped quotes.
+fn okta_entry(out: &mut String, random: &mut StdRng) {
+    let person = Person::any(random);
+    let (event_type, message) = pick(random, &EVENT_TYPES);
+    let (agent, os, browser) = pick(random, &AGENTS);
+    let (city, country) = pick(random, &CITIES);
+    let outcome = if random.random_ratio(1, 9) {
+        "{\"result\":\"FAILURE\",\"reason\":\"INVALID_CREDENTIALS\"}"
+    } else {
+        "{\"result\":\"SUCCESS\"}"
+    };
+    let text = format!(
+        "{{\"uuid\":\"{ID_BLANK}\",\"published\":\"{TIME_BLANK}\",\"eventType\":\"{event_type}\",\"version\":\"0\",\
+         \"severity\":\"INFO\",\"displayMessage\":\"{message}\",\"actor\":{{\"id\":\"00u{actor}\",\"type\":\"User\",\
+         \"alternateId\":\"{user}@example.com\",\"displayName\":\"{first} {last}\"}},\"client\":{{\"userAgent\":\
+         {{\"rawUserAgent\":\"{agent}\",\"os\":\"{os}\",\"browser\":\"{browser}\"}},\"ipAddress\":\"{address}\",\
+         \"geographicalContext\":{{\"city\":\"{city}\",\"country\":\"{country}\"}}}},\"outcome\":{outcome},\
+         \"target\":[{{\"id\":\"0oa{app_id}\",\"type\":\"AppInstance\",\"displayName\":\"{app}\"}}],\
+         \"transaction\":{{\"type\":\"WEB\",\"id\":\"{transaction}\"}}}}",
+        actor = letters(random, 17),
+        user = person.user(),
+        first = person.first,
+        last = person.last,
+        address = address_outside(random),
+        app_id = letters(random, 17),
+        app = pick(random, &APPS),
+        transaction = letters(random, 24),
+    );
+    entry(out, &text);
+}
+
+/// One entry of a name server's query log, about 150 bytes.
+fn bind_entry(out: &mut String, random: &mut StdRng) {
+    let name = format!("{}.{}", letters(random, 6).to_lowercase(), pick(random, &DOMAINS));
+    let text = format!(
+        "{TIME_BLANK} client @0x{ID_BLANK} {client}#{port} ({name}): query: {name} IN {record} + ({server})",
+        client = address_inside(random),
+        port = random.random_range(1024..65536),
+        record = pick(random, &["A", "AAAA", "MX", "TXT", "PTR"]),
+        server = address_outside(random),
+    );
+    entry(out, &text);
+}
+
+fn entry(out: &mut String, text: &str) {
+    let text = serde_json::to_string(text).expect("a text is always JSON");
+    let _ = write!(out, "{{\"log_text\":{text},\"ts_rfc3339\":\"{TIME_BLANK}\"}}");
+}
+
+/// One UDM event of 600 to 900 bytes: a login, a web request or a process start.
+fn udm_event(out: &mut String, random: &mut StdRng) {
+    let person = Person::any(random);
+    let user = person.user();
+    let (agent, _, _) = pick(random, &AGENTS);
+    let host = format!("ws-{:04}.corp.example.com", random.random_range(0..5_000));
+    let inside = address_inside(random);
+    let outside = address_outside(random);
+    let event = match random.random_range(0..3) {
+        0 => format!(
+            "{{\"metadata\":{{\"event_timestamp\":\"{TIME_BLANK}\",\"event_type\":\"USER_LOGIN\",\"vendor_name\":\
+             \"Okta\",\"product_name\":\"Okta\",\"product_log_id\":\"{ID_BLANK}\",\"product_event_type\":\
+             \"user.session.start\"}},\"principal\":{{\"hostname\":\"{host}\",\"ip\":[\"{inside}\",\"{outside}\"],\
+             \"location\":{{\"country_or_region\":\"{country}\"}}}},\"target\":{{\"application\":\"{app}\",\"user\":\
+             {{\"userid\":\"{user}\",\"user_display_name\":\"{first} {last}\",\"email_addresses\":\
+             [\"{user}@example.com\"]}}}},\"network\":{{\"http\":{{\"user_agent\":\"{agent}\"}}}},\
+             \"security_result\":[{{\"action\":[\"ALLOW\"],\"summary\":\"signed in\"}}],\"extensions\":{{\"auth\":\
+             {{\"type\":\"SSO\",\"mechanism\":[\"USERNAME_PASSWORD\"]}}}}}}",
+            app = pick(random, &APPS),
+            country = pick(random, &CITIES).1,
+            first = person.first,
+            last = person.last,
+        ),
+        1 => format!(
+            "{{\"metadata\":{{\"event_timestamp\":\"{TIME_BLANK}\",\"event_type\":\"NETWORK_HTTP\",\"vendor_name\":\
+             \"Acme\",\"product_name\":\"Acme Proxy\",\"product_log_id\":\"{ID_BLANK}\"}},\"principal\":\
+             {{\"hostname\":\"{host}\",\"ip\":[\"{inside}\"],\"port\":{port},\"user\":{{\"userid\":\"{user}\"}}}},\
+             \"target\":{{\"hostname\":\"{domain}\",\"ip\":[\"{outside}\"],\"port\":443,\"url\":\
+             \"https://{domain}/{path}/{file}.html?session={session}\"}},\"network\":{{\"application_protocol\":\
+             \"HTTPS\",\"ip_protocol\":\"TCP\",\"sent_bytes\":\"{sent}\",\"received_bytes\":\"{received}\",\"http\":\
+             {{\"method\":\"GET\",\"response_code\":200,\"user_agent\":\"{agent}\",\"referral_url\":\
+             \"https://{referrer}/\"}}}}}}",
+            port = random.random_range(1024..65536),
+            domain = pick(random, &DOMAINS),
+            path = letters(random, 8),
+            file = letters(random, 12),
+            session = letters(random, 24),
+            sent = random.random_range(200..9_000),
+            received = random.random_range(200..900_000),
+            referrer = pick(random, &DOMAINS),
+        ),
+        _ => format!(
+            "{{\"metadata\":{{\"event_timestamp\":\"{TIME_BLANK}\",\"event_type\":\"PROCESS_LAUNCH\",\"vendor_name\":\
+             \"Acme\",\"product_name\":\"Acme EDR\",\"product_log_id\":\"{ID_BLANK}\"}},\"principal\":{{\"hostname\":\
+             \"{host}\",\"ip\":[\"{inside}\"],\"user\":{{\"userid\":\"{user}\",\"windows_sid\":\
+             \"S-1-5-21-{sid}\"}},\"process\":{{\"pid\":\"{parent}\",\"file\":{{\"full_path\":\
+             \"C:\\\\Windows\\\\explorer.exe\"}}}}}},\"target\":{{\"process\":{{\"pid\":\"{pid}\",\"command_line\":\
+             \"C:\\\\Tools\\\\{tool}.exe --run {argument}\",\"file\":{{\"full_path\":\"C:\\\\Tools\\\\{tool}.exe\",\
+             \"sha256\":\"{sha256}\",\"md5\":\"{md5}\",\"size\":\"{size}\"}}}}}}}}",
+            sid = random.random_range(1_000_000_000u64..9_999_999_999),
+            parent = random.random_range(400..32_000),
+            pid = random.random_range(400..32_000),
+            tool = letters(random, 8),
+            argument = letters(random, 16),
+            sha256 = hex_digits(random, 64),
+            md5 = hex_digits(random, 32),
+            size = random.random_range(20_000..9_000_000),
+        ),
+    };
+    out.push_str(&event);
+}
+
+/// One entity of about 500 bytes: a user or a machine.
+fn entity(out: &mut String, random: &mut StdRng) {
+    let person = Person::any(random);
+    let user = person.user();
+    let entity = if random.random_ratio(2, 3) {
+        format!(
+            "{{\"metadata\":{{\"collected_timestamp\":\"{TIME_BLANK}\",\"entity_type\":\"USER\",\"vendor_name\":\
+             \"Okta\",\"product_name\":\"Okta\",\"product_entity_id\":\"{ID_BLANK}\"}},\"entity\":{{\"user\":\
+             {{\"userid\":\"{user}\",\"user_display_name\":\"{first} {last}\",\"email_addresses\":\
+             [\"{user}@example.com\"],\"department\":[\"{department}\"],\"employee_id\":\"{number}\",\
+             \"product_object_id\":\"00u{object}\"}}}}}}",
+            first = person.first,
+            last = person.last,
+            department = pick(random, &["Finance", "Engineering", "Sales", "Support", "Legal"]),
+            number = random.random_range(10_000..99_999),
+            object = letters(random, 17),
+        )
+    } else {
+        format!(
+            "{{\"metadata\":{{\"collected_timestamp\":\"{TIME_BLANK}\",\"entity_type\":\"ASSET\",\"vendor_name\":\
+             \"Acme\",\"product_name\":\"Acme Inventory\",\"product_entity_id\":\"{ID_BLANK}\"}},\"entity\":\
+             {{\"asset\":{{\"hostname\":\"ws-{host:04}.corp.example.com\",\"ip\":[\"{ip}\"],\"asset_id\":\
+             \"Acme:{asset}\",\"platform_software\":{{\"platform\":\"WINDOWS\",\"platform_version\":\
+             \"10.0.22631\"}}}}}}}}",
+            host = random.random_range(0..5_000),
+            ip = address_inside(random),
+            asset = letters(random, 20),
+        )
+    };
+    out.push_str(&entity);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    fn shape(kind: Kind, log_type: &str, size: Size) -> Shape {
+        Shape {
+            kind,
+            log_type: log_type.to_owned(),
+            customer_id: Some("c8c65bfa-5f2c-42d4-9189-64bb7b939f2c".to_owned()),
+            size,
+        }
+    }
+
+    /// Stamps every template of a pool twice; gives the records of all four bodies' worth, checked for form.
+    fn check(shape: &Shape, list: &str, id_of: impl Fn(&Value) -> String) {
+        let now: Time = "2026-11-21T22:02:06.999990Z".parse().unwrap();
+        let mut marker = Marker::new(7);
+        let mut seen = HashSet::new();
+        for template in &mut Template::pool(shape, 1, 2, 2) {
+            for _ in 0..2 {
+                let first = template.stamp(&mut marker, now);
+                let body: Value = serde_json::from_slice(template.body()).unwrap();
+                let records = body[list].as_array().unwrap();
+                assert_eq!(records.len(), template.records());
+                match shape.size {
+                    Size::Bytes(max) => {
+                        assert!(template.body().len() <= max);
+                        assert!(template.body().len() > max - 1500, "the body should be nearly full");
+                    }
+                    Size::Records(count) => assert_eq!(records.len(), count),
+                }
+                for (index, record) in records.iter().enumerate() {
+                    let id = id_of(record);
+                    assert_eq!(id, marker.text(first + index as u64));
+                    assert!(seen.insert(id), "no id comes twice");
+                    assert!(!record.to_string().contains(TIME_BLANK), "every time is overwritten");
+                    assert!(record.to_string().contains("2026-11-21T22:02:06.9999"));
+                }
+            }
+        }
+    }
+
+    fn text_of(entry: &Value) -> Value {
+        serde_json::from_str(entry["log_text"].as_str().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn bodies_hold_what_they_say() {
+        let raw_id = |entry: &Value| text_of(entry)["uuid"].as_str().unwrap().to_owned();
+        let bind_id = |entry: &Value| {
+            let text = entry["log_text"].as_str().unwrap();
+            text.split("@0x").nth(1).unwrap()[..ID_BYTES].to_owned()
+        };
+        let udm_id = |event: &Value| event["metadata"]["product_log_id"].as_str().unwrap().to_owned();
+        let entity_id = |entity: &Value| entity["metadata"]["product_entity_id"].as_str().unwrap().to_owned();
+        for size in [Size::Bytes(50_000), Size::Records(1), Size::Records(10)] {
+            check(&shape(Kind::Raw, "OKTA", size), "entries", raw_id);
+            check(&shape(Kind::Raw, "BIND_DNS", size), "entries", bind_id);
+            check(&shape(Kind::Udm, "UDM", size), "events", udm_id);
+            check(&shape(Kind::Entity, "OKTA", size), "entities", entity_id);
+        }
+    }
+
+    #[test]
+    fn sign_in_records_are_about_700_bytes() {
+        let pool = Template::pool(&shape(Kind::Raw, "OKTA", Size::Records(200)), 1, 0, 1);
+        let body: Value = serde_json::from_slice(pool[0].body()).unwrap();
+        let texts: Vec<usize> =
+            body["entries"].as_array().unwrap().iter().map(|entry| entry["log_text"].as_str().unwrap().len()).collect();
+        let mean = texts.iter().sum::<usize>() / texts.len();
+        assert!((650..=750).contains(&mean), "mean {mean}");
+    }
+
+    #[test]
+    fn the_seed_decides_the_content_and_the_run_the_ids() {
+        let shape = shape(Kind::Udm, "UDM", Size::Records(5));
+        let body = |seed, stream| Template::pool(&shape, seed, stream, 1).remove(0).body().to_vec();
+        assert_eq!(body(1, 0), body(1, 0));
+        assert_ne!(body(1, 0), body(2, 0));
+        assert_ne!(body(1, 0), body(1, 1));
+        assert_ne!(Marker::new(1).text(0), Marker::new(2).text(0));
+    }
+}

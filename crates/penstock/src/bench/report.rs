@@ -1,0 +1,186 @@
+//! What a run found, as a table for people and as JSON for machines. Rates are in units of 10^6 and 10^9 bytes of
+//! uncompressed bodies, as the targets are.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::latency::Quantiles;
+
+/// The result of `bench ingest`, and the load's part of `bench freshness`.
+#[derive(Debug, Clone, Serialize)]
+pub struct IngestReport {
+    /// `raw`, `udm` or `entity`.
+    pub kind: &'static str,
+    /// The log type sent under.
+    pub log_type: String,
+    /// Connections that sent at the same time.
+    pub connections: usize,
+    /// From the first byte to the last answer, in seconds.
+    pub elapsed_secs: f64,
+    /// Requests answered 200.
+    pub requests: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Their uncompressed bodies, in bytes.
+    pub body_bytes: u64,
+    /// Their bodies as sent, in bytes.
+    pub wire_bytes: u64,
+    /// Records a second.
+    pub events_per_sec: f64,
+    /// 10^6 uncompressed body bytes a second.
+    pub mb_per_sec: f64,
+    /// Requests a second.
+    pub requests_per_sec: f64,
+    /// Time to the answer, of the requests answered 200.
+    pub latency_ms: Option<Quantiles>,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// Requests sent again after 429 or 503.
+    pub retries: u64,
+    /// Connections that had to be opened anew.
+    pub reconnects: u64,
+    /// The first answer other than 200.
+    pub first_error: Option<String>,
+    /// Processor time of this program over the run: what it took from the server on a shared machine.
+    pub client_cpu_secs: Option<f64>,
+    /// The server's part, where it runs on this machine.
+    pub server: Option<ServerReport>,
+}
+
+/// What the server used.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServerReport {
+    /// Its process.
+    pub pid: u32,
+    /// While the load ran.
+    pub during: CpuReport,
+    /// From the load's start until all of it was stored; absent with `--settle 0` or when nothing is stored.
+    pub until_stored: Option<CpuReport>,
+    /// How long storing went on after the load, in seconds.
+    pub settle_secs: Option<f64>,
+    /// Whether the followers had caught up before `--settle` was over.
+    pub settled: Option<bool>,
+    /// Resident memory at the end, in bytes.
+    pub resident_bytes: u64,
+    /// The most it had since it started, in bytes.
+    pub resident_peak_bytes: u64,
+}
+
+/// Processor time over a span.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CpuReport {
+    /// In seconds.
+    pub cpu_secs: f64,
+    /// For 10^9 uncompressed body bytes, in seconds.
+    pub cpu_secs_per_gb: f64,
+    /// For one request, in microseconds.
+    pub cpu_micros_per_request: f64,
+}
+
+/// The result of `bench freshness`.
+#[derive(Debug, Clone, Serialize)]
+pub struct FreshnessReport {
+    /// The load that went in meanwhile.
+    pub load: IngestReport,
+    /// Records looked for.
+    pub probes: u64,
+    /// Of those, never found within the limit.
+    pub lost: u64,
+    /// From the reply to the first answer that held the record.
+    pub reply_to_found_ms: Option<Quantiles>,
+    /// One search, whether it found or not.
+    pub search_ms: Option<Quantiles>,
+    /// Searches made.
+    pub searches: u64,
+    /// The first search that was refused or failed.
+    pub first_error: Option<String>,
+}
+
+impl CpuReport {
+    /// Spreads processor time over what was taken in.
+    pub fn new(cpu_secs: f64, body_bytes: u64, requests: u64) -> CpuReport {
+        CpuReport {
+            cpu_secs,
+            cpu_secs_per_gb: per(cpu_secs * 1e9, body_bytes),
+            cpu_micros_per_request: per(cpu_secs * 1e6, requests),
+        }
+    }
+}
+
+fn per(amount: f64, count: u64) -> f64 {
+    if count == 0 { 0.0 } else { amount / count as f64 }
+}
+
+impl fmt::Display for IngestReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "{name:<22}{value}");
+        let sent = format!("{} {} on {} connections", self.kind, self.log_type, self.connections);
+        line(f, "sent", format!("{sent} for {:.1} s", self.elapsed_secs))?;
+        let bytes = self.body_bytes as f64 / 1e6;
+        line(f, "taken in", format!("{} requests, {} records, {bytes:.1} MB", self.requests, self.records))?;
+        if self.wire_bytes != self.body_bytes {
+            line(f, "on the wire", format!("{:.1} MB", self.wire_bytes as f64 / 1e6))?;
+        }
+        line(f, "events/s", format!("{:.0}", self.events_per_sec))?;
+        line(f, "MB/s", format!("{:.1}", self.mb_per_sec))?;
+        line(f, "requests/s", format!("{:.1}", self.requests_per_sec))?;
+        line(f, "latency", quantiles(self.latency_ms))?;
+        if self.statuses.keys().any(|&status| status != 200) || self.reconnects > 0 {
+            let statuses: Vec<String> =
+                self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
+            let again = format!("{} sent again, {} reconnects", self.retries, self.reconnects);
+            line(f, "answers", format!("{}; {again}", statuses.join(", ")))?;
+        }
+        if let Some(error) = &self.first_error {
+            line(f, "first error", error.clone())?;
+        }
+        if let Some(cpu) = self.client_cpu_secs {
+            line(f, "this program's CPU", format!("{cpu:.2} s"))?;
+        }
+        match &self.server {
+            None => line(f, "server", "not a process of this machine: no CPU or memory figures".to_owned()),
+            Some(server) => {
+                line(f, "server CPU", cpu(server.during))?;
+                if let Some(until_stored) = server.until_stored {
+                    let settled = match (server.settled, server.settle_secs) {
+                        (Some(true), Some(secs)) => format!("after {secs:.1} s more"),
+                        _ => "NOT YET, --settle was too short".to_owned(),
+                    };
+                    line(f, "… until stored", format!("{} ({settled})", cpu(until_stored)))?;
+                }
+                let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+                let (now, peak) = (mib(server.resident_bytes), mib(server.resident_peak_bytes));
+                line(f, "server memory", format!("peak {peak:.1} MiB, now {now:.1} MiB"))
+            }
+        }
+    }
+}
+
+impl fmt::Display for FreshnessReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.load)?;
+        writeln!(f, "{:<22}{}", "reply to found", quantiles(self.reply_to_found_ms))?;
+        writeln!(f, "{:<22}{} looked for, {} never found", "probes", self.probes, self.lost)?;
+        writeln!(f, "{:<22}{}; {} made", "one search", quantiles(self.search_ms), self.searches)?;
+        if let Some(error) = &self.first_error {
+            writeln!(f, "{:<22}{error}", "first search error")?;
+        }
+        Ok(())
+    }
+}
+
+fn quantiles(of: Option<Quantiles>) -> String {
+    match of {
+        None => "–".to_owned(),
+        Some(of) => format!("p50 {:.1} ms, p99 {:.1} ms, max {:.1} ms", of.p50, of.p99, of.max),
+    }
+}
+
+fn cpu(of: CpuReport) -> String {
+    format!(
+        "{:.2} s = {:.2} s per GB, {:.1} µs per request",
+        of.cpu_secs, of.cpu_secs_per_gb, of.cpu_micros_per_request
+    )
+}

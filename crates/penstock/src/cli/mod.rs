@@ -1,0 +1,477 @@
+//! The command line: what it takes, and who does it.
+//!
+//! `serve`, `check` and `log verify` work on this machine; every other command asks a running server, so that there is
+//! one way to do a thing and one place that checks it.
+
+mod client;
+mod connector;
+mod demo;
+mod local;
+mod manage;
+mod output;
+mod receipt;
+mod search;
+mod status;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+
+pub use client::{CliError, Client};
+pub use output::{Format, say};
+
+/// Self-hosted security-log intake: takes in what Google Chronicle's ingestion APIs take, says yes only when it is on
+/// disk, makes it searchable, delivers it onward.
+#[derive(Debug, Parser)]
+#[command(name = "penstock", version, arg_required_else_help = true, after_help = EXAMPLES)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+const EXAMPLES: &str = "Examples:
+  penstock serve                                   start a server in ./penstock-data on 127.0.0.1:8480
+  penstock demo                                    send the sample requests, see them found and delivered
+  penstock search udm 'ip = \"10.1.2.3\"'            find UDM events by any ip field
+  penstock search raw 'altostrat.com' --limit 5    find raw logs by their text
+  penstock status                                  what comes in, what is kept, who is behind
+
+Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 server not reachable.";
+
+/// How to reach the server; the same for every command.
+#[derive(Debug, Clone, Args)]
+pub struct Remote {
+    /// The server to ask
+    #[arg(
+        long,
+        global = true,
+        env = "PENSTOCK_SERVER",
+        default_value = "http://127.0.0.1:8480",
+        help_heading = "Server"
+    )]
+    pub server: String,
+    /// Operator or access token [default: the data directory's, or that of the server running on this machine]
+    #[arg(long, global = true, env = "PENSTOCK_TOKEN", hide_env_values = true, help_heading = "Server")]
+    pub token: Option<String>,
+    /// Data directory whose operator token is used
+    #[arg(long, global = true, env = "PENSTOCK_DATA", help_heading = "Server")]
+    pub data: Option<PathBuf>,
+    /// Form of the output
+    #[arg(short, long, global = true, value_enum, default_value = "table", help_heading = "Server")]
+    pub output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the server
+    #[command(after_help = "Examples:
+  penstock serve
+  penstock serve --data /var/lib/penstock --listen 127.0.0.1:9000
+  PENSTOCK_STORE__ENABLED=false penstock serve --config penstock.toml")]
+    Serve(ServeArgs),
+    /// Check a configuration file without starting anything
+    Check(CheckArgs),
+    /// Send sample requests to the running server and show them found and delivered
+    Demo(DemoArgs),
+    /// Find records
+    #[command(subcommand)]
+    Search(SearchCommand),
+    /// Tell where a record or batch is: committed, stored, delivered
+    Receipt(ReceiptArgs),
+    /// What comes in, what is kept, who is behind, which senders are in trouble
+    Status,
+    /// Tenants: Chronicle instances
+    #[command(subcommand)]
+    Instance(InstanceCommand),
+    /// Service accounts, whose key files Google's libraries take
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// API keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Log types beyond the built-in ones
+    #[command(subcommand)]
+    LogType(LogTypeCommand),
+    /// Where records are delivered to
+    #[command(subcommand)]
+    Connector(ConnectorCommand),
+    /// Records that a target refused for good
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+    /// The durable log on this machine
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Measure a running server
+    #[command(subcommand)]
+    Bench(crate::bench::BenchCommand),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:
+  penstock completion bash > /etc/bash_completion.d/penstock")]
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `penstock serve`
+#[derive(Debug, Clone, Args)]
+pub struct ServeArgs {
+    /// Configuration file [default: ./penstock.toml if there is one]
+    #[arg(long, env = "PENSTOCK_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// Address and port to listen on [default: 127.0.0.1:8480]; port 0 takes a free one
+    #[arg(long, env = "PENSTOCK_LISTEN")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// `penstock check`
+#[derive(Debug, Clone, Args)]
+pub struct CheckArgs {
+    /// Configuration file
+    #[arg(default_value = "penstock.toml")]
+    pub config: PathBuf,
+}
+
+/// `penstock demo`
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Key file to send with [default: keys/default.json of the data directory]
+    #[arg(long)]
+    pub key_file: Option<PathBuf>,
+}
+
+/// `penstock search`
+#[derive(Debug, Subcommand)]
+pub(crate) enum SearchCommand {
+    /// By the text of raw logs
+    #[command(after_help = "Examples:
+  penstock search raw 'client 10.120.20.32'
+  penstock search raw --regex 'query: [a-z]+\\.com' --log-type BIND_DNS --from 2019-02-26T00:00:00Z")]
+    Raw {
+        /// Text to find, in any case
+        #[arg(required_unless_present = "regex", conflicts_with = "regex")]
+        text: Option<String>,
+        /// Regular expression to find instead
+        #[arg(long)]
+        regex: Option<String>,
+        #[command(flatten)]
+        common: SearchArgs,
+    },
+    /// By UDM fields
+    #[command(after_help = "Examples:
+  penstock search udm 'metadata.event_type = \"USER_LOGIN\" AND target.user.userid = \"mary@altostrat.com\"'
+  penstock search udm 'ip = \"10.1.2.3\" OR hostname = /^host[0-9]+$/ nocase'
+
+Fields that stand for many: domain, email, file_path, hash, hostname, ip, namespace, process_id, user.")]
+    Udm {
+        /// Search expression
+        expression: String,
+        #[command(flatten)]
+        common: SearchArgs,
+    },
+}
+
+/// What every search takes.
+#[derive(Debug, Clone, Args)]
+pub struct SearchArgs {
+    /// Earliest event time (RFC 3339), inclusive
+    #[arg(long)]
+    pub from: Option<String>,
+    /// Latest event time (RFC 3339), exclusive
+    #[arg(long)]
+    pub to: Option<String>,
+    /// Only this log type; may be given several times
+    #[arg(long)]
+    pub log_type: Vec<String>,
+    /// Most rows, newest first
+    #[arg(long, default_value_t = event::limits::SEARCH_ROWS_DEFAULT)]
+    pub limit: usize,
+    /// Only this instance [default: all that the token may see]
+    #[arg(long)]
+    pub instance: Option<String>,
+}
+
+/// `penstock receipt`
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "Example:
+  penstock receipt 019aa7e0-0000-7000-8000-000000000000")]
+pub struct ReceiptArgs {
+    /// Batch id (the X-Penstock-Batch of a reply) or record id (of a search row)
+    pub id: String,
+}
+
+/// `penstock instance`
+#[derive(Debug, Subcommand)]
+pub enum InstanceCommand {
+    /// Make an instance
+    Create {
+        /// Name for people
+        #[arg(long, default_value = "")]
+        name: String,
+        /// Its customer id (UUID) [default: a new one]
+        #[arg(long)]
+        id: Option<String>,
+        /// Google Cloud project that its resources are named under
+        #[arg(long, default_value = "penstock")]
+        project: String,
+        /// Region that its resources are named under
+        #[arg(long, default_value = "us")]
+        location: String,
+    },
+    /// List all instances
+    List,
+    /// Show one instance
+    Show {
+        /// Its customer id
+        id: String,
+    },
+    /// Delete an instance with its accounts, keys, log types and connectors; its stored logs stay until they expire
+    Delete {
+        /// Its customer id
+        id: String,
+        /// Do it without being asked again
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// `penstock account`
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Make a service account and write its key file
+    #[command(after_help = "Examples:
+  penstock account create --role ingest --out sa.json
+  penstock account create --instance c8c65bfa-5f2c-42d4-9189-64bb7b939f2c --role read --name analyst --out analyst.json
+  penstock account create --data ./penstock-data --role ingest --out sa.json    (no server running)")]
+    Create {
+        /// Its instance [default: the only one there is]
+        #[arg(long)]
+        instance: Option<String>,
+        /// What it may do: ingest, read or admin (admin includes both)
+        #[arg(long, default_value = "ingest")]
+        role: String,
+        /// Name before the @ of its e-mail address [default: the role and a number]
+        #[arg(long)]
+        name: Option<String>,
+        /// Where to write the key file (mode 0600)
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// List accounts
+    List {
+        /// Of this instance only
+        #[arg(long)]
+        instance: Option<String>,
+    },
+    /// Give an account a new key; the old one ends at once, and tokens made with it
+    Rotate {
+        /// Its e-mail address
+        email: String,
+        /// Where to write the new key file (mode 0600)
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// End an account's access
+    Disable {
+        /// Its e-mail address
+        email: String,
+    },
+}
+
+/// `penstock key`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make an API key (`?key=`); it is shown once
+    Create {
+        /// Its instance [default: the only one there is]
+        #[arg(long)]
+        instance: Option<String>,
+        /// What it may do: ingest, read or admin
+        #[arg(long, default_value = "ingest")]
+        role: String,
+        /// Name for people
+        #[arg(long, default_value = "")]
+        name: String,
+    },
+    /// List API keys, without their secrets
+    List {
+        /// Of this instance only
+        #[arg(long)]
+        instance: Option<String>,
+    },
+    /// End an API key
+    Delete {
+        /// Its id
+        id: String,
+    },
+}
+
+/// `penstock log-type`
+#[derive(Debug, Subcommand)]
+pub enum LogTypeCommand {
+    /// Declare a log type of your own
+    Add {
+        /// Its name: 2 to 64 of A-Z, 0-9 and _
+        log_type: String,
+        /// What it is
+        #[arg(long, default_value = "")]
+        description: String,
+        /// Its instance [default: the only one there is]
+        #[arg(long)]
+        instance: Option<String>,
+    },
+    /// List log types
+    List {
+        /// Only custom ones
+        #[arg(long)]
+        custom: bool,
+        /// Only those with this text in name or description
+        #[arg(long)]
+        grep: Option<String>,
+        /// Of this instance only
+        #[arg(long)]
+        instance: Option<String>,
+    },
+}
+
+/// `penstock connector`
+#[derive(Debug, Subcommand)]
+pub enum ConnectorCommand {
+    /// Make a connector
+    #[command(after_help = "Examples:
+  penstock connector create --name siem --url https://siem.example.com/in --header 'Authorization: Bearer …'
+  penstock connector create --name okta --url http://127.0.0.1:9000/ --log-type OKTA --format ndjson --gzip --start oldest")]
+    Create(Box<connector::CreateArgs>),
+    /// List connectors with their state and counts
+    List {
+        /// Of this instance only
+        #[arg(long)]
+        instance: Option<String>,
+    },
+    /// Show one connector
+    Show(Named),
+    /// Let it deliver
+    Activate(Named),
+    /// Stop it; it keeps its place in the log
+    Deactivate(Named),
+    /// Delete it with its place and its dead letters
+    Delete(Named),
+}
+
+/// A connector's name.
+#[derive(Debug, Clone, Args)]
+pub struct Named {
+    /// The connector
+    pub name: String,
+    /// Its instance [default: the only one that has this connector]
+    #[arg(long)]
+    pub instance: Option<String>,
+}
+
+/// `penstock dlq`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqCommand {
+    /// List dead letters of a connector
+    List {
+        #[command(flatten)]
+        connector: Named,
+        /// Most rows
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Show one dead letter whole
+    Show {
+        #[command(flatten)]
+        connector: Named,
+        /// Record id
+        #[arg(long)]
+        id: String,
+    },
+    /// Deliver dead letters again
+    Retry {
+        #[command(flatten)]
+        connector: Named,
+        /// Record id; all of the connector's without
+        #[arg(long)]
+        id: Vec<String>,
+    },
+    /// Forget dead letters
+    Drop {
+        #[command(flatten)]
+        connector: Named,
+        /// Record id; all of the connector's without
+        #[arg(long)]
+        id: Vec<String>,
+    },
+}
+
+/// `penstock log`
+#[derive(Debug, Subcommand)]
+pub enum LogCommand {
+    /// Read every frame of the log and check it; the server must be stopped
+    Verify,
+}
+
+/// Parses the arguments and does what they say.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::from(2) } else { ExitCode::SUCCESS };
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&CliError::Refused(format!("cannot start: {error}"))),
+    };
+    match runtime.block_on(run(cli)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &CliError) -> ExitCode {
+    eprintln!("penstock: {error}");
+    ExitCode::from(error.exit_status())
+}
+
+async fn run(cli: Cli) -> Result<(), CliError> {
+    let Cli { command, remote } = cli;
+    match command {
+        Command::Serve(args) => local::serve(args, &remote).await,
+        Command::Check(args) => local::check(&args),
+        Command::Log(LogCommand::Verify) => local::verify(&remote),
+        Command::Completion { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "penstock", &mut std::io::stdout());
+            Ok(())
+        }
+        Command::Account(AccountCommand::Create { instance, role, name, out }) => {
+            manage::account_create(&remote, instance, role, name, &out).await
+        }
+        command => {
+            let client = Client::connect(&remote)?;
+            match command {
+                Command::Demo(args) => demo::run(&client, &remote, args).await,
+                Command::Search(command) => search::run(&client, command).await,
+                Command::Receipt(args) => receipt::run(&client, &args.id).await,
+                Command::Status => status::run(&client).await,
+                Command::Instance(command) => manage::instance(&client, command).await,
+                Command::Account(command) => manage::account(&client, command).await,
+                Command::Key(command) => manage::key(&client, command).await,
+                Command::LogType(command) => manage::log_type(&client, command).await,
+                Command::Connector(command) => connector::run(&client, command).await,
+                Command::Dlq(command) => connector::dead_letters(&client, command).await,
+                Command::Bench(command) => crate::bench::run_command(command, &client, &remote).await,
+                Command::Serve(_) | Command::Check(_) | Command::Log(_) | Command::Completion { .. } => {
+                    unreachable!("handled above, without a server")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `penstock search`: rows as they come.
+
+use std::io::Write;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::output::{Format, printable, say};
+use super::{CliError, Client, SearchArgs, SearchCommand};
+
+/// Longest text shown in a table row; `-o json` shows all of it.
+const TEXT_CHARS_MAX: usize = 160;
+
+pub async fn run(client: &Client, command: SearchCommand) -> Result<(), CliError> {
+    let (language, query, regex, common) = match command {
+        SearchCommand::Raw { text, regex, common } => ("raw", text, regex, common),
+        SearchCommand::Udm { expression, common } => ("udm", Some(expression), None, common),
+    };
+    let SearchArgs { from, to, log_type, limit, instance } = common;
+    let body = json!({
+        "language": language, "query": query, "regex": regex, "from": from, "to": to,
+        "log_types": log_type, "limit": limit, "instance": instance,
+    });
+    let mut rows = Vec::new();
+    let last = search(client, &body, |row| match client.format {
+        Format::Ndjson => say(row),
+        Format::Json | Format::Table => rows.push(row.to_owned()),
+    })
+    .await?;
+    match client.format {
+        Format::Ndjson => say(&last.to_string()),
+        Format::Json => {
+            let rows: Vec<Value> = rows.iter().filter_map(|row| serde_json::from_str(row).ok()).collect();
+            client.format.one(&json!({ "rows": rows, "summary": last }));
+        }
+        Format::Table => {
+            for row in &rows {
+                say(&line(row));
+            }
+            say(&summary(&last));
+        }
+    }
+    Ok(())
+}
+
+/// Runs a search; each row's line goes to `each`, the last line is answered.
+pub async fn search(client: &Client, body: &Value, mut each: impl FnMut(&str)) -> Result<Value, CliError> {
+    let mut response = client.send(Method::POST, "/api/search", Some(body), None).await?;
+    let mut pending = Vec::<u8>::new();
+    let mut last = None;
+    let mut take = |line: &[u8]| -> Result<(), CliError> {
+        let text = String::from_utf8_lossy(line);
+        if let Some(line) = text.strip_prefix("{\"done\":").map(|_| &*text) {
+            last = serde_json::from_str::<Value>(line).ok();
+        } else if text.starts_with("{\"error\":") {
+            let value: Value = serde_json::from_str(&text).unwrap_or_default();
+            let message = value.pointer("/error/message").and_then(Value::as_str).unwrap_or("the search failed");
+            return Err(CliError::Refused(message.to_owned()));
+        } else if !text.is_empty() {
+            each(&text);
+        }
+        Ok(())
+    };
+    while let Some(chunk) =
+        response.chunk().await.map_err(|error| CliError::Refused(format!("the search broke off: {error}")))?
+    {
+        pending.extend_from_slice(&chunk);
+        let mut from = 0;
+        while let Some(end) = pending[from..].iter().position(|byte| *byte == b'\n') {
+            take(&pending[from..from + end])?;
+            from += end + 1;
+        }
+        pending.drain(..from);
+    }
+    last.ok_or_else(|| CliError::Refused("the search broke off before its end; these are not all rows".to_owned()))
+}
+
+fn line(row: &str) -> String {
+    let row: Value = serde_json::from_str(row).unwrap_or_default();
+    let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    let data = match row["kind"].as_str() {
+        Some("raw") => text("text"),
+        Some(kind) => row[kind].to_string(),
+        None => String::new(),
+    };
+    let mut data = printable(&data);
+    if data.chars().count() > TEXT_CHARS_MAX {
+        data = data.chars().take(TEXT_CHARS_MAX).collect::<String>() + "…";
+    }
+    format!("{}  {}  {}  {}", text("event_time"), text("id"), text("log_type"), data)
+}
+
+fn summary(last: &Value) -> String {
+    let rows = last["rows"].as_u64().unwrap_or(0);
+    let mut text = match rows {
+        0 => "Nothing found.".to_owned(),
+        1 => "1 row.".to_owned(),
+        rows => format!("{rows} rows."),
+    };
+    if last["truncated"].as_bool() == Some(true) {
+        text.push_str(" There are more; raise --limit.");
+    }
+    if let Some(behind) = last["behind_ms"].as_u64().filter(|behind| *behind > 0) {
+        text.push_str(&format!(" The newest {} s are not searchable yet.", behind.div_ceil(1000)));
+    }
+    let _ = std::io::stdout().flush();
+    text
+}

@@ -1,0 +1,423 @@
+//! What the operator can set: a TOML file, `PENSTOCK_*` variables over it, flags over those.
+//!
+//! Every key that is not known is an error that names the nearest known one: a misspelt `on_invalid` must not silently
+//! mean the default.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use event::limits;
+use serde::Deserialize;
+
+/// All settings, with their defaults.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The data directory.
+    pub data: PathBuf,
+    /// Where the server listens.
+    pub listen: Listen,
+    /// How bad input is met.
+    pub intake: Intake,
+    /// The durable log.
+    pub log: Log,
+    /// Parts and search.
+    pub store: Store,
+    /// Limits that may be changed.
+    pub limits: Limits,
+    /// What the server writes to stderr.
+    pub logging: Logging,
+}
+
+/// `[listen]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// Address and port; port 0 takes a free one, which is printed.
+    pub address: SocketAddr,
+    /// Certificate chain and key, both PEM. Without them only loopback is allowed, unless `allow_plain`.
+    pub tls: Option<Tls>,
+    /// Listen beyond loopback without TLS: for a proxy in front that ends TLS.
+    pub allow_plain: bool,
+}
+
+/// `[listen.tls]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the certificate chain.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// `[intake]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Intake {
+    /// What becomes of a batch with a bad record.
+    pub on_invalid: OnInvalid,
+    /// Which UDM rules refuse.
+    pub udm_validation: UdmValidation,
+}
+
+/// What becomes of a batch with a bad record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum OnInvalid {
+    /// The whole batch is refused and the reply names each fault.
+    #[default]
+    Refuse,
+    /// The good records are taken, the bad ones are set aside with the reason.
+    Quarantine,
+}
+
+/// Which UDM rules refuse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum UdmValidation {
+    /// Structure and types; the rest becomes issues on the event.
+    #[default]
+    Lenient,
+    /// Unknown fields and missing required fields, too.
+    Strict,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `"always"`, or a number of milliseconds between syncs: then a reply can come before its record is safe from a
+    /// power cut. Shown by `penstock status`.
+    pub sync: Sync,
+    /// Size of a segment file in bytes.
+    pub segment_bytes: u64,
+    /// How long the log keeps what a connector has not read, such as `"7d"`.
+    #[serde(deserialize_with = "duration")]
+    pub keep: Duration,
+    /// How many bytes it keeps for that.
+    pub keep_bytes: u64,
+    /// How long a repeat of a batch is recognised, such as `"24h"`.
+    #[serde(deserialize_with = "duration")]
+    pub dedup_window: Duration,
+    /// Most batches whose repeats are recognised.
+    pub dedup_keys_max: u64,
+}
+
+/// When a reply may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Sync {
+    /// After the sync.
+    Named(SyncName),
+    /// After the write; syncs come so many milliseconds apart.
+    EveryMillis(u64),
+}
+
+/// The word for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncName {
+    /// After the sync.
+    Always,
+}
+
+/// `[store]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Store {
+    /// Without a store nothing is searchable; the log feeds connectors only.
+    pub enabled: bool,
+    /// The newest records are written out as a part after so long, such as `"30s"`.
+    #[serde(deserialize_with = "duration")]
+    pub flush_after: Duration,
+    /// …or when they hold so many bytes.
+    pub flush_bytes: usize,
+    /// Days to keep per log type; `"*"` for all others. Nothing here: everything is kept.
+    pub keep_days: BTreeMap<String, u32>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Bytes that all requests in flight may hold together.
+    pub memory_bytes: usize,
+    /// Milliseconds that a request waits for its part of them.
+    pub wait_max_ms: u64,
+    /// Most open connections.
+    pub connections_max: usize,
+    /// Largest uncompressed body of the Chronicle Ingestion API.
+    pub chronicle_ingestion_body_bytes_max: usize,
+}
+
+/// `[logging]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Logging {
+    /// Such as `"info"` or `"info,deliver=debug"`.
+    pub level: String,
+    /// `"text"` or `"json"`.
+    pub format: LogFormat,
+}
+
+/// Form of the server's own log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            data: PathBuf::from("./penstock-data"),
+            listen: Listen::default(),
+            intake: Intake::default(),
+            log: Log::default(),
+            store: Store::default(),
+            limits: Limits::default(),
+            logging: Logging::default(),
+        }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Listen {
+        Listen { address: SocketAddr::from(([127, 0, 0, 1], 8480)), tls: None, allow_plain: false }
+    }
+}
+
+impl Default for Intake {
+    fn default() -> Intake {
+        Intake { on_invalid: OnInvalid::Refuse, udm_validation: UdmValidation::Lenient }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Log {
+        Log {
+            sync: Sync::Named(SyncName::Always),
+            segment_bytes: limits::SEGMENT_BYTES,
+            keep: limits::LOG_KEEP,
+            keep_bytes: limits::LOG_KEEP_BYTES,
+            dedup_window: limits::DEDUP_WINDOW,
+            dedup_keys_max: limits::DEDUP_KEYS_MAX,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Store {
+        Store { enabled: true, flush_after: Duration::from_secs(30), flush_bytes: 48 << 20, keep_days: BTreeMap::new() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            memory_bytes: limits::MEMORY_BYTES,
+            wait_max_ms: limits::WAIT_MAX.as_millis() as u64,
+            connections_max: limits::CONNECTIONS_MAX,
+            chronicle_ingestion_body_bytes_max: limits::CHRONICLE_INGESTION_BODY_BYTES_MAX,
+        }
+    }
+}
+
+impl Default for Logging {
+    fn default() -> Logging {
+        Logging { level: "info".to_owned(), format: LogFormat::Text }
+    }
+}
+
+impl Config {
+    /// The file (if any), then the variables; flags are put over the result by the caller.
+    pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> anyhow::Result<Config> {
+        let mut table = match file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+                // Once as it stands, so that an error shows its line; the variables are put over it after.
+                parse(&text).with_context(|| format!("in {}", path.display()))?;
+                text.parse::<toml::Table>().with_context(|| format!("in {}", path.display()))?
+            }
+            None => toml::Table::new(),
+        };
+        for (name, value) in env {
+            let Some(path) = variable_path(&name) else { continue };
+            set(&mut table, &path, &value).with_context(|| format!("in the variable {name}"))?;
+            from_table(table.clone()).with_context(|| format!("in the variable {name}"))?;
+        }
+        let config = from_table(table)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// What types cannot say.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Limits { memory_bytes, chronicle_ingestion_body_bytes_max, .. } = self.limits;
+        if chronicle_ingestion_body_bytes_max > limits::FRAME_BYTES_MAX / 2 {
+            bail!(
+                "limits.chronicle_ingestion_body_bytes_max is {chronicle_ingestion_body_bytes_max}, but a frame of the \
+                 log holds at most {}: set {} or less",
+                limits::FRAME_BYTES_MAX,
+                limits::FRAME_BYTES_MAX / 2
+            );
+        }
+        if memory_bytes < chronicle_ingestion_body_bytes_max * 4 {
+            bail!(
+                "limits.memory_bytes is {memory_bytes}: too little for one request of \
+                 {chronicle_ingestion_body_bytes_max} bytes, which needs four times its size"
+            );
+        }
+        if self.log.segment_bytes < 1 << 16 {
+            bail!("log.segment_bytes is {}: at least 65536", self.log.segment_bytes);
+        }
+        if let Sync::EveryMillis(0) = self.log.sync {
+            bail!("log.sync is 0: say \"always\" or a number of milliseconds from 1");
+        }
+        if self.store.flush_bytes < 1 << 16 {
+            bail!("store.flush_bytes is {}: at least 65536", self.store.flush_bytes);
+        }
+        if !self.listen.address.ip().is_loopback() && self.listen.tls.is_none() && !self.listen.allow_plain {
+            bail!(
+                "listen.address is {}, which others can reach, but there is no [listen.tls] with cert and key; credentials \
+                 and logs would cross the network in the clear. Set listen.tls, or listen.allow_plain = true if a proxy \
+                 in front ends TLS",
+                self.listen.address
+            );
+        }
+        Ok(())
+    }
+}
+
+/// `PENSTOCK_STORE__ENABLED` → `store.enabled`. One underscore belongs to a name, two separate. Variables that the command
+/// line reads itself are none of the file's business.
+fn variable_path(name: &str) -> Option<Vec<String>> {
+    let rest = name.strip_prefix("PENSTOCK_")?;
+    if !rest.contains("__") {
+        return None;
+    }
+    Some(rest.split("__").map(str::to_ascii_lowercase).collect())
+}
+
+fn set(table: &mut toml::Table, path: &[String], value: &str) -> anyhow::Result<()> {
+    let (last, above) = path.split_last().expect("a split gives at least one part");
+    let mut table = table;
+    for name in above {
+        let entry = table.entry(name.clone()).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        table = entry.as_table_mut().with_context(|| format!("{name} is no section"))?;
+    }
+    // A number or true is one; all else is a text, so that nobody has to quote a path.
+    let literal = format!("v = {value}").parse::<toml::Table>().ok().and_then(|mut parsed| parsed.remove("v"));
+    table.insert(last.clone(), literal.unwrap_or_else(|| toml::Value::String(value.to_owned())));
+    Ok(())
+}
+
+fn parse(text: &str) -> anyhow::Result<Config> {
+    toml::from_str::<Config>(text).map_err(|error| explain(&error))
+}
+
+fn from_table(table: toml::Table) -> anyhow::Result<Config> {
+    toml::Value::Table(table).try_into::<Config>().map_err(|error| explain(&error))
+}
+
+/// serde's "unknown field, expected one of …" with the nearest of them named.
+fn explain(error: &toml::de::Error) -> anyhow::Error {
+    let text = error.message().to_owned();
+    let mut quoted = text.split('`').skip(1).step_by(2);
+    let nearest = (text.starts_with("unknown field") || text.starts_with("unknown variant"))
+        .then(|| {
+            let found = quoted.next()?;
+            quoted
+                .map(|known| (strsim::damerau_levenshtein(found, known), known))
+                .min()
+                .filter(|(distance, known)| *distance <= 2.max(known.len() / 3))
+                .map(|(_, known)| format!("did you mean `{known}`?"))
+        })
+        .flatten();
+    match nearest {
+        Some(hint) => anyhow::anyhow!("{}\n{hint}", error.to_string().trim_end()),
+        None => anyhow::anyhow!("{}", error.to_string().trim_end()),
+    }
+}
+
+/// `"250ms"`, `"30s"`, `"15m"`, `"24h"`, `"7d"`.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let millis = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(format!("a duration is a number with ms, s, m, h or d, such as \"30s\", not {text:?}")),
+    };
+    let number: u64 = number.parse().map_err(|_| format!("a duration begins with a number, not {text:?}"))?;
+    number.checked_mul(millis).map(Duration::from_millis).ok_or_else(|| format!("{text:?} is too long"))
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("penstock.toml");
+        std::fs::write(&path, text).unwrap();
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(Some(&path), env).map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        let config = load("", &[]).unwrap();
+        assert_eq!(config.listen.address.to_string(), "127.0.0.1:8480");
+        assert_eq!(config.log.keep, Duration::from_secs(7 * 86_400));
+        assert!(config.store.enabled);
+    }
+
+    #[test]
+    fn variables_go_over_the_file() {
+        let config = load(
+            "[log]\nkeep = \"1d\"\n[store]\nkeep_days = { OKTA = 30, \"*\" = 365 }\n",
+            &[("PENSTOCK_STORE__ENABLED", "false"), ("PENSTOCK_LOG__KEEP", "2h"), ("PENSTOCK_TOKEN", "not ours")],
+        )
+        .unwrap();
+        assert_eq!((config.store.enabled, config.log.keep), (false, Duration::from_secs(7_200)));
+        assert_eq!(config.store.keep_days["OKTA"], 30);
+    }
+
+    #[test]
+    fn errors_name_the_place_and_what_to_do() {
+        let cases = [
+            ("[intake]\non_invald = \"refuse\"\n", "did you mean `on_invalid`?"),
+            ("[intake]\non_invald = \"refuse\"\n", "line 2"),
+            ("[intake]\non_invalid = \"quarantin\"\n", "did you mean `quarantine`?"),
+            ("[storre]\n", "did you mean `store`?"),
+            ("[log]\nkeep = \"7 weeks\"\n", "a duration is a number with"),
+            ("[listen]\naddress = \"0.0.0.0:80\"\n", "listen.allow_plain"),
+            ("[limits]\nmemory_bytes = 1000\n", "too little for one request"),
+            ("[log]\nsync = 0\n", "say \"always\""),
+            ("data = 5\n", "expected path string"),
+        ];
+        for (text, expected) in cases {
+            let error = load(text, &[]).unwrap_err();
+            assert!(error.contains(expected), "{text:?}: {error}");
+        }
+        let error = load("", &[("PENSTOCK_STORE__ENABLE", "true")]).unwrap_err();
+        assert!(error.contains("PENSTOCK_STORE__ENABLE") && error.contains("did you mean `enabled`?"), "{error}");
+    }
+}

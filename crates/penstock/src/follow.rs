@@ -1,0 +1,235 @@
+//! The store's follower: reads the log from the store's cursor on, frame by frame, for as long as the server runs.
+//!
+//! A thread of its own, since reading, encoding and syncing block. The store commits its cursor with its parts, so that
+//! a crash at any point means reading again from there, and nothing is stored twice.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Context;
+use commit::{FollowError, Followed, Follower, Log};
+use event::{InstanceId, Position, Time};
+use store::{Frame, SetAside, Store};
+
+use crate::read::Reader;
+
+/// What others may know of a follower while it runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Offset in the log up to which it has read.
+    offset: AtomicU64,
+    /// When the last frame it read was appended, in nanoseconds.
+    frame_at: AtomicU64,
+    /// Records it has read since it started.
+    records: AtomicU64,
+    /// Where the log ended when the server started; what it reads up to there is of an earlier process.
+    backlog_end: u64,
+    /// Records per instance that it read up to there.
+    backlog: Mutex<HashMap<InstanceId, u64>>,
+    /// Ranges that it could not read, and why.
+    gaps: Mutex<Vec<Gap>>,
+    /// Set when it gave up, with the reason.
+    failed: Mutex<Option<String>>,
+}
+
+/// A range of the log that the store does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Where it begins.
+    pub from: Position,
+    /// Where it ends.
+    pub to: Position,
+    /// What happened to it.
+    pub reason: &'static str,
+}
+
+impl Progress {
+    /// Nothing read yet of a log that ends at `backlog_end`.
+    pub fn new(backlog_end: u64) -> Progress {
+        Progress { backlog_end, ..Progress::default() }
+    }
+
+    /// Records of an instance that were in the log before this process and that it read.
+    pub fn backlog(&self, instance: InstanceId) -> u64 {
+        self.backlog.lock().expect("no code panics while it holds this lock").get(&instance).copied().unwrap_or(0)
+    }
+
+    /// Offset in the log up to which it has read.
+    pub fn offset(&self) -> u64 {
+        self.offset.load(Ordering::Acquire)
+    }
+
+    /// Records read since the start.
+    pub fn records(&self) -> u64 {
+        self.records.load(Ordering::Acquire)
+    }
+
+    /// How far behind it is: zero when it has read everything durable, else the age of the newest it has read.
+    pub fn behind(&self, durable_to: u64, now: Time) -> Duration {
+        if self.offset() >= durable_to {
+            return Duration::ZERO;
+        }
+        let frame_at = Time::from_nanos(self.frame_at.load(Ordering::Acquire) as i64);
+        Duration::from_nanos(u64::try_from(now.nanos_since(frame_at)).unwrap_or(0))
+    }
+
+    /// Ranges that it could not read.
+    pub fn gaps(&self) -> Vec<Gap> {
+        self.gaps.lock().expect("no code panics while it holds this lock").clone()
+    }
+
+    /// Why it stopped, if it did.
+    pub fn failed(&self) -> Option<String> {
+        self.failed.lock().expect("no code panics while it holds this lock").clone()
+    }
+}
+
+/// Longest sleep without looking whether something is due.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Pause after a failed flush before it is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// Everything the follower needs.
+pub struct StoreFollower {
+    /// What it reads.
+    pub log: Log,
+    /// What it writes.
+    pub store: Arc<Store>,
+    /// Frames to events.
+    pub reader: Reader,
+    /// Where it says how far it is.
+    pub progress: Arc<Progress>,
+    /// The clock.
+    pub now: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// Called after each flush, since the log may let go of what has been stored.
+    pub flushed: Box<dyn Fn() + Send>,
+    /// Set to end it.
+    pub stop: Arc<AtomicBool>,
+    /// For waiting on the log.
+    pub runtime: tokio::runtime::Handle,
+}
+
+impl StoreFollower {
+    /// Starts the thread.
+    pub fn spawn(self) -> std::io::Result<std::thread::JoinHandle<()>> {
+        std::thread::Builder::new().name("store".to_owned()).spawn(move || {
+            if let Err(error) = self.run() {
+                let text = format!("{error:#}");
+                tracing::error!(error = text, "the store's follower ended; records stay in the log until a restart");
+                *self.progress.failed.lock().expect("no code panics while it holds this lock") = Some(text);
+            }
+        })
+    }
+
+    fn run(&self) -> anyhow::Result<()> {
+        let mut follower = self.follow()?;
+        self.progress.offset.store(follower.position().offset, Ordering::Release);
+        while !self.stop.load(Ordering::Acquire) {
+            // While the disk takes nothing, nothing more is read: the records are safe in the log, and memory is not
+            // the place to keep them.
+            if self.store.flush_due((self.now)()) && !self.flush() {
+                std::thread::sleep(RETRY_PAUSE);
+                continue;
+            }
+            let read = follower.read().context("the log cannot be read")?;
+            let caught_up = read.is_none();
+            match read {
+                Some(Followed::Frame { position, next, at, records, payload, .. }) => {
+                    self.take(position, next, &payload)?;
+                    self.progress.frame_at.store(at.nanos().max(0) as u64, Ordering::Release);
+                    self.progress.records.fetch_add(u64::from(records), Ordering::AcqRel);
+                    self.progress.offset.store(next.offset, Ordering::Release);
+                }
+                Some(Followed::Lost { from, to }) => {
+                    self.note_gap(from, to, "removed from the log before it was stored")
+                }
+                Some(Followed::Damaged { from, to }) => self.note_gap(from, to, "damaged on disk"),
+                None => {}
+            }
+            if caught_up {
+                let changed = async { tokio::time::timeout(TICK, follower.changed()).await };
+                let _ = self.runtime.block_on(changed);
+            }
+        }
+        // What is in memory is in the log as well; writing it out only makes the next start shorter.
+        self.flush();
+        Ok(())
+    }
+
+    fn follow(&self) -> anyhow::Result<Follower> {
+        match self.log.follow(self.store.cursor()) {
+            Ok(follower) => Ok(follower),
+            Err(error @ FollowError::OtherEpoch { .. }) => {
+                // The data directory's log was replaced. Its records are new ones, whatever the store has of the old.
+                tracing::error!(%error, "the store's cursor belongs to another log; storing this one from its start");
+                self.log.follow(None).context("the log cannot be read")
+            }
+            Err(FollowError::Ahead { cursor, end }) => {
+                // The log's directory was put back from an older copy. What it has up to its end is stored already.
+                tracing::error!(%cursor, %end, "the store is ahead of the log; storing what comes after the log's end");
+                self.log.follow(Some(end)).context("the log cannot be read")
+            }
+            Err(error) => Err(error).context("the log cannot be read"),
+        }
+    }
+
+    fn take(&self, position: Position, next: Position, payload: &bytes::Bytes) -> anyhow::Result<()> {
+        let read = self
+            .reader
+            .read(position, payload)
+            .with_context(|| format!("the frame at {position} cannot be read; a newer Penstock may have written it"))?;
+        if position.offset < self.progress.backlog_end {
+            let mut backlog = self.progress.backlog.lock().expect("no code panics while it holds this lock");
+            let stored = read.events.iter().filter(|event| event.kind == event.batch.kind);
+            for event in stored.chain(read.set_aside.iter().map(|(event, _)| event)) {
+                *backlog.entry(event.batch.instance).or_default() += 1;
+            }
+        }
+        let set_aside = read.set_aside.into_iter().map(|(event, reason)| SetAside { event, reason }).collect();
+        self.store.push(Frame { position, next, events: read.events, set_aside }).context("the store takes no more")
+    }
+
+    fn note_gap(&self, from: Position, to: Position, reason: &'static str) {
+        tracing::error!(%from, %to, reason, "a range of the log is missing in the store");
+        self.progress.gaps.lock().expect("no code panics while it holds this lock").push(Gap { from, to, reason });
+        self.progress.offset.store(to.offset, Ordering::Release);
+    }
+
+    fn flush(&self) -> bool {
+        match self.store.flush((self.now)()) {
+            Ok(_) => {
+                (self.flushed)();
+                true
+            }
+            Err(error) => {
+                // A full disk, most likely. Nothing is lost: the cursor stays, and the tail stays searchable.
+                tracing::error!(%error, "the newest records cannot be written to the store; trying again");
+                false
+            }
+        }
+    }
+}
+
+/// How often background work looks for something to do.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(5);
+
+/// Compaction and retention, on a thread of their own so that they delay no record.
+pub fn spawn_maintenance(
+    store: Arc<Store>,
+    now: Arc<dyn Fn() -> Time + Send + Sync>,
+    stop: Arc<AtomicBool>,
+) -> std::io::Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new().name("store-maintain".to_owned()).spawn(move || {
+        while !stop.load(Ordering::Acquire) {
+            match store.maintain(now()) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                Err(error) => tracing::warn!(%error, "background work on the store failed; trying again"),
+            }
+            std::thread::park_timeout(MAINTAIN_EVERY);
+        }
+    })
+}

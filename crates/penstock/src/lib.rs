@@ -1,0 +1,15 @@
+//! The one binary's content: `serve` and every command. `pipeline.rs` composes the stages.
+//!
+//! A library only so that tests can start a server in their own process, on a simulated disk for instance.
+
+pub mod api;
+pub mod bench;
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod follow;
+pub mod pipeline;
+pub mod rates;
+pub mod read;
+pub mod serve;
+pub mod state;

@@ -1,0 +1,171 @@
+//! How the stages are put together: the whole flow in one place.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use commit::{Disk, Log, LogOptions, Needed, RealDisk, Recovered};
+use deliver::Deliver;
+use event::{InstanceId, Time};
+use store::{Store, StoreOptions};
+
+use crate::config::{Config, Sync, SyncName};
+use crate::control::Control;
+use crate::follow::{Progress, StoreFollower, spawn_maintenance};
+use crate::read::Reader;
+
+/// The clock, as everything is handed it.
+pub type Clock = Arc<dyn Fn() -> Time + Send + std::marker::Sync>;
+
+/// commit ─▶ store, commit ─▶ deliver. The front door is put before it by `serve`, search is asked by the API.
+pub struct Pipeline {
+    /// The durable log.
+    pub log: Log,
+    /// What recovery found.
+    pub recovered: Recovered,
+    /// The store, unless it is switched off.
+    pub store: Option<Arc<Store>>,
+    /// How far the store has read.
+    pub progress: Arc<Progress>,
+    /// Records that the store had of each instance when this process started.
+    pub at_start: HashMap<InstanceId, u64>,
+    /// The connectors.
+    pub deliver: Arc<Deliver>,
+    /// Frames to events.
+    pub reader: Reader,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Pipeline {
+    /// Opens and starts every stage behind the front door. `disk` is the log's; tests give a simulated one.
+    pub fn start(
+        config: &Config,
+        dir: &Path,
+        disk: Option<Arc<dyn Disk>>,
+        control: &Control,
+        clock: &Clock,
+    ) -> anyhow::Result<Pipeline> {
+        let disk = match disk {
+            Some(disk) => disk,
+            None => Arc::new(RealDisk::new(dir.join("log")).context("cannot open the log's directory")?),
+        };
+        let (log, recovered) = Log::open(disk, log_options(config), clock()).context("cannot open the log")?;
+        let backlog_end = log.status().durable_to.offset;
+        let reader = Reader::new(Arc::clone(control.schema()));
+        let read_for_connectors = {
+            let reader = reader.clone();
+            Arc::new(move |position, payload: &bytes::Bytes| reader.read(position, payload).map(|read| read.events))
+        };
+        let deliver =
+            Deliver::open(&dir.join("deliver"), log.clone(), read_for_connectors, Arc::clone(control.schema()))
+                .context("cannot open deliver's directory")?;
+        let deliver = Arc::new(deliver);
+        let mut pipeline = Pipeline {
+            log,
+            recovered,
+            store: None,
+            progress: Arc::new(Progress::new(backlog_end)),
+            at_start: HashMap::new(),
+            deliver,
+            reader,
+            threads: Mutex::default(),
+            stop: Arc::default(),
+        };
+        if config.store.enabled {
+            pipeline.start_store(config, dir, control, clock)?;
+        }
+        Ok(pipeline)
+    }
+
+    fn start_store(&mut self, config: &Config, dir: &Path, control: &Control, clock: &Clock) -> anyhow::Result<()> {
+        let mut options = StoreOptions::new(dir.join("store"));
+        options.flush_bytes = config.store.flush_bytes;
+        options.flush_after = config.store.flush_after;
+        for (log_type, days) in &config.store.keep_days {
+            if log_type == "*" {
+                options.retention.days = Some(*days);
+            } else {
+                options.retention.days_by_log_type.insert(log_type.clone(), Some(*days));
+            }
+        }
+        let store = Store::open(options, Arc::clone(control.schema()), clock()).context("cannot open the store")?;
+        let store = Arc::new(store);
+        let stored = store.counts().stored;
+        self.at_start = stored.iter().map(|(id, counts)| (*id, counts.records + counts.set_aside)).collect();
+        let follower = StoreFollower {
+            log: self.log.clone(),
+            store: Arc::clone(&store),
+            reader: self.reader.clone(),
+            progress: Arc::clone(&self.progress),
+            now: Arc::clone(clock),
+            flushed: {
+                let (log, store, deliver) = (self.log.clone(), Arc::clone(&store), Arc::clone(&self.deliver));
+                Box::new(move || retain(&log, Some(&store), &deliver))
+            },
+            stop: Arc::clone(&self.stop),
+            runtime: tokio::runtime::Handle::current(),
+        };
+        let maintenance = spawn_maintenance(Arc::clone(&store), Arc::clone(clock), Arc::clone(&self.stop))?;
+        self.threads = Mutex::new(vec![follower.spawn()?, maintenance]);
+        self.store = Some(store);
+        Ok(())
+    }
+
+    /// Lets the log remove what nobody needs any more.
+    pub fn retain(&self) {
+        retain(&self.log, self.store.as_ref(), &self.deliver);
+    }
+
+    /// Stops every stage: no more deliveries, the store writes out what it holds, the log syncs. Whatever does not finish
+    /// in time is done again at the next start.
+    pub async fn stop(&self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Release);
+        self.deliver.stop().await;
+        let threads = std::mem::take(&mut *self.threads.lock().expect("no code panics while it holds this lock"));
+        for thread in &threads {
+            thread.thread().unpark();
+        }
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                let _ = thread.join();
+            }
+        });
+        if tokio::time::timeout(STOP_STORE_MAX, joined).await.is_err() {
+            tracing::warn!(
+                "the store did not finish writing in time; it reads those records from the log at the next start"
+            );
+        }
+        self.log.close();
+    }
+}
+
+/// How long the store may take to write out what it holds.
+const STOP_STORE_MAX: std::time::Duration = std::time::Duration::from_secs(3);
+
+fn retain(log: &Log, store: Option<&Arc<Store>>, deliver: &Deliver) {
+    // A store that has committed nothing yet still needs everything: position zero of this log, not "no store".
+    let epoch = log.status().epoch;
+    let store = store.map(|store| {
+        let cursor = store.cursor().filter(|cursor| cursor.epoch == epoch);
+        cursor.unwrap_or(event::Position { epoch, offset: 0 })
+    });
+    log.retain(Needed { store, others: deliver.lowest_cursor() });
+}
+
+fn log_options(config: &Config) -> LogOptions {
+    LogOptions {
+        segment_bytes: config.log.segment_bytes,
+        keep: config.log.keep,
+        keep_bytes: config.log.keep_bytes,
+        dedup_window: config.log.dedup_window,
+        dedup_keys_max: config.log.dedup_keys_max,
+        sync: match config.log.sync {
+            Sync::Named(SyncName::Always) => commit::Sync::Always,
+            Sync::EveryMillis(millis) => commit::Sync::Interval(std::time::Duration::from_millis(millis)),
+        },
+        ..LogOptions::default()
+    }
+}

@@ -1,0 +1,340 @@
+//! Starts the server, says where it is, and stops it.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use commit::{Disk, LogState};
+use dialects::Router;
+use event::{IdSource, Time, limits};
+use receive::{Budget, Front, Ledger, Listener};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::api::{Api, SEARCHES_MAX};
+use crate::config::{Config, OnInvalid, Sync, UdmValidation};
+use crate::control::{Control, Settings};
+use crate::pipeline::{Clock, Pipeline};
+use crate::rates::{Rates, SAMPLE_EVERY};
+use crate::state;
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its URL, which key files name.
+    pub url: String,
+    /// Documents and their snapshot.
+    pub control: Arc<Control>,
+    /// The stages.
+    pub pipeline: Arc<Pipeline>,
+    is_new: bool,
+    stop: watch::Sender<bool>,
+    serving: JoinHandle<()>,
+    sampling: JoinHandle<()>,
+    token_file: Option<PathBuf>,
+    _lock: DirectoryLock,
+}
+
+/// What a server is started with beside its configuration; tests give their own.
+#[derive(Default)]
+pub struct Parts {
+    /// The log's disk.
+    pub disk: Option<Arc<dyn Disk>>,
+    /// Leave the operator token where this user's commands find it.
+    pub leave_token: bool,
+}
+
+impl Server {
+    /// Starts everything, in the order of the flow from its end: what takes records in comes last.
+    pub async fn start(config: &Config, parts: Parts) -> anyhow::Result<Server> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        if let Err(error) = receive::server::raise_open_files() {
+            tracing::warn!(%error, "cannot raise the limit of open files; fewer connections can be open at once");
+        }
+        let clock: Clock = Arc::new(now);
+        let dir = &config.data;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .with_context(|| format!("cannot make the data directory {}", dir.display()))?;
+        let lock = DirectoryLock::take(dir)?;
+        let is_new = !dir.join("resources.db").exists();
+
+        let tls = config.listen.tls.as_ref().map(|tls| tls_config(&tls.cert, &tls.key)).transpose()?;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let listener = Listener::bind(config.listen.address, tls)
+            .with_context(|| format!("cannot listen on {}", config.listen.address))?;
+        let address = listener.address()?;
+        let url = format!("{scheme}://{address}");
+
+        let schema = udm::Schema::load();
+        let control = Control::open(dir, settings(config, schema), Some(&url), clock())?;
+        let control = Arc::new(control);
+        let pipeline = Pipeline::start(config, dir, parts.disk, &control, &clock)?;
+        pipeline.deliver.apply(control.connectors()?).await.context("cannot start the connectors")?;
+        pipeline.retain();
+        let pipeline = Arc::new(pipeline);
+
+        let ledger = Arc::new(Ledger::default());
+        let budget = Budget::new(config.limits.memory_bytes);
+        let rates = Arc::new(Rates::default());
+        let api = Api {
+            control: Arc::clone(&control),
+            pipeline: Arc::clone(&pipeline),
+            ledger: Arc::clone(&ledger),
+            budget: budget.clone(),
+            rates: Arc::clone(&rates),
+            clock: Arc::clone(&clock),
+            started: clock(),
+            url: url.clone(),
+            sync: match config.log.sync {
+                Sync::Named(_) => "always".to_owned(),
+                Sync::EveryMillis(millis) => format!("every {millis} ms: replies can come before records are safe"),
+            },
+            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            store_at_start: pipeline.at_start.clone(),
+        };
+        let front = Front {
+            router: Router::new(dialects::all())?,
+            snapshot: Arc::clone(control.snapshot()),
+            log: pipeline.log.clone(),
+            budget,
+            wait_max: Duration::from_millis(config.limits.wait_max_ms),
+            ledger: Arc::clone(&ledger),
+            own: Arc::new(api),
+            now: Arc::clone(&clock),
+            ids: Mutex::new(IdSource::default()),
+            random: Arc::new(rand::random::<u64>),
+        };
+        let (stop, stopping) = watch::channel(false);
+        let serving = tokio::spawn(listener.serve(Arc::new(front), config.limits.connections_max, stopping, DRAIN_MAX));
+        let sampling = tokio::spawn(async move {
+            loop {
+                rates.sample(ledger.counts());
+                tokio::time::sleep(SAMPLE_EVERY).await;
+            }
+        });
+        let token_file = if parts.leave_token { leave_token(&url, &control) } else { None };
+        Ok(Server { address, url, control, pipeline, is_new, stop, serving, sampling, token_file, _lock: lock })
+    }
+
+    /// Says where the server is and what to try first, on standard output.
+    pub fn greet(&self, config: &Config) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        let recovered = &self.pipeline.recovered;
+        let instances = self.control.list_instances().map_err(anyhow::Error::from)?;
+        let instance = instances.first().and_then(|instance| instance["id"].as_str()).unwrap_or_default().to_owned();
+        let token = self.control.operator_token_file();
+        writeln!(out, "penstock {} listening on {}", env!("CARGO_PKG_VERSION"), self.url)?;
+        writeln!(out, "  data directory  {}", config.data.display())?;
+        writeln!(
+            out,
+            "  key file        {}   (role admin, instance {instance})",
+            self.control.default_key_file().display()
+        )?;
+        writeln!(out, "  operator token  {}", token.display())?;
+        if recovered.cut_bytes > 0 {
+            writeln!(
+                out,
+                "  log recovered   a torn tail of {} bytes was cut; nothing of it was acknowledged",
+                recovered.cut_bytes
+            )?;
+        }
+        for (from, to) in &recovered.damaged {
+            writeln!(out, "  LOG DAMAGED     {from} to {to} cannot be read; see `penstock log verify`")?;
+        }
+        if self.is_new {
+            writeln!(
+                out,
+                "\nSend a first log (Chronicle Ingestion API):\n\n  \
+                 curl -sS {url}/v2/unstructuredlogentries:batchCreate \\\n    \
+                 -H \"Authorization: Bearer $(cat {token})\" -H 'Content-Type: application/json' \\\n    \
+                 -d '{{\"customer_id\": \"{instance}\", \"log_type\": \"BIND_DNS\", \"entries\": [{{\"log_text\": \"26-Feb-2019 \
+                 13:35:02.187 client 10.120.20.32#4238: query: altostrat.com IN A + (203.0.113.102)\"}}]}}'\n\n\
+                 Find it:\n\n  {program} search raw 'altostrat.com'{server}\n",
+                url = self.url,
+                token = shell_quoted(&token),
+                program = program(),
+                server = if self.address.port() == 8480 { String::new() } else { format!(" --server {}", self.url) },
+            )?;
+        }
+        writeln!(out, "Ready. Ctrl-C stops.")?;
+        out.flush()?;
+        Ok(())
+    }
+
+    /// Serves until a signal comes or the log fails; then stops.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+        let mut state = self.pipeline.log.watch_state();
+        let failed = async move {
+            let state = state.wait_for(|state| matches!(state, LogState::Failed { .. })).await;
+            match state.as_deref() {
+                Ok(LogState::Failed { reason }) => reason.to_string(),
+                _ => std::future::pending().await,
+            }
+        };
+        let failure = tokio::select! {
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+            reason = failed => Some(reason),
+        };
+        if let Some(reason) = &failure {
+            tracing::error!(reason, "the log stopped writing; this process ends, a restart recovers");
+            // Long enough for a probe to see that the server is not ready, and for searches to finish.
+            tokio::time::sleep(FAILED_GRACE).await;
+        }
+        self.stop().await;
+        match failure {
+            None => Ok(()),
+            Some(reason) => bail!("the log stopped writing: {reason}. Nothing acknowledged is lost; start again"),
+        }
+    }
+
+    /// Stops: no more connections, requests in flight finish, the stages write what they hold.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        self.sampling.abort();
+        let _ = self.serving.await;
+        if let Some(path) = &self.token_file {
+            let _ = std::fs::remove_file(path);
+        }
+        self.pipeline.stop().await;
+    }
+}
+
+/// How long requests in flight may take after a stop was asked for; the stages need the rest of [`limits::STOP_MAX`].
+const DRAIN_MAX: Duration = Duration::from_millis(1_000);
+
+/// How long a process whose log failed still answers reads.
+const FAILED_GRACE: Duration = Duration::from_secs(2);
+
+const _: () = assert!(DRAIN_MAX.as_millis() < limits::STOP_MAX.as_millis() / 2);
+
+/// The wall clock.
+pub fn now() -> Time {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Time::from_nanos(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// What of the configuration the snapshot holds.
+pub fn settings(config: &Config, schema: Arc<udm::Schema>) -> Settings {
+    Settings {
+        limits: dialects::snapshot::Limits {
+            chronicle_ingestion_body_bytes_max: config.limits.chronicle_ingestion_body_bytes_max,
+            ..dialects::snapshot::Limits::default()
+        },
+        udm_mode: match config.intake.udm_validation {
+            UdmValidation::Lenient => udm::Mode::Lenient,
+            UdmValidation::Strict => udm::Mode::Strict,
+        },
+        on_invalid: match config.intake.on_invalid {
+            OnInvalid::Refuse => dialects::snapshot::OnInvalid::Refuse,
+            OnInvalid::Quarantine => dialects::snapshot::OnInvalid::Quarantine,
+        },
+        schema,
+    }
+}
+
+fn tls_config(cert: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    use rustls_pki_types::pem::PemObject;
+    use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+    let chain = CertificateDer::pem_file_iter(cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| anyhow::anyhow!("listen.tls.cert {}: {error}", cert.display()))?;
+    let key = PrivateKeyDer::from_pem_file(key)
+        .map_err(|error| anyhow::anyhow!("listen.tls.key {}: {error}", key.display()))?;
+    let config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("listen.tls: certificate and key do not go together")?;
+    Ok(Arc::new(config))
+}
+
+fn leave_token(url: &str, control: &Control) -> Option<PathBuf> {
+    let path = state::token_file_for(url)?;
+    let left = control.operator_token().and_then(|token| Ok(state::leave_token(&path, &token)?));
+    match left {
+        Ok(()) => Some(path),
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "commands on this machine will need --data or --token");
+            None
+        }
+    }
+}
+
+fn program() -> String {
+    let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_else(|| PathBuf::from("penstock"));
+    shell_quoted(&name)
+}
+
+fn shell_quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+    if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// One server per data directory: an exclusive lock on a file that names the process.
+pub struct DirectoryLock {
+    _file: File,
+}
+
+impl DirectoryLock {
+    /// Takes the lock, or says who has it.
+    pub fn take(dir: &Path) -> anyhow::Result<DirectoryLock> {
+        let path = dir.join("lock");
+        let mut file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("cannot open {}", path.display()))?;
+        // SAFETY: the descriptor is open for as long as `file` lives.
+        let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0;
+        if !locked {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid);
+            bail!(
+                "the data directory {} is in use by process {}; stop it first, or give this server another --data",
+                dir.display(),
+                pid.trim()
+            );
+        }
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok(DirectoryLock { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_server_is_told_who_has_the_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DirectoryLock::take(dir.path()).unwrap();
+        let second = DirectoryLock::take(dir.path()).err().unwrap().to_string();
+        assert!(second.contains(&format!("process {}", std::process::id())), "{second}");
+        drop(first);
+        DirectoryLock::take(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn paths_can_be_pasted_into_a_shell() {
+        assert_eq!(shell_quoted(Path::new("./penstock-data/keys")), "./penstock-data/keys");
+        assert_eq!(shell_quoted(Path::new("/tmp/it's mine")), r"'/tmp/it'\''s mine'");
+    }
+}
