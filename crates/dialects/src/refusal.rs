@@ -36,6 +36,8 @@ pub enum Cause {
     PermissionDenied,
     /// Nothing has this path.
     NotFound,
+    /// What is to be made is there already.
+    AlreadyExists,
     /// The path exists, the method on it does not.
     WrongMethod,
     /// A documented call that this server does not serve.
@@ -60,6 +62,7 @@ impl Cause {
             | Cause::HeadTooLarge
             | Cause::Unauthenticated
             | Cause::NotFound
+            | Cause::AlreadyExists
             | Cause::WrongMethod
             | Cause::Unsupported
             | Cause::TimedOut => Who::Sender,
@@ -79,6 +82,7 @@ impl Cause {
             Cause::Unauthenticated => StatusCode::UNAUTHORIZED,
             Cause::PermissionDenied => StatusCode::FORBIDDEN,
             Cause::NotFound => StatusCode::NOT_FOUND,
+            Cause::AlreadyExists => StatusCode::CONFLICT,
             Cause::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Cause::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Cause::TimedOut => StatusCode::REQUEST_TIMEOUT,
@@ -95,6 +99,7 @@ impl Cause {
             Cause::Unauthenticated => "UNAUTHENTICATED",
             Cause::PermissionDenied => "PERMISSION_DENIED",
             Cause::NotFound => "NOT_FOUND",
+            Cause::AlreadyExists => "ALREADY_EXISTS",
             Cause::WrongMethod | Cause::Unsupported => "UNIMPLEMENTED",
             Cause::TimedOut => "DEADLINE_EXCEEDED",
             Cause::SlowDown => "RESOURCE_EXHAUSTED",

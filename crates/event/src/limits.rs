@@ -57,13 +57,13 @@ pub const FRAME_BYTES_MAX: usize = 96 << 20;
 /// Segment size of the log. Setting `log.segment_bytes`.
 pub const SEGMENT_BYTES: u64 = 64 << 20;
 
-/// How long the log keeps what the store has read but a connector has not. Setting `log.keep_secs`.
+/// How long the log keeps what the store has read but a connector has not. Setting `log.keep`.
 pub const LOG_KEEP: Duration = Duration::from_secs(7 * 86_400);
 
 /// How many bytes the log keeps for connectors that lag. Setting `log.keep_bytes`.
 pub const LOG_KEEP_BYTES: u64 = 50 << 30;
 
-/// How long a repeat of a batch is recognised. Setting `log.dedup_window_secs`.
+/// How long a repeat of a batch is recognised. Setting `log.dedup_window`.
 pub const DEDUP_WINDOW: Duration = Duration::from_secs(86_400);
 
 /// Most dedup keys kept; the oldest go first. Setting `log.dedup_keys_max`.

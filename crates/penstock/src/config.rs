@@ -40,6 +40,9 @@ pub struct Listen {
     pub address: SocketAddr,
     /// Certificate chain and key, both PEM. Without them only loopback is allowed, unless `allow_plain`.
     pub tls: Option<Tls>,
+    /// How senders reach the server when that is not its address: behind a proxy, or when it listens on all addresses.
+    /// Key files name it as their token endpoint.
+    pub url: Option<String>,
     /// Listen beyond loopback without TLS: for a proxy in front that ends TLS.
     pub allow_plain: bool,
 }
@@ -108,21 +111,24 @@ pub struct Log {
 }
 
 /// When a reply may leave.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sync {
     /// After the sync.
-    Named(SyncName),
+    Always,
     /// After the write; syncs come so many milliseconds apart.
     EveryMillis(u64),
 }
 
-/// The word for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SyncName {
-    /// After the sync.
-    Always,
+impl<'de> Deserialize<'de> for Sync {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Sync, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(name) if name == "always" => Ok(Sync::Always),
+            toml::Value::Integer(millis) if millis > 0 => Ok(Sync::EveryMillis(millis.unsigned_abs())),
+            other => Err(serde::de::Error::custom(format!(
+                "sync is {other}: say \"always\", or a number of milliseconds from 1"
+            ))),
+        }
+    }
 }
 
 /// `[store]`
@@ -191,7 +197,7 @@ impl Default for Config {
 
 impl Default for Listen {
     fn default() -> Listen {
-        Listen { address: SocketAddr::from(([127, 0, 0, 1], 8480)), tls: None, allow_plain: false }
+        Listen { address: SocketAddr::from(([127, 0, 0, 1], 8480)), tls: None, url: None, allow_plain: false }
     }
 }
 
@@ -204,7 +210,7 @@ impl Default for Intake {
 impl Default for Log {
     fn default() -> Log {
         Log {
-            sync: Sync::Named(SyncName::Always),
+            sync: Sync::Always,
             segment_bytes: limits::SEGMENT_BYTES,
             keep: limits::LOG_KEEP,
             keep_bytes: limits::LOG_KEEP_BYTES,
@@ -249,12 +255,18 @@ impl Config {
             }
             None => toml::Table::new(),
         };
+        let mut names = Vec::new();
         for (name, value) in env {
             let Some(path) = variable_path(&name) else { continue };
             set(&mut table, &path, &value).with_context(|| format!("in the variable {name}"))?;
-            from_table(table.clone()).with_context(|| format!("in the variable {name}"))?;
+            names.push(name);
         }
-        let config = from_table(table)?;
+        // All together: a certificate's variable means nothing without its key's.
+        let config = if names.is_empty() {
+            from_table(table)?
+        } else {
+            from_table(table).with_context(|| format!("in the variables {}", names.join(", ")))?
+        };
         config.check()?;
         Ok(config)
     }
@@ -276,11 +288,14 @@ impl Config {
                  {chronicle_ingestion_body_bytes_max} bytes, which needs four times its size"
             );
         }
+        if let Some(url) = &self.listen.url
+            && !url.starts_with("http://")
+            && !url.starts_with("https://")
+        {
+            bail!("listen.url is {url:?}: it begins with http:// or https://, such as https://logs.example.com");
+        }
         if self.log.segment_bytes < 1 << 16 {
             bail!("log.segment_bytes is {}: at least 65536", self.log.segment_bytes);
-        }
-        if let Sync::EveryMillis(0) = self.log.sync {
-            bail!("log.sync is 0: say \"always\" or a number of milliseconds from 1");
         }
         if self.store.flush_bytes < 1 << 16 {
             bail!("store.flush_bytes is {}: at least 65536", self.store.flush_bytes);
@@ -304,7 +319,14 @@ fn variable_path(name: &str) -> Option<Vec<String>> {
     if !rest.contains("__") {
         return None;
     }
-    Some(rest.split("__").map(str::to_ascii_lowercase).collect())
+    let mut path: Vec<String> = rest.split("__").map(str::to_ascii_lowercase).collect();
+    // Below keep_days stand log types, whose names are upper case.
+    if let [.., above, last] = path.as_mut_slice()
+        && above == "keep_days"
+    {
+        *last = last.to_ascii_uppercase();
+    }
+    Some(path)
 }
 
 fn set(table: &mut toml::Table, path: &[String], value: &str) -> anyhow::Result<()> {
@@ -338,7 +360,7 @@ fn explain(error: &toml::de::Error) -> anyhow::Error {
             quoted
                 .map(|known| (strsim::damerau_levenshtein(found, known), known))
                 .min()
-                .filter(|(distance, known)| *distance <= 2.max(known.len() / 3))
+                .filter(|(distance, known)| *distance <= 1.max(known.len() / 3))
                 .map(|(_, known)| format!("did you mean `{known}`?"))
         })
         .flatten();
@@ -365,8 +387,12 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    parse_duration(&text).map_err(serde::de::Error::custom)
+    match toml::Value::deserialize(deserializer)? {
+        toml::Value::String(text) => parse_duration(&text).map_err(serde::de::Error::custom),
+        other => Err(serde::de::Error::custom(format!(
+            "a duration is a text such as \"30s\", \"15m\", \"24h\" or \"7d\", not {other}"
+        ))),
+    }
 }
 
 #[cfg(test)]
@@ -398,6 +424,9 @@ mod tests {
         .unwrap();
         assert_eq!((config.store.enabled, config.log.keep), (false, Duration::from_secs(7_200)));
         assert_eq!(config.store.keep_days["OKTA"], 30);
+        let tls = [("PENSTOCK_LISTEN__TLS__CERT", "a.pem"), ("PENSTOCK_LISTEN__TLS__KEY", "b.pem")];
+        assert_eq!(load("", &tls).unwrap().listen.tls.unwrap().key, Path::new("b.pem"));
+        assert_eq!(load("", &[("PENSTOCK_STORE__KEEP_DAYS__OKTA", "3")]).unwrap().store.keep_days["OKTA"], 3);
     }
 
     #[test]
@@ -411,6 +440,9 @@ mod tests {
             ("[listen]\naddress = \"0.0.0.0:80\"\n", "listen.allow_plain"),
             ("[limits]\nmemory_bytes = 1000\n", "too little for one request"),
             ("[log]\nsync = 0\n", "say \"always\""),
+            ("[log]\nsync = \"sometimes\"\n", "say \"always\""),
+            ("[log]\nkeep = 7\n", "a duration is a text such as"),
+            ("[listen]\naddress = \"127.0.0.1:1\"\nurl = \"logs.example.com\"\n", "begins with http"),
             ("data = 5\n", "expected path string"),
         ];
         for (text, expected) in cases {

@@ -1,11 +1,13 @@
 //! The store's follower: reads the log from the store's cursor on, frame by frame, for as long as the server runs.
 //!
-//! A thread of its own, since reading, encoding and syncing block. The store commits its cursor with its parts, so that
-//! a crash at any point means reading again from there, and nothing is stored twice.
+//! A thread of its own, since reading blocks, and another that writes parts: a record must be searchable while older ones
+//! are being written. The store commits its cursor with its parts, so that a crash at any point means reading again from
+//! there, and nothing is stored twice.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::Thread;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -89,6 +91,9 @@ impl Progress {
 /// Longest sleep without looking whether something is due.
 const TICK: Duration = Duration::from_millis(500);
 
+/// Pause of the reading while memory is full.
+const FULL_PAUSE: Duration = Duration::from_millis(20);
+
 /// Pause after a failed flush before it is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(2);
 
@@ -104,8 +109,10 @@ pub struct StoreFollower {
     pub progress: Arc<Progress>,
     /// The clock.
     pub now: Arc<dyn Fn() -> Time + Send + Sync>,
-    /// Called after each flush, since the log may let go of what has been stored.
-    pub flushed: Box<dyn Fn() + Send>,
+    /// Most bytes in memory before reading waits for the writing of parts.
+    pub tail_bytes_max: usize,
+    /// Writes the parts.
+    pub flusher: Flusher,
     /// Set to end it.
     pub stop: Arc<AtomicBool>,
     /// For waiting on the log.
@@ -113,25 +120,32 @@ pub struct StoreFollower {
 }
 
 impl StoreFollower {
-    /// Starts the thread.
-    pub fn spawn(self) -> std::io::Result<std::thread::JoinHandle<()>> {
-        std::thread::Builder::new().name("store".to_owned()).spawn(move || {
-            if let Err(error) = self.run() {
+    /// Starts its two threads.
+    pub fn spawn(self) -> std::io::Result<Vec<std::thread::JoinHandle<()>>> {
+        let flusher = self.flusher.clone();
+        let writing = std::thread::Builder::new().name("store-write".to_owned()).spawn(move || flusher.run())?;
+        let wake = writing.thread().clone();
+        let reading = std::thread::Builder::new().name("store".to_owned()).spawn(move || {
+            if let Err(error) = self.run(&wake) {
                 let text = format!("{error:#}");
                 tracing::error!(error = text, "the store's follower ended; records stay in the log until a restart");
                 *self.progress.failed.lock().expect("no code panics while it holds this lock") = Some(text);
             }
-        })
+        })?;
+        Ok(vec![writing, reading])
     }
 
-    fn run(&self) -> anyhow::Result<()> {
+    fn run(&self, writing: &Thread) -> anyhow::Result<()> {
         let mut follower = self.follow()?;
         self.progress.offset.store(follower.position().offset, Ordering::Release);
         while !self.stop.load(Ordering::Acquire) {
-            // While the disk takes nothing, nothing more is read: the records are safe in the log, and memory is not
-            // the place to keep them.
-            if self.store.flush_due((self.now)()) && !self.flush() {
-                std::thread::sleep(RETRY_PAUSE);
+            if self.store.flush_due((self.now)()) {
+                writing.unpark();
+            }
+            // While parts are written slower than records come, or the disk takes nothing, nothing more is read: the
+            // records are safe in the log, and memory is not the place to keep them.
+            if self.store.tail_bytes() >= self.tail_bytes_max {
+                std::thread::sleep(FULL_PAUSE);
                 continue;
             }
             let read = follower.read().context("the log cannot be read")?;
@@ -155,7 +169,7 @@ impl StoreFollower {
             }
         }
         // What is in memory is in the log as well; writing it out only makes the next start shorter.
-        self.flush();
+        self.flusher.flush();
         Ok(())
     }
 
@@ -196,6 +210,31 @@ impl StoreFollower {
         tracing::error!(%from, %to, reason, "a range of the log is missing in the store");
         self.progress.gaps.lock().expect("no code panics while it holds this lock").push(Gap { from, to, reason });
         self.progress.offset.store(to.offset, Ordering::Release);
+    }
+}
+
+/// Writes the newest records out as parts, when that is due.
+#[derive(Clone)]
+pub struct Flusher {
+    /// What it writes.
+    pub store: Arc<Store>,
+    /// The clock.
+    pub now: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// Called after each flush, since the log may let go of what has been stored.
+    pub flushed: Arc<dyn Fn() + Send + Sync>,
+    /// Set to end it.
+    pub stop: Arc<AtomicBool>,
+}
+
+impl Flusher {
+    fn run(&self) {
+        while !self.stop.load(Ordering::Acquire) {
+            if self.store.flush_due((self.now)()) && !self.flush() {
+                std::thread::park_timeout(RETRY_PAUSE);
+            } else {
+                std::thread::park_timeout(TICK);
+            }
+        }
     }
 
     fn flush(&self) -> bool {

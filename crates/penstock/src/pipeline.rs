@@ -11,9 +11,9 @@ use deliver::Deliver;
 use event::{InstanceId, Time};
 use store::{Store, StoreOptions};
 
-use crate::config::{Config, Sync, SyncName};
+use crate::config::{Config, Sync};
 use crate::control::Control;
-use crate::follow::{Progress, StoreFollower, spawn_maintenance};
+use crate::follow::{Flusher, Progress, StoreFollower, spawn_maintenance};
 use crate::read::Reader;
 
 /// The clock, as everything is handed it.
@@ -101,15 +101,23 @@ impl Pipeline {
             reader: self.reader.clone(),
             progress: Arc::clone(&self.progress),
             now: Arc::clone(clock),
-            flushed: {
-                let (log, store, deliver) = (self.log.clone(), Arc::clone(&store), Arc::clone(&self.deliver));
-                Box::new(move || retain(&log, Some(&store), &deliver))
+            tail_bytes_max: config.store.flush_bytes.saturating_mul(2),
+            flusher: Flusher {
+                store: Arc::clone(&store),
+                now: Arc::clone(clock),
+                flushed: {
+                    let (log, store, deliver) = (self.log.clone(), Arc::clone(&store), Arc::clone(&self.deliver));
+                    Arc::new(move || retain(&log, Some(&store), &deliver))
+                },
+                stop: Arc::clone(&self.stop),
             },
             stop: Arc::clone(&self.stop),
             runtime: tokio::runtime::Handle::current(),
         };
         let maintenance = spawn_maintenance(Arc::clone(&store), Arc::clone(clock), Arc::clone(&self.stop))?;
-        self.threads = Mutex::new(vec![follower.spawn()?, maintenance]);
+        let mut threads = follower.spawn()?;
+        threads.push(maintenance);
+        self.threads = Mutex::new(threads);
         self.store = Some(store);
         Ok(())
     }
@@ -163,7 +171,7 @@ fn log_options(config: &Config) -> LogOptions {
         dedup_window: config.log.dedup_window,
         dedup_keys_max: config.log.dedup_keys_max,
         sync: match config.log.sync {
-            Sync::Named(SyncName::Always) => commit::Sync::Always,
+            Sync::Always => commit::Sync::Always,
             Sync::EveryMillis(millis) => commit::Sync::Interval(std::time::Duration::from_millis(millis)),
         },
         ..LogOptions::default()

@@ -73,7 +73,7 @@ impl Server {
         let listener = Listener::bind(config.listen.address, tls)
             .with_context(|| format!("cannot listen on {}", config.listen.address))?;
         let address = listener.address()?;
-        let url = format!("{scheme}://{address}");
+        let url = url_of(config, scheme, address);
 
         let schema = udm::Schema::load();
         let control = Control::open(dir, settings(config, schema), Some(&url), clock())?;
@@ -96,7 +96,7 @@ impl Server {
             started: clock(),
             url: url.clone(),
             sync: match config.log.sync {
-                Sync::Named(_) => "always".to_owned(),
+                Sync::Always => "always".to_owned(),
                 Sync::EveryMillis(millis) => format!("every {millis} ms: replies can come before records are safe"),
             },
             searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
@@ -122,7 +122,11 @@ impl Server {
                 tokio::time::sleep(SAMPLE_EVERY).await;
             }
         });
-        let token_file = if parts.leave_token { leave_token(&url, &control) } else { None };
+        let token_file = if parts.leave_token {
+            leave_token(&format!("{scheme}://127.0.0.1:{}", address.port()), &control)
+        } else {
+            None
+        };
         Ok(Server { address, url, control, pipeline, is_new, stop, serving, sampling, token_file, _lock: lock })
     }
 
@@ -135,11 +139,12 @@ impl Server {
         let token = self.control.operator_token_file();
         writeln!(out, "penstock {} listening on {}", env!("CARGO_PKG_VERSION"), self.url)?;
         writeln!(out, "  data directory  {}", config.data.display())?;
-        writeln!(
-            out,
-            "  key file        {}   (role admin, instance {instance})",
-            self.control.default_key_file().display()
-        )?;
+        let key_file = self.control.default_key_file();
+        if key_file.exists() {
+            writeln!(out, "  key file        {}   (role admin, instance {instance})", key_file.display())?;
+        } else {
+            writeln!(out, "  key file        none; `penstock account create --role admin --out FILE` makes one")?;
+        }
         writeln!(out, "  operator token  {}", token.display())?;
         if recovered.cut_bytes > 0 {
             writeln!(
@@ -245,7 +250,23 @@ pub fn settings(config: &Config, schema: Arc<udm::Schema>) -> Settings {
     }
 }
 
-fn tls_config(cert: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+/// How this server is reached: as set, or at its address; one that listens on all addresses is at least on this machine.
+fn url_of(config: &Config, scheme: &str, address: SocketAddr) -> String {
+    if let Some(url) = &config.listen.url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    if address.ip().is_unspecified() {
+        tracing::warn!(
+            %address,
+            "listen.url is not set: key files will name this machine's loopback address, which is no use elsewhere"
+        );
+        return format!("{scheme}://127.0.0.1:{}", address.port());
+    }
+    format!("{scheme}://{address}")
+}
+
+/// The TLS settings of these files, or what is wrong with them.
+pub fn tls_config(cert: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     use rustls_pki_types::pem::PemObject;
     use rustls_pki_types::{CertificateDer, PrivateKeyDer};
     let chain = CertificateDer::pem_file_iter(cert)
@@ -272,7 +293,8 @@ fn leave_token(url: &str, control: &Control) -> Option<PathBuf> {
     }
 }
 
-fn program() -> String {
+/// This program as it was called, for commands that can be pasted.
+pub fn program() -> String {
     let name = std::env::args_os().next().map(PathBuf::from).unwrap_or_else(|| PathBuf::from("penstock"));
     shell_quoted(&name)
 }

@@ -48,8 +48,8 @@ impl Encoding {
     }
 }
 
-/// The body, uncompressed. Reading stops as soon as it is known to be too large.
-pub async fn read(mut body: Incoming, encoding: Encoding, bytes_max: usize) -> Result<Bytes, BodyError> {
+/// The body, uncompressed. Reading stops as soon as it is known to be too large; what has not been read stays in `body`.
+pub async fn read(body: &mut Incoming, encoding: Encoding, bytes_max: usize) -> Result<Bytes, BodyError> {
     let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     if encoding == Encoding::Identity && announced.is_some_and(|length| length > bytes_max) {
         return Err(BodyError::TooLarge);

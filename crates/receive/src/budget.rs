@@ -1,7 +1,8 @@
 //! The memory budget: a request takes permits for what it will hold before its body is read.
 //!
-//! Waiting is first come, first served, with one exception: while somebody of another instance waits, no instance is
-//! given more than half of the budget, so that one tenant's flood delays itself first. A request that waits longer than
+//! Waiting is first come, first served, with two exceptions, so that one tenant's flood delays itself first: no instance is
+//! ever given the last quarter of the budget on top of what it holds, since a client that then stalls could not be made to
+//! give it back; and while somebody of another instance waits, none is given more than half. A request that waits longer than
 //! it may is told to slow down; it has read nothing by then, so nothing is lost.
 
 use std::collections::{HashMap, VecDeque};
@@ -61,7 +62,8 @@ impl Budget {
         let bytes = bytes.min(self.inner.bytes_max);
         let woken = {
             let mut state = self.inner.lock();
-            if state.waiting.is_empty() && state.used + bytes <= self.inner.bytes_max {
+            let fits = state.used + bytes <= self.inner.bytes_max;
+            if state.waiting.is_empty() && fits && !self.inner.leaves_too_little(&state, instance, bytes) {
                 return Ok(self.inner.give(&mut state, instance, bytes));
             }
             let (wake, woken) = oneshot::channel();
@@ -88,6 +90,12 @@ impl Inner {
         self.state.lock().expect("no code panics while it holds the budget's lock")
     }
 
+    /// Whether this would be the last quarter in the hands of one instance. A first request of any size passes.
+    fn leaves_too_little(&self, state: &State, instance: Option<InstanceId>, bytes: usize) -> bool {
+        let held = state.held.get(&instance).copied().unwrap_or(0);
+        held > 0 && held + bytes > self.bytes_max / 4 * 3
+    }
+
     fn give(self: &Arc<Self>, state: &mut State, instance: Option<InstanceId>, bytes: usize) -> Permit {
         state.used += bytes;
         *state.held.entry(instance).or_default() += bytes;
@@ -109,7 +117,8 @@ impl Inner {
             }
             let others_wait = state.waiting.iter().any(|other| other.instance != waiter.instance);
             let held = state.held.get(&waiter.instance).copied().unwrap_or(0);
-            if others_wait && held > 0 && held + waiter.bytes > self.bytes_max / 2 {
+            let over_half = others_wait && held > 0 && held + waiter.bytes > self.bytes_max / 2;
+            if over_half || self.leaves_too_little(state, waiter.instance, waiter.bytes) {
                 at += 1;
                 continue;
             }
@@ -177,9 +186,14 @@ mod tests {
     async fn a_flood_of_one_instance_leaves_half_to_those_that_wait() {
         let budget = Budget::new(100);
         let mut held = Vec::new();
-        for _ in 0..10 {
+        for _ in 0..7 {
             held.push(budget.take(instance(1), 10, SOON).await.unwrap());
         }
+        // The last quarter is nobody's alone: another instance gets in at once.
+        assert_eq!(budget.take(instance(1), 10, SOON).await.unwrap_err(), Busy);
+        let others: Vec<_> =
+            [budget.take(instance(3), 10, SOON).await, budget.take(instance(4), 20, SOON).await].into();
+        assert!(others.iter().all(Result::is_ok));
         let take = |n| {
             let budget = budget.clone();
             tokio::spawn(async move { budget.take(instance(n), 10, SOON).await })

@@ -24,14 +24,20 @@ const HEAD: u8 = 1;
 const BUSY: u8 = 2;
 
 impl Phase {
-    /// A request's head has been read; from here until [`Phase::idle`] the stream keeps no time.
-    pub fn busy(&self) {
+    /// A request's head has been read; until what this gives is dropped, the stream keeps no time.
+    pub fn busy(self: &Arc<Phase>) -> Busy {
         self.0.store(BUSY, Ordering::Relaxed);
+        Busy(Arc::clone(self))
     }
+}
 
-    /// The answer has been produced; the next request may come.
-    pub fn idle(&self) {
-        self.0.store(IDLE, Ordering::Relaxed);
+/// A request that is being handled. Held by its reply, and by whoever still reads its body.
+#[derive(Debug)]
+pub struct Busy(Arc<Phase>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.0.store(IDLE, Ordering::Relaxed);
     }
 }
 
@@ -195,7 +201,7 @@ mod tests {
     async fn no_clock_runs_while_a_request_is_handled() {
         let (_client, server) = tokio::io::duplex(64);
         let phase = Arc::new(Phase::default());
-        phase.busy();
+        let _busy = phase.busy();
         let mut timed = Timed::new(server, phase, HEAD_MAX, IDLE_MAX);
         let read = tokio::time::timeout(IDLE_MAX * 10, timed.read(&mut [0u8; 8])).await;
         assert!(read.is_err(), "the stream must not end by itself");

@@ -23,6 +23,7 @@ use hyper::body::Incoming;
 
 use crate::body::{self, BodyError, Encoding};
 use crate::budget::Budget;
+use crate::connection::Busy;
 use crate::ledger::Ledger;
 use crate::own::{AnswerBody, Own, OwnRequest};
 
@@ -68,7 +69,12 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 const COMPRESS_BYTES_MIN: usize = 1024;
 
 /// Answers one request. Never fails: whatever happens becomes a reply.
-pub async fn handle(front: &Front, request: http::Request<Incoming>, peer: IpAddr) -> Response<AnswerBody> {
+pub async fn handle(
+    front: &Front,
+    request: http::Request<Incoming>,
+    peer: IpAddr,
+    busy: &Arc<Busy>,
+) -> Response<AnswerBody> {
     let (parts, body) = request.into_parts();
     let wants_gzip = accepts_gzip(&parts.headers);
     let path = parts.uri.path();
@@ -81,16 +87,16 @@ pub async fn handle(front: &Front, request: http::Request<Incoming>, peer: IpAdd
         }
     };
     if front.own.claims(&head.path) {
-        return answer_own(front, head, body, wants_gzip).await;
+        return answer_own(front, head, body, wants_gzip, busy).await;
     }
     let found = match front.router.lookup(&head) {
         Lookup::Found(found) => found,
         Lookup::WrongMethod { dialect, allow } => {
-            body::drain(body, DRAIN_BYTES_MAX, DRAIN_TIME_MAX).await;
+            drain(body, busy);
             return finish(dialect.refuse(&Refusal::wrong_method(&head.method, &head.path, allow)), wants_gzip);
         }
         Lookup::Unknown => {
-            body::drain(body, DRAIN_BYTES_MAX, DRAIN_TIME_MAX).await;
+            drain(body, busy);
             return finish(dialects::aip193::refuse(&Refusal::not_found(&head.method, &head.path)), wants_gzip);
         }
     };
@@ -101,12 +107,24 @@ pub async fn handle(front: &Front, request: http::Request<Incoming>, peer: IpAdd
             let reply = dialect.refuse(&refused.refusal);
             note(front, dialect.name(), peer, &refused.refusal, reply.status);
             if let Some(body) = refused.unread {
-                // Clients that are cut off while they send see a broken connection instead of the reason.
-                body::drain(body, DRAIN_BYTES_MAX, DRAIN_TIME_MAX).await;
+                drain(body, busy);
             }
             finish(reply, wants_gzip)
         }
     }
+}
+
+/// Reads what a refused client still sends, beside the reply: one that is cut off while it sends sees a broken connection
+/// instead of the reason.
+fn drain(body: Incoming, busy: &Arc<Busy>) {
+    if hyper::body::Body::is_end_stream(&body) {
+        return;
+    }
+    let busy = Arc::clone(busy);
+    tokio::spawn(async move {
+        body::drain(body, DRAIN_BYTES_MAX, DRAIN_TIME_MAX).await;
+        drop(busy);
+    });
 }
 
 struct Refused {
@@ -120,7 +138,7 @@ impl From<Refusal> for Refused {
     }
 }
 
-async fn answer(front: &Front, found: &Found<'_>, head: Head, body: Incoming) -> Result<Reply, Refused> {
+async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming) -> Result<Reply, Refused> {
     let dialect = found.dialect;
     let snapshot = front.snapshot.load_full();
     let caller = match dialect.authenticate(found, &head, &snapshot, (front.now)()) {
@@ -157,9 +175,11 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, body: Incoming) ->
         Err(_) => return Err(Refused { refusal: of_caller(Refusal::slow_down(30)), unread: Some(body) }),
     };
 
-    let body = match body::read(body, encoding, bytes_max).await {
+    let body = match body::read(&mut body, encoding, bytes_max).await {
         Ok(body) => body,
-        Err(error) => return Err(of_caller(refusal_of_body(&error, bytes_max)).into()),
+        Err(error) => {
+            return Err(Refused { refusal: of_caller(refusal_of_body(&error, bytes_max)), unread: Some(body) });
+        }
     };
     let request = Request { head, body };
     let intake = dialect.accept(found, &request, caller, &snapshot, (front.now)(), &mut || front.next_id());
@@ -282,7 +302,13 @@ fn note(front: &Front, dialect: &'static str, peer: IpAddr, refusal: &Refusal, s
     }
 }
 
-async fn answer_own(front: &Front, head: Head, body: Incoming, wants_gzip: bool) -> Response<AnswerBody> {
+async fn answer_own(
+    front: &Front,
+    head: Head,
+    mut body: Incoming,
+    wants_gzip: bool,
+    busy: &Arc<Busy>,
+) -> Response<AnswerBody> {
     let refuse = |refusal: &Refusal| finish(dialects::aip193::refuse(refusal), wants_gzip);
     let encoding = match Encoding::of(&head.headers) {
         Ok(encoding) => encoding,
@@ -297,9 +323,12 @@ async fn answer_own(front: &Front, head: Head, body: Incoming, wants_gzip: bool)
         let Ok(_permit) = front.budget.take(None, expected, front.wait_max).await else {
             return refuse(&Refusal::slow_down(5));
         };
-        match body::read(body, encoding, bytes_max).await {
+        match body::read(&mut body, encoding, bytes_max).await {
             Ok(body) => body,
-            Err(error) => return refuse(&refusal_of_body(&error, bytes_max)),
+            Err(error) => {
+                drain(body, busy);
+                return refuse(&refusal_of_body(&error, bytes_max));
+            }
         }
     };
     let Head { method, path, query, headers, peer, .. } = head;

@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use crate::connection::{Phase, Timed};
+use crate::connection::{Busy, Phase, Timed};
 use crate::handle::{Front, handle};
 use crate::own::AnswerBody;
 
@@ -128,9 +128,9 @@ where
     let service = hyper::service::service_fn(move |request: Request<Incoming>| {
         let (front, phase) = (Arc::clone(&front), Arc::clone(&phase));
         async move {
-            phase.busy();
-            let response = handle(&front, request, peer).await;
-            Ok::<Response<Answer>, Infallible>(response.map(|body| Answer { body, phase }))
+            let busy = Arc::new(phase.busy());
+            let response = handle(&front, request, peer, &busy).await;
+            Ok::<Response<Answer>, Infallible>(response.map(|body| Answer { body, _busy: busy }))
         }
     });
     let connection = hyper::server::conn::http1::Builder::new()
@@ -155,13 +155,7 @@ where
 /// A reply's body that tells its connection when it is done, so that the wait for the next request is timed from there.
 struct Answer {
     body: AnswerBody,
-    phase: Arc<Phase>,
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.phase.idle();
-    }
+    _busy: Arc<Busy>,
 }
 
 impl hyper::body::Body for Answer {

@@ -1,6 +1,6 @@
-//! The fuzz list: every place where bytes from outside are read, as plain functions ([`targets`]), and what runs them on
-//! the stable toolchain ([`run`]): seeded mutations of valid inputs ([`Syntax`]), steered by what a run showed of itself
-//! ([`Shown`]). A finding is made small, saved, and printed with the command that replays it.
+//! The fuzz list: every place where bytes from outside are read, as plain functions ([`targets`]), and what runs them
+//! on the stable toolchain ([`run`]): seeded mutations of valid inputs ([`Syntax`]), steered by what a run showed of
+//! itself ([`Shown`]). A finding is made small, saved, and printed with the command that replays it.
 //!
 //! ```text
 //! PENSTOCK_FUZZ_SECS    seconds for each target (default 8)
@@ -22,8 +22,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 
 pub use harness::{Finding, Settings, Summary, replay, run};
 pub use mutate::Syntax;
-pub use targets::{Accepts, Recovered, accept_seeds, codec_changed, log_resealed, recovered, targets};
-pub use seeds::{codec_seeds, log_seeds, query_seeds};
+pub use targets::{Accepts, Recovered, recovered, targets};
 
 /// One thing to fuzz.
 pub struct Target {
@@ -42,14 +41,22 @@ pub struct Target {
 /// What one run showed of itself: an input that shows something new is kept and changed further. Stands in for code
 /// coverage, so it should tell kinds of outcome apart, not single values.
 #[derive(Debug, Default)]
-pub struct Shown(HashSet<u64>);
+pub struct Shown {
+    notes: HashSet<u64>,
+    is_valid: bool,
+}
 
 impl Shown {
     /// Notes something.
     pub fn note(&mut self, what: impl Hash) {
         let mut hasher = DefaultHasher::new();
         what.hash(&mut hasher);
-        self.0.insert(hasher.finish());
+        self.notes.insert(hasher.finish());
+    }
+
+    /// The input was taken as good: most changes are made to such inputs, since they get furthest.
+    pub fn valid(&mut self) {
+        self.is_valid = true;
     }
 
     /// Notes a message without what differs from case to case: numbers, and what stands in quotes.
@@ -62,8 +69,12 @@ impl Shown {
 pub(crate) fn outline(message: &str) -> String {
     let mut out = String::with_capacity(message.len());
     let mut quoted = false;
-    for character in message.chars().take(400) {
+    let mut characters = message.chars().take(1_000);
+    while let Some(character) = characters.next() {
         match character {
+            '\\' => {
+                characters.next();
+            }
             '"' | '`' => quoted = !quoted,
             _ if quoted => {}
             '0'..='9' => {

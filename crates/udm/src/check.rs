@@ -47,6 +47,9 @@ pub struct Fault {
     pub message: String,
 }
 
+/// Longer than any name of an enum value: such a text gets no hint.
+const ENUM_NAME_BYTES_MAX: usize = 80;
+
 /// Why a record is refused: the sender's to mend. At least one fault, at most [`limits::FAULTS_MAX`], in the order in
 /// which they stand in the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -384,11 +387,15 @@ impl<'a, 's> Value<'a, 's> {
             None if text.is_empty() => {}
             None => {
                 self.meet();
+                // A hint costs a comparison with every name: only for texts that could be one, against names of about
+                // their length.
+                let wanted = if text.len() <= ENUM_NAME_BYTES_MAX { text.to_ascii_uppercase() } else { String::new() };
                 let nearest = self
                     .checker
                     .schema
                     .enum_names(id)
-                    .map(|name| (strsim::normalized_damerau_levenshtein(&text.to_ascii_uppercase(), name), name))
+                    .filter(|name| name.len().abs_diff(wanted.len()) <= name.len() / 2)
+                    .map(|name| (strsim::normalized_damerau_levenshtein(&wanted, name), name))
                     .max_by(|a, b| a.0.total_cmp(&b.0));
                 let hint = match nearest {
                     Some((score, name)) if score >= 0.6 => format!("; did you mean {name}?"),

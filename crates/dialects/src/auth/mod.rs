@@ -210,7 +210,12 @@ impl Caller {
         } else {
             format!("its role is {}", self.role.name())
         };
-        let message = format!("{} may not {}: {held}.", self.sender, scope.name());
+        let what = match scope {
+            Scope::Ingest => "send data (scope ingest)",
+            Scope::Read => "search or look (scope read)",
+            Scope::Admin => "change anything (scope admin)",
+        };
+        let message = format!("{} may not {what}: {held}.", self.sender);
         Err(Refusal::permission_denied(message).of(self))
     }
 }

@@ -338,7 +338,12 @@ fn other_credentials() {
     check(&world, "/v2/logtypes", &[], (401, "no credential"));
     check(&world, "/v2/logtypes?key=", &[], (401, "API key is not valid"));
     check(&world, "/v2/logtypes?key=ours-inges", &[], (401, "API key is not valid"));
-    check(&world, "/v2/logtypes?key=ours-read", &[], (403, "key:ours-read may not ingest: its role is read"));
+    check(
+        &world,
+        "/v2/logtypes?key=ours-read",
+        &[],
+        (403, "key:ours-read may not send data (scope ingest): its role is read"),
+    );
     check(&world, "/v2/logtypes", &[("authorization", "Basic YTpi")], (401, "not of the form"));
     check(&world, "/v2/logtypes", &[("authorization", "Bearer")], (401, "not of the form"));
     check(&world, "/v2/logtypes", &[("authorization", "Bearer x")], (401, "neither an access token"));

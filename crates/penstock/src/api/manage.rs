@@ -57,7 +57,28 @@ pub async fn answer(api: &Api, request: &OwnRequest, segments: &[&str]) -> Resul
         ("POST", ["connectors", name, "dead-letters:drop"], _) => {
             settle_dead_letters(api, &asker, request, name, Settle::Drop).await
         }
+        ("POST", ["connectors", _], Some("acknowledge")) => acknowledge(api, &asker, request, last).await,
+        (_, ["instances" | "accounts" | "keys" | "log-types" | "connectors"], None) => {
+            Err(Refusal::wrong_method(method, &request.path, vec![Method::GET, Method::POST]))
+        }
+        (_, ["instances" | "connectors", _], None) => {
+            Err(Refusal::wrong_method(method, &request.path, vec![Method::GET, Method::DELETE]))
+        }
         _ => Err(Refusal::not_found(method, &request.path)),
+    }
+}
+
+/// The body, if it is an object with no fields but these: a misspelt one must not silently mean the default.
+fn fields(request: &OwnRequest, known: &[&str]) -> Result<Value, Refusal> {
+    let body = body(request)?;
+    let Some(object) = body.as_object() else {
+        return Err(Refusal::invalid("The body is not a JSON object."));
+    };
+    match object.keys().find(|name| !known.contains(&name.as_str())) {
+        None => Ok(body),
+        Some(name) => {
+            Err(Refusal::invalid(format!("The body has an unknown field {name:?}; it takes {}.", known.join(", "))))
+        }
     }
 }
 
@@ -107,7 +128,7 @@ async fn list_instances(api: &Api, asker: &Asker) -> Result<Answer, Refusal> {
 
 async fn create_instance(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<Answer, Refusal> {
     operator_only(asker, "make instances")?;
-    let body = body(request)?;
+    let body = fields(request, &["id", "name", "project", "location"])?;
     let id = text(&body, "id")?.map(str::parse::<InstanceId>).transpose();
     let id = id.map_err(|error| Refusal::invalid(format!("id: {error}.")))?;
     let name = text(&body, "name")?.unwrap_or_default().to_owned();
@@ -143,7 +164,7 @@ fn operator_only(asker: &Asker, what: &str) -> Result<(), Refusal> {
 // Accounts.
 
 async fn create_account(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<Answer, Refusal> {
-    let body = body(request)?;
+    let body = fields(request, &["instance", "role", "name"])?;
     let instance = meant(api, asker, text(&body, "instance")?)?;
     let role = role(&body)?;
     let name = text(&body, "name")?.map(str::to_owned);
@@ -187,7 +208,7 @@ fn show_account(made: &NewAccount, instance: InstanceId) -> Result<Value, Contro
 // API keys.
 
 async fn create_key(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<Answer, Refusal> {
-    let body = body(request)?;
+    let body = fields(request, &["instance", "role", "name"])?;
     let instance = meant(api, asker, text(&body, "instance")?)?;
     let role = role(&body)?;
     let name = text(&body, "name")?.unwrap_or_default().to_owned();
@@ -235,7 +256,7 @@ async fn list_log_types(api: &Api, asker: &Asker, request: &OwnRequest) -> Resul
 }
 
 async fn add_log_type(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<Answer, Refusal> {
-    let body = body(request)?;
+    let body = fields(request, &["instance", "log_type", "description"])?;
     let instance = meant(api, asker, text(&body, "instance")?)?;
     let Some(log_type) = text(&body, "log_type")?.map(str::to_owned) else {
         return Err(Refusal::invalid("log_type is missing."));
@@ -279,6 +300,14 @@ fn show_status(asker: &Asker, status: &deliver::ConnectorStatus) -> Value {
         // A connector reads past the records of all instances: both figures say how much others send.
         fields.remove("read");
         fields.remove("lag_bytes");
+        // Positions count the bytes of every tenant.
+        fields.remove("cursor");
+        for range in fields.get_mut("lost").and_then(Value::as_array_mut).into_iter().flatten() {
+            if let Some(range) = range.as_object_mut() {
+                range.remove("from");
+                range.remove("to");
+            }
+        }
     }
     shown
 }
@@ -349,6 +378,13 @@ async fn delete_connector(api: &Api, asker: &Asker, request: &OwnRequest, name: 
     Ok(answer)
 }
 
+async fn acknowledge(api: &Api, asker: &Asker, request: &OwnRequest, name: &str) -> Result<Answer, Refusal> {
+    let id = deliver::ConnectorId { instance: instance_of(api, asker, request, name).await?, name: name.to_owned() };
+    let deliver = Arc::clone(&api.pipeline.deliver);
+    blocking(move || deliver.acknowledge(&id)).await?.map_err(|error| failed(&error))?;
+    Ok(json(StatusCode::OK, &json!({ "acknowledged": name })))
+}
+
 /// Tells `deliver` what the documents say now.
 async fn apply_connectors(api: &Api) -> Result<(), Refusal> {
     let control = Arc::clone(&api.control);
@@ -397,7 +433,7 @@ async fn settle_dead_letters(
     settle: Settle,
 ) -> Result<Answer, Refusal> {
     let id = deliver::ConnectorId { instance: instance_of(api, asker, request, name).await?, name: name.to_owned() };
-    let body = body(request)?;
+    let body = fields(request, &["ids"])?;
     let wanted = match body.get("ids") {
         None | Some(Value::Null) => None,
         Some(Value::Array(ids)) => Some(

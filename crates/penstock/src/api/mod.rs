@@ -224,7 +224,7 @@ impl From<ControlError> for Refusal {
         match error {
             ControlError::Invalid(message) => Refusal::invalid(message),
             ControlError::NotFound(message) => not_found(message),
-            ControlError::Exists(message) => Refusal::new(dialects::Cause::InvalidArgument, message),
+            ControlError::Exists(message) => Refusal::new(dialects::Cause::AlreadyExists, message),
             ControlError::Failed(error) => {
                 tracing::error!(error = format!("{error:#}"), "a call to our own API failed");
                 Refusal::internal()

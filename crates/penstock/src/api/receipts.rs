@@ -118,7 +118,11 @@ fn receipt(
         "sender": known.sender,
         "received_at": known.received_at,
         "records_total": known.records,
-        "committed": { "position": known.position.to_string(), "in_log": known.in_log },
+        "committed": {
+            "at": known.received_at,
+            "position": reach.is_none().then(|| known.position.to_string()),
+            "in_log": known.in_log,
+        },
         "repeats": repeats,
         "set_aside": set_aside,
         "records": records,

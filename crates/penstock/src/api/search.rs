@@ -62,15 +62,21 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
     let schema = Arc::clone(api.control.schema());
     let predicate = predicate(&asked, &schema)?;
     let limit = asked.limit.unwrap_or(limits::SEARCH_ROWS_DEFAULT);
-    if limit > limits::SEARCH_ROWS_MAX {
-        return Err(Refusal::invalid(format!("limit is {limit}: at most {}.", limits::SEARCH_ROWS_MAX)));
+    if !(1..=limits::SEARCH_ROWS_MAX).contains(&limit) {
+        return Err(Refusal::invalid(format!("limit is {limit}: from 1 to {}.", limits::SEARCH_ROWS_MAX)));
+    }
+    let (from, to) = (time("from", asked.from.as_deref())?, time("to", asked.to.as_deref())?);
+    if let (Some(from), Some(to)) = (from, to)
+        && from >= to
+    {
+        return Err(Refusal::invalid(format!("from ({from}) is not before to ({to}), so nothing could be found.")));
     }
     let query = search::Query {
         instance: asker.instance(asked.instance.as_deref())?,
         kinds: Vec::new(),
         predicate,
-        from: time("from", asked.from.as_deref())?,
-        to: time("to", asked.to.as_deref())?,
+        from,
+        to,
         log_types: asked.log_types.unwrap_or_default(),
         limit,
     };
@@ -87,7 +93,7 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
         let _place = place;
         let mut out = Vec::with_capacity(CHUNK_BYTES * 2);
         let result = search::run(&snapshot, &query, &running, &mut |row| {
-            write_row(&mut out, &row);
+            write_row(&mut out, &row, is_operator);
             if out.len() >= CHUNK_BYTES && rows.blocking_send(Ok(std::mem::take(&mut out).into())).is_err() {
                 running.store(true, Ordering::Relaxed);
                 return ControlFlow::Break(());
@@ -100,7 +106,10 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
                     done: true,
                     rows: summary.rows,
                     truncated: summary.truncated,
-                    searched_through: summary.searched_through.map(|position| position.to_string()),
+                    searched_through: summary
+                        .searched_through
+                        .filter(|_| is_operator)
+                        .map(|position| position.to_string()),
                     behind_ms: u64::try_from(behind.as_millis()).unwrap_or(u64::MAX),
                     parts: is_operator.then_some(summary.parts_total),
                     parts_pruned: is_operator.then_some(summary.parts_pruned),
@@ -147,7 +156,10 @@ fn predicate(asked: &Asked, schema: &Arc<udm::Schema>) -> Result<Predicate, Refu
             let options = query::Options { case_sensitive };
             query::parse_udm(&query, schema, options).map_err(explain(&query))
         }
-        Some("raw") if is_regex => query::raw_regex(&query, case_sensitive).map_err(explain(&query)),
+        // An expression minds case as it does in a UDM search; `(?i)` makes it ignore it.
+        Some("raw") if is_regex => {
+            query::raw_regex(&query, asked.case_sensitive.unwrap_or(true)).map_err(explain(&query))
+        }
         Some("raw") => query::raw_text(&query, case_sensitive).map_err(explain(&query)),
         Some(other) => Err(Refusal::invalid(format!("language is {other:?}: \"udm\" or \"raw\"."))),
         None => Err(Refusal::invalid("language is missing: \"udm\" or \"raw\".")),
@@ -155,7 +167,11 @@ fn predicate(asked: &Asked, schema: &Arc<udm::Schema>) -> Result<Predicate, Refu
 }
 
 fn time(name: &str, text: Option<&str>) -> Result<Option<Time>, Refusal> {
-    text.filter(|text| !text.is_empty())
+    let is_date = |text: &str| text.len() == 10 && text.bytes().filter(|byte| *byte == b'-').count() == 2;
+    // A plain date is its midnight in UTC.
+    let text = text.filter(|text| !text.is_empty());
+    let text = text.map(|text| if is_date(text) { format!("{text}T00:00:00Z") } else { text.to_owned() });
+    text.as_deref()
         .map(|text| {
             Time::parse_rfc3339(text).map_err(|error| Refusal::invalid(format!("{name} is {text:?}: {error}.")))
         })
@@ -184,7 +200,9 @@ struct Last {
 struct RowHead<'a> {
     id: String,
     batch: String,
-    position: String,
+    /// The operator's only: positions count the bytes of every tenant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
     received_at: Time,
     event_time: Time,
     sender_time: Option<Time>,
@@ -200,11 +218,11 @@ struct RowHead<'a> {
 }
 
 /// One row: the element that connectors deliver, and what only we know beside it.
-pub fn write_row(out: &mut Vec<u8>, row: &search::Row) {
+fn write_row(out: &mut Vec<u8>, row: &search::Row, is_operator: bool) {
     let head = RowHead {
         id: row.id.to_string(),
         batch: row.id.batch().to_string(),
-        position: row.position.to_string(),
+        position: is_operator.then(|| row.position.to_string()),
         received_at: row.received_at,
         event_time: row.event_time,
         sender_time: row.sender_time,

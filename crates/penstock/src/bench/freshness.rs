@@ -1,5 +1,6 @@
 //! Measures how soon an acknowledged record is found: while the load runs, a few times a second one acknowledged record
-//! is picked and searched for until it shows. The searches are part of the server's work here, as in life.
+//! is picked and searched for until it shows. The searches are part of the server's work here, as in life; too many of
+//! them would measure themselves, so one record is asked for at growing intervals.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,14 +14,14 @@ use super::latency::Latencies;
 use super::load::Acknowledged;
 use super::wire::{Connection, Endpoint};
 
-/// Time between two picks: five probes a second.
-const PICK_EVERY: Duration = Duration::from_millis(200);
+/// Time between the first two searches for one record; also how exact the figure is where records are found soon.
+const SEARCH_AGAIN_MIN: Duration = Duration::from_millis(50);
 
-/// Time between two searches for one record; also how exact the figure is.
-const SEARCH_EVERY: Duration = Duration::from_millis(25);
+/// Longest time between two searches for one record.
+const SEARCH_AGAIN_MAX: Duration = Duration::from_millis(400);
 
 /// Most records looked for at one time. When all are busy, the server is far behind and more searches only add to it.
-const PROBES_MAX: usize = 16;
+const PROBES_MAX: usize = 8;
 
 /// How long one record is looked for.
 pub const FOUND_MAX: Duration = Duration::from_secs(30);
@@ -49,6 +50,8 @@ pub struct Searcher {
     pub authorization: Option<String>,
     /// Raw lines are found by text, UDM events by their field.
     pub kind: Kind,
+    /// Time between two picks.
+    pub pick_every: Duration,
 }
 
 impl Searcher {
@@ -56,7 +59,7 @@ impl Searcher {
     pub async fn run(self, mut acknowledged: mpsc::Receiver<Acknowledged>) -> Found {
         let found = Arc::new(Mutex::new(Found::default()));
         let mut probes = JoinSet::new();
-        let mut pick = tokio::time::interval(PICK_EVERY);
+        let mut pick = tokio::time::interval(self.pick_every);
         pick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             pick.tick().await;
@@ -78,6 +81,7 @@ impl Searcher {
         found.lock().await.probes += 1;
         let request = self.request(&record.marker);
         let mut connection = None;
+        let mut pause = SEARCH_AGAIN_MIN;
         while record.at.elapsed() < FOUND_MAX {
             let asked_at = Instant::now();
             let seen = self.search(&mut connection, &request, &record.marker).await;
@@ -95,7 +99,8 @@ impl Searcher {
                 }
             }
             drop(found);
-            tokio::time::sleep(SEARCH_EVERY).await;
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(SEARCH_AGAIN_MAX);
         }
         found.lock().await.lost += 1;
     }

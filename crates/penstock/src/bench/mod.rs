@@ -52,7 +52,7 @@ pub enum BenchCommand {
     Ingest(IngestArgs),
     /// How soon a record is found after the reply that took it in.
     ///
-    /// Sends at --rate and, five times a second, searches for a record that was just acknowledged until it shows.
+    /// Sends at --rate and, a few times a second, searches for a record that was just acknowledged until it shows.
     #[command(after_help = "Examples:
   penstock bench freshness                                     raw lines at 20 MB/s for 20 s
   penstock bench freshness --kind udm --rate 5 --duration 2m   UDM events at 5 MB/s")]
@@ -121,6 +121,9 @@ pub struct FreshnessArgs {
     /// Send this many MB (10^6 uncompressed bytes) a second
     #[arg(long, value_name = "MB/S", default_value = "20", value_parser = rate)]
     pub rate: f64,
+    /// Look for this many records a second. Every search costs the server time that intake then lacks
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub probes: u32,
 }
 
 /// Kinds of records, as the command line names them.
@@ -241,6 +244,7 @@ async fn freshness(args: &FreshnessArgs, target: &Target) -> anyhow::Result<Fres
         endpoint: plan.endpoint.clone(),
         authorization: plan.access.operator.clone(),
         kind: plan.shape.kind,
+        pick_every: Duration::from_secs(1) / args.probes,
     };
     let searching = tokio::spawn(searcher.run(acknowledged));
     let measured = measure(load, &live, &server, &plan).await?;

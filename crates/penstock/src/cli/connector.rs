@@ -16,6 +16,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("ERRORS", "/status/errors"),
     ("DEAD LETTERS", "/status/dead_letters"),
     ("LAG BYTES", "/status/lag_bytes"),
+    ("REASON", "/status/reason"),
     ("INSTANCE", "/instance"),
 ];
 const LETTER_COLUMNS: &[(&str, &str)] =
@@ -95,6 +96,10 @@ pub async fn run(client: &Client, command: ConnectorCommand) -> Result<(), CliEr
             client.call(Method::POST, &path(&named, ":deactivate"), None).await?;
             client.format.remark(&format!("Connector {} is inactive; it keeps its place in the log.", named.name));
         }
+        ConnectorCommand::Acknowledge(named) => {
+            client.call(Method::POST, &path(&named, ":acknowledge"), None).await?;
+            client.format.remark(&format!("The lost ranges of connector {} are taken note of.", named.name));
+        }
         ConnectorCommand::Delete(named) => {
             client.call(Method::DELETE, &path(&named, ""), None).await?;
             client.format.remark(&format!("Connector {} is deleted.", named.name));
@@ -139,7 +144,10 @@ async fn settle(client: &Client, connector: &Named, ids: &[String], verb: &str, 
         return Err(CliError::Refused(format!("no dead letter of connector {} has these ids", connector.name)));
     }
     match client.format {
-        super::Format::Table => client.format.remark(&format!("{count} dead letters: {done}.")),
+        super::Format::Table => {
+            let noun = if count == 1 { "dead letter" } else { "dead letters" };
+            client.format.remark(&format!("{count} {noun}: {done}."));
+        }
         format => format.one(&answer),
     }
     Ok(())

@@ -24,12 +24,9 @@ pub async fn serve(args: ServeArgs, remote: &Remote) -> Result<(), CliError> {
 /// `penstock check`
 pub fn check(args: &CheckArgs) -> Result<(), CliError> {
     let config = Config::load(Some(&args.config), std::env::vars())?;
-    for (what, path) in
-        config.listen.tls.iter().flat_map(|tls| [("listen.tls.cert", &tls.cert), ("listen.tls.key", &tls.key)])
-    {
-        if !path.exists() {
-            return Err(CliError::Refused(format!("{what}: there is no file {}", path.display())));
-        }
+    if let Some(tls) = &config.listen.tls {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        crate::serve::tls_config(&tls.cert, &tls.key)?;
     }
     EnvFilter::try_new(&config.logging.level)
         .map_err(|error| CliError::Refused(format!("logging.level is {:?}: {error}", config.logging.level)))?;

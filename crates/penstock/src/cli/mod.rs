@@ -57,7 +57,7 @@ pub struct Remote {
     /// Operator or access token [default: the data directory's, or that of the server running on this machine]
     #[arg(long, global = true, env = "PENSTOCK_TOKEN", hide_env_values = true, help_heading = "Server")]
     pub token: Option<String>,
-    /// Data directory whose operator token is used
+    /// Data directory: of the server to start, or whose operator token is used [default: ./penstock-data]
     #[arg(long, global = true, env = "PENSTOCK_DATA", help_heading = "Server")]
     pub data: Option<PathBuf>,
     /// Form of the output
@@ -132,7 +132,7 @@ pub struct ServeArgs {
 #[derive(Debug, Clone, Args)]
 pub struct CheckArgs {
     /// Configuration file
-    #[arg(default_value = "penstock.toml")]
+    #[arg(env = "PENSTOCK_CONFIG", default_value = "penstock.toml")]
     pub config: PathBuf,
 }
 
@@ -178,18 +178,18 @@ Fields that stand for many: domain, email, file_path, hash, hostname, ip, namesp
 /// What every search takes.
 #[derive(Debug, Clone, Args)]
 pub struct SearchArgs {
-    /// Earliest event time (RFC 3339), inclusive
+    /// Earliest event time (RFC 3339, or a date), inclusive
     #[arg(long)]
     pub from: Option<String>,
-    /// Latest event time (RFC 3339), exclusive
+    /// Latest event time (RFC 3339, or a date), exclusive
     #[arg(long)]
     pub to: Option<String>,
     /// Only this log type; may be given several times
     #[arg(long)]
     pub log_type: Vec<String>,
     /// Most rows, newest first
-    #[arg(long, default_value_t = event::limits::SEARCH_ROWS_DEFAULT)]
-    pub limit: usize,
+    #[arg(long, default_value_t = event::limits::SEARCH_ROWS_DEFAULT as u64, value_parser = clap::value_parser!(u64).range(1..=event::limits::SEARCH_ROWS_MAX as u64))]
+    pub limit: u64,
     /// Only this instance [default: all that the token may see]
     #[arg(long)]
     pub instance: Option<String>,
@@ -252,7 +252,7 @@ pub enum AccountCommand {
         #[arg(long)]
         instance: Option<String>,
         /// What it may do: ingest, read or admin (admin includes both)
-        #[arg(long, default_value = "ingest")]
+        #[arg(long, default_value = "ingest", value_parser = ["ingest", "read", "admin"])]
         role: String,
         /// Name before the @ of its e-mail address [default: the role and a number]
         #[arg(long)]
@@ -291,7 +291,7 @@ pub enum KeyCommand {
         #[arg(long)]
         instance: Option<String>,
         /// What it may do: ingest, read or admin
-        #[arg(long, default_value = "ingest")]
+        #[arg(long, default_value = "ingest", value_parser = ["ingest", "read", "admin"])]
         role: String,
         /// Name for people
         #[arg(long, default_value = "")]
@@ -358,6 +358,8 @@ pub enum ConnectorCommand {
     Activate(Named),
     /// Stop it; it keeps its place in the log
     Deactivate(Named),
+    /// Take note of ranges that it lost, so that it no longer needs attention for them
+    Acknowledge(Named),
     /// Delete it with its place and its dead letters
     Delete(Named),
 }
@@ -437,7 +439,9 @@ pub fn main() -> ExitCode {
 }
 
 fn fail(error: &CliError) -> ExitCode {
-    eprintln!("penstock: {error}");
+    // A query's diagnostic says "error:" itself.
+    let text = error.to_string();
+    eprintln!("penstock: {}", text.strip_prefix("error: ").unwrap_or(&text).trim_end());
     ExitCode::from(error.exit_status())
 }
 
@@ -448,7 +452,9 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Check(args) => local::check(&args),
         Command::Log(LogCommand::Verify) => local::verify(&remote),
         Command::Completion { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "penstock", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "penstock", &mut script);
+            say(String::from_utf8_lossy(&script).trim_end());
             Ok(())
         }
         Command::Account(AccountCommand::Create { instance, role, name, out }) => {

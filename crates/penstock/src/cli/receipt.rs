@@ -29,7 +29,11 @@ pub async fn run(client: &Client, id: &str) -> Result<(), CliError> {
     ));
     let gone = receipt.pointer("/committed/in_log").and_then(Value::as_bool) == Some(false);
     let gone = if gone { " (its part of the log has been removed since)" } else { "" };
-    say(&format!("  committed at {}{gone}", text("/committed/position")));
+    let position = match text("/committed/position") {
+        position if position.is_empty() => String::new(),
+        position => format!(" at {position}"),
+    };
+    say(&format!("  committed{position}{gone}"));
     match receipt["repeats"].as_u64().unwrap_or(0) {
         0 => {}
         times => {

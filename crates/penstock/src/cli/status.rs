@@ -38,9 +38,9 @@ pub async fn run(client: &Client) -> Result<(), CliError> {
         state => say(&format!(
             "store: {}, {} behind ({} ms), {} not yet in a part",
             state.unwrap_or_default(),
-            HumanBytes(store["lag_bytes"].as_u64().unwrap_or(0)),
-            store["lag_ms"].as_u64().unwrap_or(0),
-            HumanBytes(store["unflushed_bytes"].as_u64().unwrap_or(0))
+            bytes(store.get("lag_bytes")),
+            show(store.get("lag_ms")),
+            bytes(store.get("unflushed_bytes"))
         )),
     }
     for gap in items(&store["gaps"]) {
@@ -96,8 +96,8 @@ pub async fn run(client: &Client) -> Result<(), CliError> {
                 cell("written"),
                 cell("errors"),
                 cell("dead_letters"),
-                HumanBytes(connector["lag_bytes"].as_u64().unwrap_or(0)).to_string(),
-                cell("last_error"),
+                bytes(connector.get("lag_bytes")),
+                show(connector.pointer("/last_error/message")),
             ]);
         }
         say(&format!("\n{shown}"));
@@ -107,7 +107,7 @@ pub async fn run(client: &Client) -> Result<(), CliError> {
         say("\nSenders whose last request was refused:");
         for trouble in troubles {
             say(&format!(
-                "  {} ({} times since {}): {} {}",
+                "  {} ({}x since {}): {} {}",
                 show(trouble.get("sender")),
                 show(trouble.get("times")),
                 show(trouble.get("since")),
@@ -117,6 +117,11 @@ pub async fn run(client: &Client) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+/// A number of bytes, where one is known: what a credential may not see is not zero.
+fn bytes(value: Option<&Value>) -> String {
+    value.and_then(Value::as_u64).map_or_else(|| "–".to_owned(), |bytes| HumanBytes(bytes).to_string())
 }
 
 /// A value in a cell.

@@ -20,8 +20,11 @@ const SLOW: Duration = Duration::from_secs(2);
 const HANG: Duration = Duration::from_secs(60);
 /// Resident memory of the process beyond which the input that runs is saved and the process ends.
 const MEMORY_BYTES_MAX: u64 = 2 << 30;
-/// Inputs that are kept to be changed further, at most.
-const CORPUS_MAX: usize = 3_000;
+/// Inputs that are kept to be changed further, at most: valid ones, and as many others.
+const CORPUS_MAX: usize = 1_000;
+/// The time is spent on several runs that begin with the seeds again: one that has lost itself in some corner finds
+/// less than a new one.
+const ROUNDS: u32 = 3;
 /// Tries to make a finding smaller.
 const SHRINK_RUNS: usize = 3_000;
 const SHRINK_TIME: Duration = Duration::from_secs(10);
@@ -31,6 +34,8 @@ const SHRINK_TIME: Duration = Duration::from_secs(10);
 pub struct Settings {
     /// How long a target runs.
     pub time: Duration,
+    /// How many inputs it runs instead, where the outcome must not depend on how fast the machine is.
+    pub inputs: Option<u64>,
     /// Decides all inputs.
     pub seed: u64,
     /// Where inputs that fail are saved.
@@ -50,6 +55,7 @@ impl Settings {
         };
         Settings {
             time: Duration::from_secs(number("PENSTOCK_FUZZ_SECS", 8)),
+            inputs: None,
             seed: number("PENSTOCK_FUZZ_SEED", 1),
             dir: std::env::var_os("PENSTOCK_FUZZ_DIR")
                 .map_or_else(|| std::env::temp_dir().join("penstock-fuzz"), PathBuf::from),
@@ -60,12 +66,14 @@ impl Settings {
 }
 
 /// A run without findings.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Summary {
     /// Inputs that were run.
     pub runs: u64,
-    /// Inputs that were kept because they showed something new.
-    pub kept: usize,
+    /// Inputs that were kept because they showed something new, and were taken as good; of the best round, as below.
+    pub valid: usize,
+    /// Those that were not.
+    pub invalid: usize,
     /// Different things that were shown.
     pub shown: usize,
     /// The longest that an input took by the clock.
@@ -100,7 +108,11 @@ impl fmt::Display for Finding {
         writeln!(f, "seed {seed}, input {runs}, {} bytes, made small: {} bytes:", input.len(), small.len())?;
         writeln!(f, "  {}", small[..small.len().min(600)].escape_ascii())?;
         if let Some(file) = file {
-            writeln!(f, "replay: PENSTOCK_FUZZ_REPLAY={} cargo test -p testkit --test it {target}", file.display())?;
+            writeln!(
+                f,
+                "replay: PENSTOCK_FUZZ_REPLAY={} cargo test -p testkit --test it list::{target} -- --exact",
+                file.display()
+            )?;
         }
         f.write_str(backtrace)
     }
@@ -111,10 +123,12 @@ pub fn run(target: &Target, settings: &Settings) -> Result<Summary, Box<Finding>
     let watch = Watch::default();
     let (done, is_done) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| watch.guard(target.name, settings, &is_done));
-        let result = Run::new(target, settings, &watch).run();
+        let watch = &watch;
+        scope.spawn(move || watch.guard(target.name, settings, &is_done));
+        let mut summary = Summary::default();
+        let result = (0..ROUNDS).try_for_each(|round| Run::new(target, settings, round, watch, &mut summary).run());
         drop(done);
-        result
+        result.map(|()| summary)
     })
 }
 
@@ -131,76 +145,95 @@ struct Run<'a> {
     settings: &'a Settings,
     watch: &'a Watch,
     random: StdRng,
-    corpus: Vec<Vec<u8>>,
+    valid: Vec<Vec<u8>>,
+    invalid: Vec<Vec<u8>>,
     shown: HashSet<u64>,
-    summary: Summary,
+    summary: &'a mut Summary,
 }
 
 impl<'a> Run<'a> {
-    fn new(target: &'a Target, settings: &'a Settings, watch: &'a Watch) -> Run<'a> {
+    fn new(
+        target: &'a Target,
+        settings: &'a Settings,
+        round: u32,
+        watch: &'a Watch,
+        summary: &'a mut Summary,
+    ) -> Run<'a> {
         Run {
             target,
             settings,
             watch,
-            random: StdRng::seed_from_u64(settings.seed),
-            corpus: Vec::new(),
+            random: StdRng::seed_from_u64(settings.seed ^ u64::from(round) << 56),
+            valid: Vec::new(),
+            invalid: Vec::new(),
             shown: HashSet::new(),
-            summary: Summary { runs: 0, kept: 0, shown: 0, slowest: Duration::ZERO },
+            summary,
         }
     }
 
-    fn run(mut self) -> Result<Summary, Box<Finding>> {
+    fn run(mut self) -> Result<(), Box<Finding>> {
         let started = Instant::now();
         for seed in self.target.seeds.iter().cloned().chain(files(self.settings, self.target.name)) {
-            self.try_input(&seed)?;
-            self.corpus.push(seed);
+            let is_valid = self.try_input(&seed)?.is_valid;
+            self.keep(seed, is_valid);
         }
-        assert!(!self.corpus.is_empty(), "{} has no seeds", self.target.name);
-        while started.elapsed() < self.settings.time {
+        let first = self.summary.runs;
+        let goes_on = |runs: u64| match self.settings.inputs {
+            Some(inputs) => runs - first < inputs / u64::from(ROUNDS),
+            None => started.elapsed() < self.settings.time / ROUNDS,
+        };
+        while goes_on(self.summary.runs) {
             let input = self.next_input();
-            if self.try_input(&input)? {
-                if self.corpus.len() < CORPUS_MAX {
-                    self.corpus.push(input);
-                } else {
-                    let at = self.random.random_range(self.target.seeds.len()..CORPUS_MAX);
-                    self.corpus[at] = input;
-                }
+            let shown = self.try_input(&input)?;
+            if shown.notes.into_iter().fold(false, |new, note| self.shown.insert(note) | new) {
+                self.keep(input, shown.is_valid);
             }
         }
-        self.summary.kept = self.corpus.len();
-        self.summary.shown = self.shown.len();
-        Ok(self.summary)
+        self.summary.valid = self.summary.valid.max(self.valid.len());
+        self.summary.invalid = self.summary.invalid.max(self.invalid.len());
+        self.summary.shown = self.summary.shown.max(self.shown.len());
+        Ok(())
+    }
+
+    fn keep(&mut self, input: Vec<u8>, is_valid: bool) {
+        let corpus = if is_valid { &mut self.valid } else { &mut self.invalid };
+        if corpus.len() == CORPUS_MAX {
+            corpus.swap_remove(self.random.random_range(0..CORPUS_MAX));
+        }
+        corpus.push(input);
     }
 
     fn next_input(&mut self) -> Vec<u8> {
         let random = &mut self.random;
-        let count = self.corpus.len();
-        // What was found last is where something new is likeliest.
-        let from = if random.random_bool(0.4) { count.saturating_sub(30) } else { 0 };
-        let base = &self.corpus[random.random_range(from..count)];
-        let other = &self.corpus[random.random_range(0..count)];
-        let way = if self.target.change.is_some() { random.random_range(0..6) } else { 0 };
-        let change = |random: &mut StdRng, input: Vec<u8>| {
-            self.target.change.and_then(|change| change(random, &input, other)).unwrap_or(input)
+        let choose = |random: &mut StdRng, valid: &[Vec<u8>], invalid: &[Vec<u8>]| {
+            let is_valid = !valid.is_empty() && (invalid.is_empty() || random.random_bool(0.88));
+            let corpus = if is_valid { valid } else { invalid };
+            assert!(!corpus.is_empty(), "a target without seeds");
+            // What was found last is where something new is likeliest.
+            let from = if random.random_bool(0.3) { corpus.len().saturating_sub(10) } else { 0 };
+            corpus[random.random_range(from..corpus.len())].clone()
         };
-        let mut input = base.clone();
-        match way {
-            0 | 1 => self.target.syntax.mutate(random, &mut input, other),
+        let mut input = choose(random, &self.valid, &self.invalid);
+        let other = choose(random, &self.valid, &self.invalid);
+        let change = |random: &mut StdRng, input: Vec<u8>| {
+            self.target.change.and_then(|change| change(random, &input, &other)).unwrap_or(input)
+        };
+        match if self.target.change.is_some() { random.random_range(0..6) } else { 0 } {
+            0 | 1 => self.target.syntax.mutate(random, &mut input, &other),
             2 => input = change(random, input),
             3 => {
                 input = change(random, input);
-                self.target.syntax.mutate(random, &mut input, other);
+                self.target.syntax.mutate(random, &mut input, &other);
             }
             _ => {
-                self.target.syntax.mutate(random, &mut input, other);
+                self.target.syntax.mutate(random, &mut input, &other);
                 input = change(random, input);
             }
         }
         input
     }
 
-    /// Runs an input; whether it showed something new.
-    fn try_input(&mut self, input: &[u8]) -> Result<bool, Box<Finding>> {
+    fn try_input(&mut self, input: &[u8]) -> Result<Shown, Box<Finding>> {
         self.watch.begin(input);
         let began = Instant::now();
         let outcome = attempt(self.target, input);
@@ -213,7 +246,7 @@ impl<'a> Run<'a> {
             Ok(_) if took > SLOW && cpu_time_of(self.target, input).unwrap_or(took) > SLOW => {
                 Err(self.finding(SLOW_WHAT.to_owned(), input))
             }
-            Ok(shown) => Ok(shown.0.into_iter().fold(false, |new, what| self.shown.insert(what) | new)),
+            Ok(shown) => Ok(shown),
         }
     }
 

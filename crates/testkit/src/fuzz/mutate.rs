@@ -1,5 +1,5 @@
-//! Changes to inputs: some know nothing but bytes, some know what texts of brackets, quotes and words look like, so that
-//! most of what comes out still gets past the first check of a parser.
+//! Changes to inputs: some know nothing but bytes, some know what texts of brackets, quotes and words look like, so
+//! that most of what comes out still gets past the first check of a parser.
 
 use std::ops::Range;
 
@@ -9,7 +9,7 @@ use rand::rngs::StdRng;
 /// What inputs of a target are made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Syntax {
-    /// Put in whole, or in the place of a token.
+    /// Put in whole, or in the place of a token; the first ten more often than the others.
     pub words: &'static [&'static str],
     /// What may stand before and behind a piece, up to hundreds of times.
     pub wraps: &'static [(&'static str, &'static str)],
@@ -22,19 +22,77 @@ pub struct Syntax {
 }
 
 const NUMBERS: &[&str] = &[
-    "0", "-0", "1", "-1", "127", "128", "255", "256", "32768", "65535", "65536", "2147483647", "-2147483648",
-    "2147483648", "4294967295", "4294967296", "9007199254740993", "9223372036854775807", "-9223372036854775808",
-    "9223372036854775808", "18446744073709551615", "18446744073709551616", "1e1", "1E-1", "1.0", "0.1", "1e308",
-    "1e309", "-1e400", "1e-400", "1.7976931348623157e308", "1551188102187000", "0000000001", "1.", ".5", "+1", "0x10",
-    "340282366920938463463374607431768211456", "99999999999999999999999999999999999999999999999999", "NaN", "Infinity",
+    "0",
+    "-0",
+    "1",
+    "-1",
+    "127",
+    "128",
+    "255",
+    "256",
+    "32768",
+    "65535",
+    "65536",
+    "2147483647",
+    "-2147483648",
+    "2147483648",
+    "4294967295",
+    "4294967296",
+    "9007199254740993",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "18446744073709551615",
+    "18446744073709551616",
+    "1e1",
+    "1E-1",
+    "1.0",
+    "0.1",
+    "1e308",
+    "1e309",
+    "-1e400",
+    "1e-400",
+    "1.7976931348623157e308",
+    "1551188102187000",
+    "0000000001",
+    "1.",
+    ".5",
+    "+1",
+    "0x10",
+    "340282366920938463463374607431768211456",
+    "99999999999999999999999999999999999999999999999999",
+    "NaN",
+    "Infinity",
 ];
 
 /// Invalid UTF-8, and characters that programs stumble over.
 const ODD_TEXT: &[&[u8]] = &[
-    b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe2\x82", b"\x80", b"\0", b"\\u0000", b"\\ud800",
-    b"\\ud83d\\ude00", b"\\udc00\\ud800", b"\\u00e9", b"\\x", b"\\u12", b"\\", b"\\\"", b"\xef\xbb\xbf", b"\r\n", b"\x7f",
-    "\u{e9}".as_bytes(), "\u{212a}".as_bytes(), "\u{130}".as_bytes(), "\u{df}".as_bytes(), "\u{1f600}".as_bytes(),
-    "\u{2028}".as_bytes(), "e\u{301}".as_bytes(),
+    b"\xff",
+    b"\xc0\x80",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    b"\xe2\x82",
+    b"\x80",
+    b"\0",
+    b"\\u0000",
+    b"\\ud800",
+    b"\\ud83d\\ude00",
+    b"\\udc00\\ud800",
+    b"\\u00e9",
+    b"\\x",
+    b"\\u12",
+    b"\\",
+    b"\\\"",
+    b"\xef\xbb\xbf",
+    b"\r\n",
+    b"\x7f",
+    "\u{e9}".as_bytes(),
+    "\u{212a}".as_bytes(),
+    "\u{130}".as_bytes(),
+    "\u{df}".as_bytes(),
+    "\u{1f600}".as_bytes(),
+    "\u{2028}".as_bytes(),
+    "e\u{301}".as_bytes(),
 ];
 
 /// Where a search for the end of a piece gives up.
@@ -44,11 +102,11 @@ impl Syntax {
     /// Changes an input, one to many times; `other` is a second input to borrow from.
     pub fn mutate(&self, random: &mut StdRng, input: &mut Vec<u8>, other: &[u8]) {
         let mut steps = 1;
-        while steps < 10 && random.random_bool(0.45) {
+        while steps < 10 && random.random_bool(0.3) {
             steps += 1;
         }
         for _ in 0..steps {
-            let by_bytes = if self.is_binary { 0.75 } else { 0.2 };
+            let by_bytes = if self.is_binary { 0.75 } else { 0.1 };
             if random.random_bool(by_bytes) {
                 change_bytes(random, input, other);
             } else {
@@ -59,13 +117,13 @@ impl Syntax {
     }
 
     fn change_pieces(&self, random: &mut StdRng, input: &mut Vec<u8>, other: &[u8]) {
-        let at = piece(random, input);
+        let at = self.piece(random, input);
         match random.random_range(0..15) {
             0 => {
                 input.drain(at);
             }
             1 | 2 => {
-                let times = if random.random_bool(0.9) { 1 } else { random.random_range(2..200) };
+                let times = if random.random_bool(0.95) { 1 } else { random.random_range(2..200) };
                 let mut copy = Vec::new();
                 for _ in 0..times {
                     copy.extend_from_slice(self.join(random).as_bytes());
@@ -77,7 +135,7 @@ impl Syntax {
                 input.splice(at.end..at.end, copy);
             }
             3..=5 => {
-                let word = self.word(random);
+                let word = self.word_like(random, &input[at.clone()]);
                 input.splice(at, word.bytes());
             }
             6 => {
@@ -85,23 +143,23 @@ impl Syntax {
                 input.splice(at.start..at.start, word.bytes());
             }
             7 | 8 => {
-                let borrowed = other[piece(random, other)].to_vec();
+                let borrowed = other[self.piece(random, other)].to_vec();
                 input.splice(at, borrowed);
             }
             9 | 10 => {
                 let mut borrowed = self.join(random).as_bytes().to_vec();
-                borrowed.extend_from_slice(&other[piece(random, other)]);
+                borrowed.extend_from_slice(&other[self.piece(random, other)]);
                 input.splice(at.end..at.end, borrowed);
             }
             11 | 12 => {
                 if let Some((before, behind)) = pick(random, self.wraps) {
-                    let times = if random.random_bool(0.8) { 1 } else { random.random_range(2..300) };
+                    let times = if random.random_bool(0.9) { 1 } else { random.random_range(2..300) };
                     input.splice(at.end..at.end, behind.repeat(times).into_bytes());
                     input.splice(at.start..at.start, before.repeat(times).into_bytes());
                 }
             }
             13 => {
-                let second = piece(random, input);
+                let second = self.piece(random, input);
                 let (first, second) = if at.start <= second.start { (at, second) } else { (second, at) };
                 if first.end <= second.start {
                     let (one, two) = (input[first.clone()].to_vec(), input[second.clone()].to_vec());
@@ -117,8 +175,44 @@ impl Syntax {
         }
     }
 
+    /// A piece that means something: a token, a bracket with all that is in it, an element of a list, what stands
+    /// between two joining words, or any range.
+    fn piece(&self, random: &mut StdRng, bytes: &[u8]) -> Range<usize> {
+        if bytes.is_empty() {
+            return 0..0;
+        }
+        let at = random.random_range(0..bytes.len());
+        let found = match random.random_range(0..9) {
+            0..3 => Some(token(bytes, at)),
+            3..5 => bracket(bytes, at),
+            5..8 => self.between_joins(bytes, at).or_else(|| element(bytes, at)),
+            _ => None,
+        };
+        found.unwrap_or_else(|| at..(at + random.random_range(1..=40)).min(bytes.len()))
+    }
+
+    /// What stands between the joining words around a place; `None` without such words.
+    fn between_joins(&self, bytes: &[u8], at: usize) -> Option<Range<usize>> {
+        let words = || self.joins.iter().map(|join| join.as_bytes()).filter(|join| join.len() > 2);
+        words().next()?;
+        let starts = (0..at).rev().find_map(|start| {
+            let word = words().find(|word| bytes[start..].starts_with(word))?;
+            Some(start + word.len()).filter(|start| *start <= at)
+        });
+        let end = (at..bytes.len()).find(|end| words().any(|word| bytes[*end..].starts_with(word)));
+        Some(starts.unwrap_or(0)..end.unwrap_or(bytes.len()))
+    }
+
     fn word(&self, random: &mut StdRng) -> &'static str {
-        pick(random, self.words).unwrap_or(" ")
+        let commonest = if random.random_bool(0.35) { 10 } else { self.words.len() };
+        pick(random, &self.words[..commonest.min(self.words.len())]).unwrap_or(" ")
+    }
+
+    /// Mostly a word of the same class as what it replaces, so that the whole stays readable.
+    fn word_like(&self, random: &mut StdRng, old: &[u8]) -> &'static str {
+        let tries = if random.random_bool(0.7) { 12 } else { 0 };
+        let words = (0..tries).map(|_| self.word(random)).find(|word| class(word.as_bytes()) == class(old));
+        words.unwrap_or_else(|| self.word(random))
     }
 
     fn join(&self, random: &mut StdRng) -> &'static str {
@@ -138,7 +232,7 @@ fn change_bytes(random: &mut StdRng, input: &mut Vec<u8>, other: &[u8]) {
         return;
     }
     let inside = at.min(len - 1);
-    match random.random_range(0..13) {
+    match random.random_range(0..14) {
         0 => input[inside] ^= 1 << random.random_range(0..8),
         1 => input[inside] = random.random(),
         2 => input[inside] = [0, 1, 0x7f, 0x80, 0xff, b'0', b'"', b'{', b'}'][random.random_range(0..9)],
@@ -194,6 +288,12 @@ fn change_bytes(random: &mut StdRng, input: &mut Vec<u8>, other: &[u8]) {
             input.truncate(at);
             input.extend_from_slice(&other[from..]);
         }
+        12 => {
+            // The same byte in another spelling.
+            let byte = input[inside];
+            let escape = if random.random_bool(0.5) { format!("%{byte:02x}") } else { format!("\\u{byte:04X}") };
+            input.splice(inside..inside + 1, escape.bytes());
+        }
         _ => {
             let bytes: Vec<u8> = (0..random.random_range(1..8)).map(|_| random.random()).collect();
             input.splice(at..at, bytes);
@@ -201,19 +301,21 @@ fn change_bytes(random: &mut StdRng, input: &mut Vec<u8>, other: &[u8]) {
     }
 }
 
-/// A piece that means something: a token, a bracket with all that is in it, an element of a list, or any range.
-fn piece(random: &mut StdRng, bytes: &[u8]) -> Range<usize> {
-    if bytes.is_empty() {
-        return 0..0;
+#[derive(PartialEq, Eq)]
+enum Class {
+    Value,
+    Path,
+    Word,
+    Sign,
+}
+
+fn class(token: &[u8]) -> Class {
+    match token.first() {
+        Some(b'"' | b'`' | b'/' | b'0'..=b'9') => Class::Value,
+        Some(b'a'..=b'z') if token.contains(&b'.') => Class::Path,
+        Some(byte) if byte.is_ascii_alphabetic() => Class::Word,
+        _ => Class::Sign,
     }
-    let at = random.random_range(0..bytes.len());
-    let found = match random.random_range(0..8) {
-        0..3 => Some(token(bytes, at)),
-        3..5 => bracket(bytes, at),
-        5..7 => element(bytes, at),
-        _ => None,
-    };
-    found.unwrap_or_else(|| at..(at + random.random_range(1..=40)).min(bytes.len()))
 }
 
 fn is_word(byte: u8) -> bool {

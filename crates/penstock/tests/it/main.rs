@@ -1,0 +1,14 @@
+//! The whole server as its users meet it: over HTTP, on the command line, across restarts, on a disk that fails.
+//!
+//! Every server is a real one, in this process on a port of its own, except in `cli`, which starts the built binary.
+
+#![allow(clippy::unwrap_used, reason = "a test's helper fails the test")]
+
+mod bad_clients;
+mod cli;
+mod errors;
+mod journey;
+mod repeats;
+mod server;
+mod sync_gate;
+mod tenancy;

@@ -1,0 +1,544 @@
+//! Valid inputs of each target, and the words that such inputs are made of. Requests are what real clients sent (the
+//! captures beside the dialects), cut short; logs come from a real log on the simulated disk.
+
+use std::sync::Arc;
+
+use commit::{Log, LogOptions, NewFrame};
+use event::{Batch, BatchId, BatchMeta, InstanceId, Kind, Label, Record, Time, codec};
+
+use super::Syntax;
+use crate::disk::SimDisk;
+
+/// Inputs are this long at most: long enough for deep nesting and long lists, short enough for many runs.
+const BYTES_MAX: usize = 48 << 10;
+
+pub(super) fn texts(list: &[&str]) -> Vec<Vec<u8>> {
+    list.iter().map(|text| text.as_bytes().to_vec()).collect()
+}
+
+pub(super) const RAW_LOGS: &[&str] = &[
+    r#"{"customer_id": "00000000-0000-0000-0000-000000000001", "log_type": "BIND_DNS",
+        "entries": [{"log_text": "x", "ts_epoch_microseconds": 1551188102187000}]}"#,
+    r#"{"customerId":"00000000-0000-0000-0000-000000000001","logType":"OKTA","namespace":"prod",
+        "entries":[{"logText":"a \"b\" \\ c\u00e9\ud83d\ude00\n"},{"logText":"second"}]}"#,
+    r#"{"log_type": "CATCH_ALL", "labels": [{"key": "env", "value": "prod"}, {"key": "team", "value": "blue",
+        "rbac_enabled": true}],
+        "entries": [{"log_text": "<15>Nov 20 13:42:27 host app[2744]: {\"EventTime\":1795182146}",
+        "ts_rfc3339": "2026-11-20T13:42:27.5Z"}], "hint": null}"#,
+    r#"{"entries": {"log_text": "one object", "ts_epoch_microseconds": "1551188102187000"}, "log_type": "OKTA",
+        "labels": {"key": "k", "value": "v", "rbac_enabled": "false"}}"#,
+];
+
+pub(super) const EVENTS: &[&str] = &[
+    r#"{"customer_id": "00000000-0000-0000-0000-000000000001",
+        "events": [{"metadata": {"event_timestamp": "2019-10-23T04:00:00.000Z", "event_type": "NETWORK_HTTP",
+        "product_name": "Acme Proxy", "vendor_name": "Acme"}, "network": {"http": {"method": "GET",
+        "response_code": 200}, "sent_bytes": "18446744073709551615"}, "principal": {"hostname": "host0",
+        "ip": ["10.1.2.3"], "port": 60000}, "target": {"hostname": "www.example.com", "ip": ["198.51.100.68",
+        "::1"], "port": 443}}]}"#,
+    r#"{"events": [{"metadata": {"eventTimestamp": "2021-07-14T15:30:18.142265Z", "eventType": "USER_LOGIN"},
+        "additional": {"id": "9876-54321"}, "principal": {"hostname": "userhost", "mac": "28:80:23:0b:c9:b2"},
+        "target": {"user": {"userid": "employee"}}, "securityResult": [{"action": ["ALLOW"]}],
+        "extensions": {"auth": {"type": "MACHINE", "mechanism": ["USERNAME_PASSWORD"]}}},
+        {"metadata": {"event_type": "GENERIC_EVENT", "event_timestamp": "2026-11-21T19:38:05Z"}}]}"#,
+    r#"{"events": {"metadata": {"event_type": 15001, "event_timestamp": "2026-01-02T03:04:05+01:00",
+        "id": "QUJD"}, "security_result": {"action": "ALLOW", "risk_score": 7.5}, "network": {"ipv6": true,
+        "session_duration": "90.5s"}, "additional": {"fields": {"team": {"stringValue": "Blue"},
+        "n": {"numberValue": 5}, "l": {"listValue": {"values": [{"boolValue": true}, null]}}}},
+        "principal": {"labels": [{"key": "k", "value": "v"}]}}}"#,
+];
+
+pub(super) const ENTITIES: &[&str] = &[
+    r#"{"customer_id": "00000000-0000-0000-0000-000000000001", "log_type": "OKTA",
+        "entities": [{"metadata": {"collected_timestamp": "2021-07-14T15:30:18.142265Z", "entity_type": "USER",
+        "vendor_name": "ABC", "product_name": "product1"}, "entity": {"user": {"userid": "employee",
+        "product_object_id": "doejohn"}}}]}"#,
+    r#"{"log_type": "OKTA", "entities": [{"metadata": {"entity_type": "ASSET",
+        "interval": {"start_time": "2026-01-01T00:00:00Z", "end_time": "2026-02-01T00:00:00Z"},
+        "creation_timestamp": "2026-01-01T00:00:00Z"}, "entity": {"asset": {"hostname": "h",
+        "ip": ["10.0.0.1"]}}, "relations": [{"entity": {"user": {"userid": "u"}}, "entity_type": "USER",
+        "relationship": "OWNS"}]}, {"metadata": {"collectedTimestamp": "2026-01-01T00:00:00Z",
+        "entityType": 10000}, "entity": {"user": {"userid": "j"}}}]}"#,
+];
+
+/// Single records: a letter for what it is (`e` an event, `n` an entity), then its JSON.
+pub(super) const RECORDS: &[&str] = &[
+    r#"e{"metadata": {"event_timestamp": "2019-10-23T04:00:00.000Z", "event_type": "NETWORK_HTTP",
+        "product_name": "Acme Proxy"}, "network": {"http": {"method": "GET", "response_code": 200},
+        "sent_bytes": "18446744073709551615"}, "principal": {"hostname": "host0", "ip": ["10.1.2.3"],
+        "port": 60000}, "target": {"port": "443", "url": "www.example.com/a"}}"#,
+    r#"e{"metadata": {"eventTimestamp": "2021-07-14T15:30:18.142265Z", "eventType": "USER_LOGIN",
+        "id": "3ec03d6f-9855-41e1-afe9-31a7edfefec3"}, "additional": {"id": "9876", "l": [1, "a", {"j": true}],
+        "fields": {"k": {"stringValue": "v"}}}, "principal": {"mac": "28:80:23:0b:c9:b2",
+        "labels": [{"value": "v", "key": "k"}]}, "securityResult": [{"action": ["ALLOW"],
+        "variables": {"k": {"string_val": "s"}}}, {"severity": "HIGH"}], "about": [{"hostname": "a"}, {}]}"#,
+    r#"e{"metadata": {"event_type": 15001, "event_timestamp": "2026-01-02T03:04:05+01:00"},
+        "security_result": {"risk_score": 7.5}, "network": {"ipv6": true, "session_duration": "90.5s"},
+        "additional": {"fields": {"n": {"numberValue": 5}, "l": {"listValue": {"values": [{"boolValue": true},
+        null]}}, "s": {"structValue": {"fields": {"k": {"nullValue": null}}}}}}}"#,
+    r#"n{"metadata": {"entity_type": "ASSET", "interval": {"start_time": "2026-01-01T00:00:00Z",
+        "end_time": "2026-02-01T00:00:00Z"}, "creation_timestamp": "2026-01-01T00:00:00Z"},
+        "entity": {"asset": {"hostname": "h", "ip": ["10.0.0.1"]}},
+        "relations": [{"entity": {"user": {"userid": "u"}}, "entity_type": "USER", "relationship": "OWNS"}]}"#,
+    r#"n{"metadata": {"collectedTimestamp": "2026-01-01T00:00:00Z", "entityType": 10000},
+        "entity": {"user": {"userid": "j", "productObjectId": "1"}}}"#,
+    "e{}",
+];
+
+pub(super) const JSON: Syntax = Syntax {
+    words: &[
+        "null",
+        "true",
+        "false",
+        "{}",
+        "[]",
+        "\"\"",
+        "\"a\"",
+        "\"true\"",
+        "\"7\"",
+        "\"1.5s\"",
+        "\"-315576000000s\"",
+        "\"0001-01-01T00:00:00Z\"",
+        "\"9999-12-31T23:59:60Z\"",
+        "\"2026-01-02T03:04:05.123456789Z\"",
+        "\"2262-04-11T23:47:16.854775807Z\"",
+        "\"2026-01-02t03:04:05-23:59\"",
+        "\"1677-09-21T00:12:43.145224192Z\"",
+        "\"10.0.0.1\"",
+        "\"QUJD\"",
+        "\"====\"",
+        "\"USER_LOGIN\"",
+        "\"TCP\"",
+        "\"OKTA\"",
+        "\"BIND_DNS\"",
+        "\"CATCH_ALL\"",
+        "\"UDM\"",
+        "\"NOPE\"",
+        "\"\\u0000\"",
+        "\"\\ud800\"",
+        "\"00000000-0000-0000-0000-000000000001\"",
+        "\"00000000-0000-0000-0000-000000000002\"",
+        "\"customer_id\"",
+        "\"customerId\"",
+        "\"log_type\"",
+        "\"namespace\"",
+        "\"labels\"",
+        "\"key\"",
+        "\"value\"",
+        "\"rbac_enabled\"",
+        "\"entries\"",
+        "\"events\"",
+        "\"entities\"",
+        "\"log_text\"",
+        "\"logText\"",
+        "\"ts_epoch_microseconds\"",
+        "\"ts_rfc3339\"",
+        "\"metadata\"",
+        "\"event_type\"",
+        "\"eventType\"",
+        "\"event_timestamp\"",
+        "\"entity_type\"",
+        "\"collected_timestamp\"",
+        "\"interval\"",
+        "\"principal\"",
+        "\"target\"",
+        "\"about\"",
+        "\"ip\"",
+        "\"hostname\"",
+        "\"port\"",
+        "\"additional\"",
+        "\"fields\"",
+        "\"stringValue\"",
+        "\"string_value\"",
+        "\"numberValue\"",
+        "\"boolValue\"",
+        "\"nullValue\"",
+        "\"listValue\"",
+        "\"structValue\"",
+        "\"values\"",
+        "\"security_result\"",
+        "\"variables\"",
+        "\"action\"",
+        "\"network\"",
+        "\"sent_bytes\"",
+        "\"ipv6\"",
+        "\"session_duration\"",
+        "\"risk_score\"",
+        "\"entity\"",
+        "\"asset\"",
+        "\"user\"",
+        "\"userid\"",
+        "\"relations\"",
+        "\"nope\"",
+        ",",
+        ":",
+        "{",
+        "}",
+        "[",
+        "]",
+        "\"",
+        " ",
+        "\t\n",
+        "/**/",
+        ", \"namespace\": \"prod\"",
+        ", \"labels\": [{\"key\": \"k\", \"value\": \"v\"}]",
+        ", \"ts_epoch_microseconds\": 1551188102187000",
+        ", \"additional\": {\"k\": \"v\"}",
+    ],
+    wraps: &[
+        ("[", "]"),
+        ("{\"a\":", "}"),
+        ("{\"fields\":", "}"),
+        ("{\"k\":{\"structValue\":", "}}"),
+        ("{\"listValue\":{\"values\":[", "]}}"),
+        ("[", ""),
+        ("\"", "\""),
+        ("[[", "]"),
+        ("{\"entity\":", "}"),
+    ],
+    joins: &[",", ", ", "", ":", " "],
+    is_binary: false,
+    bytes_max: BYTES_MAX,
+};
+
+/// Valid queries.
+pub(super) fn query_seeds() -> Vec<Vec<u8>> {
+    texts(&[
+        "principal.ip = \"10.0.0.1\"",
+        "metadata.event_type = \"USER_LOGIN\" AND principal.hostname = /^win-/ nocase",
+        "NOT target.port >= 443 or network.ipv6 = true",
+        "(ip = \"10.0.0.2\" OR hostname != \"a\") principal.labels[\"k\"] = \"v\"",
+        "all principal.ip != `10.0.0.1` and any about.hostname = \"a\" nocase",
+        "additional.fields[\"n\"] = 5 OR additional.fields.value = \"v\"",
+        "metadata.event_timestamp > \"2026-01-01T00:00:00Z\" network.session_duration < \"2s\"",
+        "security_result.risk_score <= -1.5 or metadata.event_timestamp.seconds = 1767323045",
+        "principal.user.userid = /^a/ nocase or target.hostname != /b$/",
+        "graph.metadata.entity_type = \"USER\"",
+        "entity.user.userid = \"johndoe\"",
+    ])
+}
+
+pub(super) const QUERY: Syntax = Syntax {
+    words: &[
+        "NOT",
+        "(",
+        ")",
+        "=",
+        "!=",
+        "/a/",
+        "\"a\"",
+        "nocase",
+        "all",
+        "5",
+        "AND",
+        "OR",
+        "and",
+        "or",
+        "not",
+        "any",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "==",
+        "\"\"",
+        "`a`",
+        "/^.*(a|b)+$/",
+        "/(?i)k/",
+        "/[^\\x00-\\x{10FFFF}]/",
+        "/\\pL{1,3}/",
+        "/(a{9}){9}/",
+        "/\\b\\B/",
+        "/(?s-m:.)/",
+        "/\\//",
+        "/é/",
+        "/[[:alpha:]&&[^k]]/",
+        "\"\\u00e9\"",
+        "\"\\n\\\"\"",
+        "true",
+        "false",
+        "null",
+        "0",
+        "1.5",
+        "-1",
+        "~",
+        "&&",
+        "||",
+        "!",
+        "1e400",
+        "\"10.0.0.0/8\"",
+        "\"2026-01-02T03:04:05Z\"",
+        "\"1.5s\"",
+        "ip",
+        "hostname",
+        "user",
+        "principal.ip",
+        "udm.principal.ip",
+        "principal.asset.ip",
+        "about.ip",
+        "target.port",
+        "network.ipv6",
+        "network.sent_bytes",
+        "metadata.event_type",
+        "metadata.id",
+        "metadata.event_timestamp",
+        "metadata.event_timestamp.seconds",
+        "metadata.event_timestamp.nanos",
+        "network.session_duration",
+        "security_result.action",
+        "security_result.variables[\"k\"].string_val",
+        "principal.labels[\"k\"]",
+        "principal.labels.value",
+        "additional.fields[\"k\"]",
+        "additional.fields.key",
+        "additional[\"k\"].fields[\"j\"]",
+        "additional",
+        "principal",
+        "entity.user.userid",
+        "relations.entity_type",
+        "[\"k\"]",
+        "[\"\\\"]\"]",
+        ".",
+        "%",
+        "$e",
+        "events:",
+        "// c\n",
+        "/* c */",
+        "in",
+        "match",
+        "ÜBER",
+    ],
+    wraps: &[
+        ("(", ")"),
+        ("NOT ", ""),
+        ("NOT (", ")"),
+        ("(", ""),
+        ("\"", "\""),
+        ("`", "`"),
+        ("/", "/"),
+        ("/(", ")/"),
+        ("(?:", ")*"),
+    ],
+    joins: &[" AND ", " OR ", " AND NOT ", " or not ", " ", "|"],
+    is_binary: false,
+    bytes_max: 6 << 10,
+};
+
+/// A form whose assertion is written out instead of encoded (see `sealed` in the targets): header, claims.
+pub(super) const TOKENS: &[&str] = &[
+    "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=eyJhbGciOiJSUzI1NiJ9.e30.AA",
+    "signed:{\"typ\":\"JWT\",\"alg\":\"RS256\",\
+        \"kid\":\"k\"}\n{\"iat\":1699999900,\"exp\":1700003500,\"iss\":\"fuzz-1@example.com\",\
+        \"aud\":\"https://oauth2.googleapis.com/token\",\
+        \"scope\":\"https://www.googleapis.com/auth/malachite-ingestion\"}",
+    "signed:{\"alg\":\"RS256\"}\n{\"iat\":1699999900.5,\"exp\":1700003400,\"iss\":\"fuzz-1@example.com\",\
+        \"aud\":[\"a\",\"http://127.0.0.1:8480/token\"],\"scope\":\"https://www.googleapis.\
+        com/auth/cloud-platform x\"}",
+    "grant_type=refresh_token&refresh_token=a%20b+c",
+    "%67rant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=&assertion=a.b.c",
+];
+
+pub(super) const BEARERS: &[&str] = &[
+    "eyJhbGciOiJSUzI1NiIsImtpZCI6ImsifQ.eyJpc3MiOiJmdXp6LTFAZXhhbXBsZS5jb20iLCJpYXQiOjEsImV4cCI6Mn0.AAAA",
+    "parts:{\"alg\":\"RS256\",\"kid\":\"k\"}\n{\"iss\":\"fuzz-1@example.com\",\"sub\":\"fuzz-1@example.com\",\
+        \"aud\":\"https://malachiteingestion-pa.googleapis.com/\",\"iat\":1699999900,\"exp\":1700003400}\nsignature",
+    "pst1.AAAAAAAAAAAAAAAAAAAAAAEBAAAAAGVT8QABa2Z1enotMUBleGFtcGxlLmNvbQ.AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+    "signed:{\"alg\":\"RS256\",\"kid\":\"k\"}\n{\"iss\":\"fuzz-1@example.com\",\"sub\":\"fuzz-1@example.com\",\
+        \"aud\":\"https://malachiteingestion-pa.googleapis.com/\",\
+        \"scope\":\"https://www.googleapis.com/auth/malachite-ingestion\",\"iat\":1699999900,\"exp\":1700003400}",
+    "pst1..",
+    "ya29.c.b0Aaekm1K",
+];
+
+pub(super) const TOKEN: Syntax = Syntax {
+    words: &[
+        "grant_type",
+        "assertion",
+        "=",
+        "&",
+        "+",
+        "%20",
+        "%",
+        "%00",
+        "%zz",
+        ".",
+        "..",
+        "pst1.",
+        "e30",
+        "signed:",
+        "parts:",
+        "\n",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "{\"alg\":\"RS256\"}",
+        "\"alg\"",
+        "\"kid\"",
+        "\"none\"",
+        "\"HS256\"",
+        "\"RS256\"",
+        "\"iss\"",
+        "\"sub\"",
+        "\"aud\"",
+        "\"iat\"",
+        "\"exp\"",
+        "\"scope\"",
+        "\"fuzz-1@example.com\"",
+        "\"fuzz-2@example.com\"",
+        "\"https://oauth2.googleapis.com/token\"",
+        "\"https://x.googleapis.com\"",
+        "\"://\"",
+        "\"https://www.googleapis.com/auth/malachite-ingestion\"",
+        "[]",
+        "{}",
+        "null",
+        "true",
+        "\"\"",
+        "1700000000",
+        "1700003600",
+        "1099511627775",
+        "1099511627776",
+        "\"k\"",
+        "\"\\u0000\"",
+    ],
+    wraps: &[("[", "]"), ("\"", "\""), ("{\"a\":", "}")],
+    joins: &[",", "&", ".", " ", ""],
+    is_binary: false,
+    bytes_max: 16 << 10,
+};
+
+pub(super) const REQUEST_LINES: &[&str] = &[
+    "POST /v2/unstructuredlogentries:batchCreate?key=a%20b",
+    "POST /v2/udmevents:batchCreate",
+    "POST /v2/entities%3AbatchCreate?alt=json&key=k",
+    "GET /v2/logtypes?pageSize=5",
+    "POST /token",
+    "GET /%E3%83%9B/a%2Fb%25c//../.",
+    "OPTIONS *",
+];
+
+pub(super) const REQUEST_LINE: Syntax = Syntax {
+    words: &[
+        "GET",
+        "POST",
+        "HEAD",
+        "OPTIONS",
+        "PATCH",
+        "get",
+        " ",
+        "/",
+        "//",
+        "/..",
+        "/.",
+        "?",
+        "#",
+        "&",
+        "=",
+        "key=",
+        "%2F",
+        "%2f",
+        "%25",
+        "%3A",
+        ":",
+        "%",
+        "%0a",
+        "%00",
+        "%C3%A9",
+        "%C3",
+        "%ff",
+        "v1",
+        "v2",
+        "token",
+        "logtypes",
+        "udmevents",
+        "entities",
+        "unstructuredlogentries",
+        "batchCreate",
+        ":batchCreate",
+        "*",
+        "http://h/",
+    ],
+    wraps: &[("/", ""), ("%", ""), ("%25", "")],
+    joins: &["/", "", ":", "?", "&"],
+    is_binary: false,
+    bytes_max: 16 << 10,
+};
+
+/// Payloads of one and several batches.
+pub(super) fn codec_seeds() -> Vec<Vec<u8>> {
+    let label = |key: &str, rbac_enabled| Label { key: key.to_owned(), value: "value".to_owned(), rbac_enabled };
+    let record = |text: &'static str, time: Option<i64>| {
+        let time = time.map(Time::from_nanos);
+        Record { data: text.as_bytes().into(), sender_time: time, collected_at: None, fault: None }
+    };
+    let batch = |kind, labels: Vec<Label>, records: Vec<Record>| {
+        let meta = BatchMeta {
+            id: BatchId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000).expect("the low bits are zero"),
+            instance: InstanceId::from_uuid(uuid::Uuid::from_u128(1)),
+            kind,
+            received_at: Time::from_nanos(1_700_000_000_000_000_000),
+            log_type: "OKTA".to_owned(),
+            feed: String::new(),
+            sender: "fuzz-1@example.com".to_owned(),
+            namespace: "prod".to_owned(),
+            labels,
+        };
+        Batch { meta: Arc::new(meta), records }
+    };
+    let mut set_aside = record("half", None);
+    set_aside.fault = Some("log_text: missing".to_owned());
+    set_aside.collected_at = Some(Time::from_nanos(-1));
+    let raw = batch(Kind::Raw, vec![label("env", true)], vec![record("first", None), record("second", Some(5))]);
+    let udm = batch(Kind::Udm, Vec::new(), vec![record("{}", None)]);
+    let odd = batch(Kind::Entity, Vec::new(), vec![set_aside]);
+    vec![
+        codec::encode(&[]),
+        codec::encode(std::slice::from_ref(&raw)),
+        codec::encode(std::slice::from_ref(&odd)),
+        codec::encode(&[raw, udm, odd]),
+    ]
+}
+
+pub(super) const CODEC: Syntax = Syntax {
+    words: &["\u{1}", "\0", "\u{2}", "\u{4}", "\u{7}", "\u{7f}", "é", "OKTA", "key"],
+    wraps: &[],
+    joins: &["", "\0"],
+    is_binary: true,
+    bytes_max: 16 << 10,
+};
+
+/// Inputs of [`crate::disk::fuzz_log_recovery`]: segment files of a real log behind an even byte, edits behind an odd
+/// one. The files' random salts are replaced by fixed ones, so that a seed always means the same inputs.
+pub(super) fn log_seeds() -> Vec<Vec<u8>> {
+    let mut seeds =
+        vec![vec![1], vec![1, 0, 0x00, 0x20, 1], vec![1, 1, 0x50, 0x20, 0xff, 2, 0x08, 0x20, 0xff], vec![0]];
+    for frames in [1u8, 4] {
+        let disk = SimDisk::new(u64::from(frames));
+        let options = LogOptions { segment_bytes: 16 << 10, one_thread: true, ..LogOptions::default() };
+        let (log, _) = Log::open(Arc::new(disk.clone()), options, Time::from_nanos(0)).expect("an empty disk opens");
+        for number in 0..frames {
+            let answer = log.append(NewFrame {
+                id: u128::from(number) << 32,
+                key: (number % 2 == 0).then_some([number; 16]),
+                at: Time::from_nanos(i64::from(number)),
+                records: 1,
+                payload: codec_seeds().swap_remove(usize::from(number) % 4).into(),
+            });
+            drop(answer);
+        }
+        log.close();
+        let file = disk.contents("seg-0000000000000000.log").expect("the first segment has this name");
+        let used = file.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1).next_multiple_of(512);
+        let mut seed = vec![0];
+        seed.extend_from_slice(&file[..used.min(file.len())]);
+        super::targets::set_salt(&mut seed[1..], [frames; 16]);
+        seeds.push(seed);
+    }
+    seeds
+}
+
+pub(super) const LOG: Syntax = Syntax {
+    words: &["PLF1", "PENSTLOG", "PENSTSUM", "\0\0\0\0"],
+    wraps: &[],
+    joins: &[""],
+    is_binary: true,
+    bytes_max: 24 << 10,
+};

@@ -1,0 +1,5 @@
+//! The target `log_recovery` of `testkit::fuzz::targets`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| penstock_fuzz::run("log_recovery", bytes));
