@@ -177,9 +177,7 @@ impl Server {
     }
 
     /// Serves until a signal comes or the log fails; then stops.
-    pub async fn run(self) -> anyhow::Result<()> {
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-        let mut interrupt = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt())?;
+    pub async fn run(self, mut signals: StopSignals) -> anyhow::Result<()> {
         let mut state = self.pipeline.log.watch_state();
         let failed = async move {
             let state = state.wait_for(|state| matches!(state, LogState::Failed { .. })).await;
@@ -189,8 +187,8 @@ impl Server {
             }
         };
         let failure = tokio::select! {
-            _ = terminate.recv() => None,
-            _ = interrupt.recv() => None,
+            _ = signals.terminate.recv() => None,
+            _ = signals.interrupt.recv() => None,
             reason = failed => Some(reason),
         };
         if let Some(reason) = &failure {
@@ -214,6 +212,21 @@ impl Server {
             let _ = std::fs::remove_file(path);
         }
         self.pipeline.stop().await;
+    }
+}
+
+/// The signals that ask for a stop. To be made before anybody is told that the server is ready: until then they end the
+/// process at once, and leave its token behind.
+pub struct StopSignals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl StopSignals {
+    /// Catches them from now on, for the rest of the process.
+    pub fn catch() -> std::io::Result<StopSignals> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 }
 

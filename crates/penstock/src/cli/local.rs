@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use commit::RealDisk;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
@@ -10,15 +11,16 @@ use tracing_subscriber::EnvFilter;
 use super::output::say;
 use super::{CheckArgs, CliError, Remote, ServeArgs};
 use crate::config::{Config, LogFormat};
-use crate::serve::{DirectoryLock, Parts, Server};
+use crate::serve::{DirectoryLock, Parts, Server, StopSignals};
 
 /// `penstock serve`
 pub async fn serve(args: ServeArgs, remote: &Remote) -> Result<(), CliError> {
     let config = load(args.config.as_deref(), args.listen, remote.data.clone())?;
     start_logging(&config)?;
+    let signals = StopSignals::catch().context("cannot catch signals")?;
     let server = Server::start(&config, Parts { leave_token: true, ..Parts::default() }).await?;
     server.greet(&config)?;
-    Ok(server.run().await?)
+    Ok(server.run(signals).await?)
 }
 
 /// `penstock check`

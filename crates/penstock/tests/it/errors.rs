@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use dialects::auth::{KeyFile, sign_assertion, sign_bearer};
+use dialects::auth::{KeyFile, mint, sign_assertion, sign_bearer, verify_assertion};
 use event::limits;
 use http::Method;
 use hyper::body::Frame;
@@ -274,6 +274,11 @@ async fn credentials_paths_and_methods() {
         let other = if token.as_bytes()[middle] == b'A' { "B" } else { "A" };
         format!("{}{other}{}", &token[..middle], &token[middle + 1..])
     };
+    let expired = {
+        let snapshot = server.server.control.snapshot().load();
+        let assertion = sign_assertion(&ingest, &server.url("/token"), INGESTION, long_ago).unwrap();
+        mint(&verify_assertion(&assertion, &snapshot, long_ago).unwrap(), &snapshot, long_ago)
+    };
     let other_key = KeyFile { private_key: read.private_key.clone(), ..ingest.clone() };
     let unauthenticated = [
         ("nothing", Credential::None),
@@ -281,6 +286,7 @@ async fn credentials_paths_and_methods() {
         ("garbage", Credential::Bearer("garbage".to_owned())),
         ("garbled access token", Credential::Bearer(garbled(&token))),
         ("cut access token", Credential::Bearer(token[..token.len() - 4].to_owned())),
+        ("expired access token", Credential::Bearer(expired)),
         ("garbled JWT", Credential::Bearer(garbled(&jwt))),
         ("unsigned JWT", Credential::Bearer(unsigned)),
         ("expired JWT", Credential::Bearer(sign_bearer(&ingest, INGESTION, long_ago).unwrap())),
@@ -292,7 +298,7 @@ async fn credentials_paths_and_methods() {
         for (method, path) in [(Method::POST, RAW), (Method::GET, "/v2/logtypes"), (Method::GET, "/api/status")] {
             let body = if method == Method::POST { raw_batch([REFUSED]) } else { String::new() };
             let reply = send(server.request_as(credential, method, path).body(body)).await;
-            check(what, &reply, 401, &[]);
+            check(what, &reply, 401, if what.starts_with("expired") { &["expired"] } else { &[] });
             assert!(reply.header("www-authenticate").starts_with("Bearer"), "{what}: {:?}", reply.headers);
         }
     }

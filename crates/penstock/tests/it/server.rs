@@ -258,6 +258,12 @@ pub fn rows(reply: &Reply) -> Vec<Value> {
     rows
 }
 
+/// How far into the log a position is that stands in a JSON answer.
+#[track_caller]
+pub fn offset(position: &Value) -> u64 {
+    position.as_str().unwrap().parse::<event::Position>().unwrap().offset
+}
+
 /// Waits for something that nobody announces. Panics after half a minute: the test has failed.
 #[track_caller]
 pub fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) -> impl Future<Output = ()> {

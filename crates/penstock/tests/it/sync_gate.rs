@@ -1,6 +1,7 @@
 //! No success leaves before its batch is on stable storage: the real server on a disk that holds, fails and forgets.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use http::Method;
 use penstock::config::Config;
@@ -36,8 +37,13 @@ fn send_all(server: &TestServer, texts: &BTreeSet<String>) -> JoinSet<(String, R
 /// Lets every request come as far as it can while the sync is held: each has been read whole, a frame stands on the disk,
 /// and requests that came later have been answered on every thread there is.
 async fn come_to_the_gate(server: &TestServer, disk: &SimDisk, phase: &str, sent: &mut JoinSet<(String, Reply)>) {
-    let held = disk.clone();
-    tokio::task::spawn_blocking(move || held.wait_for_held_sync()).await.unwrap();
+    let (disk_waits, (tell, told)) = (disk.clone(), tokio::sync::oneshot::channel());
+    // A thread of no runtime, which would wait for it for ever if no sync came.
+    std::thread::spawn(move || {
+        disk_waits.wait_for_held_sync();
+        let _ = tell.send(());
+    });
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("a sync is held").unwrap();
     let mark = format!("gate {phase} ").into_bytes();
     until("a frame is written but not synced", async || {
         let files: Vec<_> = disk.names().iter().filter_map(|name| disk.contents(name)).collect();
@@ -133,8 +139,13 @@ async fn a_repeat_shares_the_fate_of_the_first() {
         }
     };
     assert!(poll_both().await.is_none());
-    let held = disk.clone();
-    tokio::task::spawn_blocking(move || held.wait_for_held_sync()).await.unwrap();
+    // A request moves only while it is polled.
+    until("the log has been written and is not synced", async || {
+        assert!(poll_both().await.is_none(), "a reply left while its sync was held");
+        let files: Vec<_> = disk.names().iter().filter_map(|name| disk.contents(name)).collect();
+        files.iter().any(|bytes| bytes.windows(10).any(|window| window == b"gate twice"))
+    })
+    .await;
     for _ in 0..REQUESTS {
         assert_eq!(send(server.request(Method::GET, "/healthz")).await.status, 200);
         assert!(poll_both().await.is_none(), "a repeat was answered before its first was safe");
