@@ -21,7 +21,7 @@ pub struct ConnectorStatus {
     /// Everything before this is settled: delivered, left out by the filter, dead-lettered, or lost.
     #[serde(serialize_with = "as_text")]
     pub cursor: Position,
-    /// Events read.
+    /// Events of its instance that it looked at.
     pub read: u64,
     /// Records that the target took.
     pub written: u64,

@@ -172,7 +172,8 @@ impl Reader {
             if looked % LOOK_EVERY == 0 && interrupted() {
                 return Some(Step::Pause);
             }
-            let selected = event.batch.instance == self.instance && self.source.selects(event);
+            let is_own = event.batch.instance == self.instance;
+            let selected = is_own && self.source.selects(event);
             if selected {
                 self.target.element(event, &mut batch.elements);
                 let too_long = self.target.body_bytes_len(&batch.elements) > limits.bytes_max;
@@ -183,7 +184,8 @@ impl Reader {
                 }
                 batch.received_at.get_or_insert(event.batch.received_at);
             }
-            batch.read += 1;
+            // Of its own instance only: what others send is nobody's business here.
+            batch.read += u64::from(is_own);
             frame.index += 1;
             self.place = if frame.index == frame.events.len() {
                 Place::at(frame.next)

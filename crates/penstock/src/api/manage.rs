@@ -297,8 +297,7 @@ fn show_status(asker: &Asker, status: &deliver::ConnectorStatus) -> Value {
     if let Value::Object(fields) = &mut shown
         && !asker.is_operator()
     {
-        // A connector reads past the records of all instances: both figures say how much others send.
-        fields.remove("read");
+        // The log holds the records of all instances: this says how much others send.
         fields.remove("lag_bytes");
         // Positions count the bytes of every tenant.
         fields.remove("cursor");

@@ -476,7 +476,7 @@ fn nothing_of_another_instance_is_ever_seen() {
         }
         let status = world.check(0, 0, &call("GET", "/api/status", ""), false, 0).await.json();
         for connector in status["followers"]["connectors"].as_array().unwrap() {
-            assert!(connector.get("lag_bytes").is_none() && connector.get("read").is_none(), "{connector}");
+            assert!(connector.get("lag_bytes").is_none() && connector.get("cursor").is_none(), "{connector}");
         }
         let fields: BTreeSet<&str> =
             status["followers"]["store"].as_object().unwrap().keys().map(String::as_str).collect();
