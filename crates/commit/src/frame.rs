@@ -161,6 +161,8 @@ mod tests {
             prop_assume!(salt != other);
             prop_assert_eq!(Head::decode(&bytes, Salt(other), offset), None);
             prop_assert_ne!(Salt(salt).payload_sum(offset, b"x"), Salt(other).payload_sum(offset, b"x"));
+            let moved_sum = Salt(salt).payload_sum(offset.wrapping_add(moved), b"x");
+            prop_assert_ne!(Salt(salt).payload_sum(offset, b"x"), moved_sum);
         }
 
         #[test]

@@ -605,6 +605,23 @@ mod tests {
     }
 
     #[test]
+    fn entry_and_file_last_to_the_windows_last_nanosecond() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = RealDisk::new(dir.path()).unwrap();
+        let window = WINDOW.as_nanos() as i64;
+        // The file's entries are of 1000 to 1999; its newest one decides.
+        let tables = Tables(vec![table(write_file(&disk, 5, (0, 100), &keys(1000..2000)).unwrap())]);
+        // (since the entry, whether it counts)
+        for (since, counts) in
+            [(-window - 1, true), (-1, true), (0, true), (window / 2 + 1, true), (window, true), (window + 1, false)]
+        {
+            let now = Time::from_nanos(1999 + since);
+            assert_eq!(entry(1999).counts_at(now, WINDOW), counts, "{since} ns after it");
+            assert_eq!(tables.expired(now, WINDOW, u64::MAX).is_empty(), counts, "{since} ns after the newest");
+        }
+    }
+
+    #[test]
     fn merging_keeps_the_newest_and_drops_what_is_over() {
         let dir = tempfile::tempdir().unwrap();
         let disk = RealDisk::new(dir.path()).unwrap();

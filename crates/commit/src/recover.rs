@@ -66,6 +66,9 @@ pub(crate) struct Opened {
 
 pub(crate) fn recover(disk: &dyn Disk, options: &LogOptions, now: Time) -> Result<Opened, LogError> {
     let started = Instant::now();
+    // A process that was killed leaves names that are seen and not yet durable. All that follows builds on them: a
+    // spare gets another segment's bytes, a key file lets its segment go.
+    disk.sync_dir().map_err(LogError::disk("sync the log's directory"))?;
     let files = disk.list().map_err(LogError::disk("list the log's directory"))?;
     for (name, _) in files.iter().filter(|(name, _)| name.ends_with(".tmp")) {
         disk.remove(name).map_err(LogError::disk(format!("remove {name}")))?;

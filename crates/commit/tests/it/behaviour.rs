@@ -1,5 +1,6 @@
 //! What the log promises, one story each.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
@@ -560,5 +561,202 @@ fn the_fuzz_target_takes_anything() {
         }
         data.truncate(random.random_range(1..data.len() + 1));
         fuzz_log_recovery(&data);
+    }
+}
+
+/// The group that was lost in part stands behind damage: what was durable is damage, the rest is a tail.
+#[test]
+fn a_torn_tail_behind_damage_is_cut_too() {
+    // Frames of 1080 bytes: 1 and 2 alone, 3 to 5 with one write. (bad heads, recovered damage, what is read)
+    let cases: [(&[u64], &[(u64, u64)], &[&str]); 3] = [
+        (&[2], &[], &["1", "2", "7"]),
+        (&[1, 2], &[(1, 2)], &["1", "damaged", "7"]),
+        (&[0, 1, 2, 3], &[(0, 2)], &["damaged", "7"]),
+    ];
+    for (bad, damaged, shown) in cases {
+        let disk = SimDisk::new(0);
+        let log = settled(&disk, &small(), 1000);
+        disk.hold_syncs();
+        let held = log.append(frame(2, None, 1000));
+        disk.wait_for_held_sync();
+        let later: Vec<_> = (3..6).map(|id| log.append(frame(id, None, 1000))).collect();
+        disk.release_syncs();
+        wait(held).unwrap();
+        for answer in later {
+            wait(answer).unwrap();
+        }
+        log.close();
+        let position = |frames: u64| Position { offset: frames * 1080, ..log.status().first };
+        for place in bad {
+            disk.damage("seg-0000000000000000.log", 8192 + position(*place).offset as usize, &[1]);
+        }
+        let (log, recovered) = open(&disk, &small());
+        let expected: Vec<_> = damaged.iter().map(|(from, to)| (position(*from), position(*to))).collect();
+        assert_eq!(
+            (recovered.end, recovered.cut_bytes, recovered.damaged),
+            (position(2), 3 * 1080, expected),
+            "{bad:?}"
+        );
+        new(&log, frame(7, None, 1000));
+        log.close();
+        assert_eq!(story(&open(&disk.crash(4), &small()).0), shown, "{bad:?}");
+    }
+}
+
+/// A sender may have seen a whole segment: what it learned of one must not help it to make frames for another.
+#[test]
+fn every_life_of_a_file_has_a_salt_of_its_own() {
+    let disk = SimDisk::new(0);
+    let (log, _) = open(&disk, &small());
+    let (mut names, mut salts) = (BTreeSet::new(), BTreeSet::new());
+    for id in 1..=40 {
+        new(&log, frame(id, None, 3000));
+        log.retain(Needed { store: Some(log.status().durable_to), others: None });
+        for name in disk.names().into_iter().filter(|name| name.starts_with("seg-")) {
+            // `None` where the file became a spare meanwhile.
+            if let Some(bytes) = disk.contents(&name) {
+                salts.insert(bytes[32..48].to_vec());
+                names.insert(name);
+            }
+        }
+    }
+    assert!(names.len() > 10, "{names:?}");
+    assert_eq!(salts.len(), names.len());
+}
+
+/// What was written may be lost although the cache shows it, whatever file it was: nothing is written any more.
+#[test]
+fn a_failed_write_or_sync_of_any_file_ends_writing() {
+    // The second frame has room in the segment or begins the next one. (what, sync, its bytes, the step that fails)
+    let interval = Sync::Interval(Duration::from_secs(3600));
+    let cases = [
+        ("the frames' write", Sync::Always, 100, 1),
+        ("the frames' sync", Sync::Always, 100, 2),
+        ("the frames' late sync, before the next segment", interval, 8000, 1),
+        ("a header's write", Sync::Always, 8000, 1),
+        ("a header's sync", Sync::Always, 8000, 2),
+        ("a segment's name", Sync::Always, 8000, 3),
+        ("the directory's sync", Sync::Always, 8000, 4),
+    ];
+    for (what, sync, bytes, step) in cases {
+        let disk = SimDisk::new(0);
+        let log = settled(&disk, &LogOptions { sync, ..small() }, 1000);
+        let before = story(&log);
+        disk.fail_step(disk.steps() + step, ErrorKind::Other);
+        assert!(matches!(append(&log, frame(2, None, bytes)), Err(AppendError::Failed { .. })), "{what}");
+        assert!(matches!(append(&log, frame(3, None, 10)), Err(AppendError::Failed { .. })), "{what}: for good");
+        log.close();
+        assert!(matches!(log.status().state, LogState::Failed { .. }), "{what}");
+        assert_eq!(story(&log), before, "{what}: reads go on");
+    }
+}
+
+/// Whatever step of it meets the full disk, the keys of a sealed segment are known for as long as the window says.
+#[test]
+fn a_segment_stays_until_its_keys_are_in_a_file() {
+    // Nothing is tried again in the life that met the full disk.
+    let options = LogOptions { full_retry: Duration::from_secs(3600), ..small() };
+    let mut without_file = 0;
+    for step in 1..=20 {
+        let disk = SimDisk::new(step);
+        let log = settled(&disk, &options, 1000);
+        disk.fail_step(disk.steps() + step, ErrorKind::StorageFull);
+        // Begins the second segment, so that the first is sealed. A repeat is answered after the chores.
+        let _full = append(&log, frame(2, None, 8000));
+        let _chores_done = append(&log, frame(3, Some(1), 10));
+        log.retain(Needed { store: Some(log.status().durable_to), others: None });
+        for id in 4..6 {
+            let _chores_done = append(&log, frame(id, Some(1), 10));
+        }
+        let names = disk.names();
+        let has = |prefix: &str| names.iter().any(|name| name.starts_with(prefix) && !name.ends_with(".tmp"));
+        if !has("keys-") {
+            without_file += 1;
+            assert!(names.contains(&"seg-0000000000000000.log".to_owned()), "step {step}: {names:?}");
+        }
+        let (log, _) = open(&disk.crash(step), &options);
+        repeat(&log, frame(6, Some(1), 10), 1);
+    }
+    assert!(without_file > 3, "{without_file} steps left no key file");
+}
+
+/// A write fills its last page with zeros, which would hide what stands behind it. Frames of whole pages leave nothing
+/// to fill: only the new segment keeps the refused ones from following the next frame.
+#[test]
+fn refused_frames_of_whole_pages_do_not_come_alive() {
+    let page = 4096 - 80;
+    let options = LogOptions { segment_bytes: 64 << 10, full_retry: Duration::from_millis(1), ..small() };
+    for torn in [false, true] {
+        for seed in 0..10 {
+            let disk = SimDisk::new(seed);
+            let log = settled(&disk, &options, page);
+            disk.hold_syncs();
+            let first = log.append(frame(2, None, page));
+            disk.wait_for_held_sync();
+            let group: Vec<_> = (3..8).map(|id| log.append(frame(id, None, page))).collect();
+            if !torn {
+                disk.fail_step(disk.steps() + 1, ErrorKind::StorageFull);
+            }
+            disk.release_syncs();
+            wait(first).unwrap();
+            for answer in group {
+                assert_eq!(wait(answer).err(), (!torn).then_some(AppendError::Full));
+            }
+            let log = if torn {
+                log.close();
+                disk.damage("seg-0000000000000000.log", 8192 + 2 * 4096, &[1]);
+                open(&disk, &options).0
+            } else {
+                let mut state = log.watch_state();
+                wait(async {
+                    while *state.borrow_and_update() != LogState::Writing {
+                        state.changed().await.unwrap();
+                    }
+                });
+                log
+            };
+            new(&log, frame(30, None, page));
+            log.close();
+            assert_eq!(story(&open(&disk.crash(4), &options).0), ["1", "2", "30"], "torn: {torn}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn a_cursor_of_another_log_lets_nothing_go() {
+    for foreign in [true, false] {
+        let disk = SimDisk::new(0);
+        let (log, _) = open(&disk, &small());
+        for id in 1..10 {
+            new(&log, frame(id, None, 3000));
+        }
+        let end = log.status().durable_to;
+        let cursor = Position { epoch: end.epoch ^ u64::from(foreign), ..end };
+        for needed in [(Some(cursor), None), (None, Some(cursor)), (Some(end), Some(cursor))] {
+            log.retain(Needed { store: needed.0, others: needed.1 });
+            new(&log, frame(end.offset.into(), None, 10));
+            new(&log, frame(end.offset.into(), None, 10));
+            assert_eq!(log.status().first.offset == 0, foreign, "{needed:?}");
+        }
+    }
+}
+
+#[test]
+fn keys_are_made_again_to_the_end_of_their_window() {
+    let options = LogOptions { dedup_window: Duration::from_secs(1000), ..small() };
+    // (seconds after the newest frame of the sealed segment, whether its keys still count)
+    for (secs, counts) in [(-2000, true), (0, true), (501, true), (1000, true), (1001, false)] {
+        let disk = SimDisk::new(0);
+        let log = settled(&disk, &options, 1000);
+        new(&log, frame(2, None, 8000));
+        log.close();
+        for name in disk.names().into_iter().filter(|name| name.starts_with("keys-")) {
+            disk.remove(&name).unwrap();
+        }
+        let now = at(1 + secs);
+        let (log, recovered) = Log::open(Arc::new(disk), options.clone(), now).unwrap();
+        assert_eq!(recovered.key_files_rebuilt, usize::from(counts), "{secs} s after");
+        let again = append(&log, NewFrame { at: now, ..frame(3, Some(1), 10) }).unwrap();
+        assert_eq!(matches!(again, Appended::Repeat(_)), counts, "{secs} s after: {again:?}");
     }
 }
