@@ -76,7 +76,7 @@ impl Header {
             if format > FORMAT {
                 // A newer format may place its checksum elsewhere; the number itself never moves.
                 newer = Some(format);
-            } else if u64_at(copy, 0) == xxh3_64(&copy[8..]) {
+            } else if u64_at(copy, 0) == xxh3_64(&copy[8..]) && u64_at(copy, 48) <= BASE_MAX {
                 return HeaderRead::Whole(Header {
                     epoch: u64_at(copy, 24),
                     salt: Salt(array_at(copy, 32)),
@@ -88,6 +88,10 @@ impl Header {
         newer.map_or(HeaderRead::Damaged, HeaderRead::Newer)
     }
 }
+
+/// The furthest that a segment can begin: more bytes than any log will ever hold, and far enough from the end of 64 bits that
+/// no sum with a file's length overflows. A header that says more is damaged, whatever its checksum says.
+const BASE_MAX: u64 = 1 << 62;
 
 /// What is known of all frames of a sealed segment. Written into its header region when it is sealed, without a sync:
 /// where it is missing, it is made again from the frames' heads.
@@ -203,7 +207,8 @@ pub(crate) fn file_name(base: u64) -> String {
 /// The offset in a segment's name, if it is one.
 pub(crate) fn base_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("seg-")?.strip_suffix(".log")?;
-    (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten()
+    let base = (digits.len() == 16).then(|| u64::from_str_radix(digits, 16).ok()).flatten();
+    base.filter(|base| *base <= BASE_MAX)
 }
 
 /// Reads a segment's header region; a file too short for it counts as damaged.
@@ -276,7 +281,7 @@ impl SegmentReader {
 
     /// The head at `at`, if it is whole and its frame ends no later than `end`.
     pub(crate) fn head(&mut self, at: u64, end: u64) -> io::Result<Option<Head>> {
-        if end < at + HEAD_BYTES as u64 {
+        if end.saturating_sub(at) < HEAD_BYTES as u64 {
             return Ok(None);
         }
         self.load(at, HEAD_BYTES, end)?;
@@ -414,5 +419,8 @@ mod tests {
         assert_eq!(read_summary(&region, &Header { salt: Salt([8; 16]), ..HEADER }, 8000), None);
         assert_eq!(base_of(&file_name(77)), Some(77));
         assert_eq!(base_of("seg-1.log"), None);
+        assert_eq!(base_of(&file_name(u64::MAX)), None);
+        let far = Header { base: BASE_MAX + 1, ..HEADER };
+        assert!(matches!(Header::decode(&far.encode()), HeaderRead::Damaged));
     }
 }
