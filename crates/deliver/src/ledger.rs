@@ -54,6 +54,7 @@ const SCHEMA: &str = "
         id INTEGER PRIMARY KEY AUTOINCREMENT,
         connector TEXT NOT NULL, record BLOB NOT NULL, element BLOB NOT NULL, received_at INTEGER NOT NULL,
         status INTEGER NOT NULL, reason TEXT NOT NULL, answer BLOB NOT NULL, died_at INTEGER NOT NULL,
+        -- 1: to be sent again; 2: dropped, kept only so that receipts can say so.
         again INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX dead_letters_by_record ON dead_letters (connector, record);
@@ -227,6 +228,7 @@ pub(crate) struct Refusal {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Trace {
     Dead(String),
+    Dropped(String),
     Planned,
     Lost,
     /// Only the cursor speaks of it, or, where part of a frozen batch is settled already, the batch's end.
@@ -496,7 +498,7 @@ impl Ledger {
         let connection = self.lock();
         let mut select = connection.prepare_cached(
             "SELECT id, record, element, received_at, status, reason, answer, died_at, again
-             FROM dead_letters WHERE connector = ?1 ORDER BY id DESC LIMIT ?2",
+             FROM dead_letters WHERE connector = ?1 AND again <> 2 ORDER BY id DESC LIMIT ?2",
         )?;
         let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         let letters = select.query_map(params![id.to_string(), limit], |row| letter_of_row(id, row))?;
@@ -507,8 +509,8 @@ impl Ledger {
     pub(crate) fn mark_again(&self, id: &ConnectorId, letters: &[i64]) -> Result<usize, DeliverError> {
         let id = id.to_string();
         self.transact(|transaction| {
-            let mut update =
-                transaction.prepare("UPDATE dead_letters SET again = 1 WHERE connector = ?1 AND id = ?2")?;
+            let mut update = transaction
+                .prepare("UPDATE dead_letters SET again = 1 WHERE connector = ?1 AND id = ?2 AND again <> 2")?;
             letters.iter().map(|letter| update.execute(params![id, letter])).sum()
         })
     }
@@ -521,8 +523,12 @@ impl Ledger {
     ) -> Result<(usize, Option<Account>), DeliverError> {
         let id = id.to_string();
         self.transact(|transaction| {
-            let mut delete = transaction.prepare("DELETE FROM dead_letters WHERE connector = ?1 AND id = ?2")?;
-            let dropped = letters.iter().map(|letter| delete.execute(params![id, letter])).sum::<Result<usize, _>>()?;
+            // What it was is gone, that it was dropped is not: a receipt must not call it delivered.
+            let mut empty = transaction.prepare(
+                "UPDATE dead_letters SET again = 2, element = x'', answer = x''
+                 WHERE connector = ?1 AND id = ?2 AND again <> 2",
+            )?;
+            let dropped = letters.iter().map(|letter| empty.execute(params![id, letter])).sum::<Result<usize, _>>()?;
             count_letters(transaction, &id, -(dropped as i64))?;
             Ok((dropped, account(transaction, &id)?))
         })
@@ -562,7 +568,7 @@ impl Ledger {
         self.transact(|transaction| {
             insert_plan(transaction, &id, plan)?;
             // A letter that was dropped meanwhile is already off the count.
-            let mut delete = transaction.prepare_cached("DELETE FROM dead_letters WHERE id = ?1")?;
+            let mut delete = transaction.prepare_cached("DELETE FROM dead_letters WHERE id = ?1 AND again <> 2")?;
             let ended = letters.iter().map(|letter| delete.execute([letter.id])).sum::<Result<usize, _>>()?;
             count_letters(transaction, &id, -(ended as i64))?;
             account(transaction, &id)?.ok_or(rusqlite::Error::QueryReturnedNoRows)
@@ -573,15 +579,17 @@ impl Ledger {
     pub(crate) fn trace(&self, id: &ConnectorId, record: RecordId, position: Position) -> Result<Trace, DeliverError> {
         let id = id.to_string();
         self.transact(|transaction| {
-            let dead: Option<String> = transaction
+            let dead: Option<(String, i64)> = transaction
                 .query_row(
-                    "SELECT reason FROM dead_letters WHERE connector = ?1 AND record = ?2 LIMIT 1",
+                    "SELECT reason, again FROM dead_letters WHERE connector = ?1 AND record = ?2 ORDER BY again LIMIT 1",
                     params![id, record_bytes(record)],
-                    |row| row.get(0),
+                    |row| Ok((row.get(0)?, row.get(1)?)),
                 )
                 .optional()?;
-            if let Some(reason) = dead {
-                return Ok(Trace::Dead(reason));
+            match dead {
+                Some((reason, 2)) => return Ok(Trace::Dropped(reason)),
+                Some((reason, _)) => return Ok(Trace::Dead(reason)),
+                None => {}
             }
             let mut select = transaction.prepare(
                 "SELECT members, advance_epoch, advance_offset, advance_skip

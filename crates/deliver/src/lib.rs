@@ -99,6 +99,11 @@ pub enum Whereabouts {
         /// What the target said.
         reason: String,
     },
+    /// The target refused it by itself, and somebody dropped the dead letter.
+    Dropped {
+        /// What the target said.
+        reason: String,
+    },
     /// The filter, as it is now, leaves it out; or it was there before the connector began.
     NotSelected,
     /// It stood in a part of the log that the connector did not get to read.
@@ -307,6 +312,7 @@ impl Deliver {
             let trace = self.parts.ledger.trace(&id, record, position)?;
             let whereabouts = match trace {
                 Trace::Dead(reason) => Whereabouts::DeadLetter { reason },
+                Trace::Dropped(reason) => Whereabouts::Dropped { reason },
                 Trace::Planned => Whereabouts::Waiting,
                 Trace::Lost => Whereabouts::Lost,
                 Trace::Nothing { settled_to } => {

@@ -294,6 +294,24 @@ impl Config {
         {
             bail!("listen.url is {url:?}: it begins with http:// or https://, such as https://logs.example.com");
         }
+        if self.limits.connections_max == 0 {
+            bail!("limits.connections_max is 0: nobody could connect; at least 1");
+        }
+        for name in self.store.keep_days.keys() {
+            if name != "*" && dialects::LogType::new(name.as_str(), "").is_err() {
+                bail!("store.keep_days.{name:?} is no log type: 2 to 64 of A-Z, 0-9 and _, or \"*\" for all others");
+            }
+        }
+        for directive in self.logging.level.split(',') {
+            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level).trim();
+            if level.parse::<tracing_subscriber::filter::LevelFilter>().is_err() {
+                bail!(
+                    "logging.level is {:?}: {level:?} is no level; off, error, warn, info, debug or trace, or \
+                     \"info,deliver=debug\"",
+                    self.logging.level
+                );
+            }
+        }
         if self.log.segment_bytes < 1 << 16 {
             bail!("log.segment_bytes is {}: at least 65536", self.log.segment_bytes);
         }
@@ -443,6 +461,9 @@ mod tests {
             ("[log]\nsync = \"sometimes\"\n", "say \"always\""),
             ("[log]\nkeep = 7\n", "a duration is a text such as"),
             ("[listen]\naddress = \"127.0.0.1:1\"\nurl = \"logs.example.com\"\n", "begins with http"),
+            ("[limits]\nconnections_max = 0\n", "at least 1"),
+            ("[store]\nkeep_days = { okta = 3 }\n", "is no log type"),
+            ("[logging]\nlevel = \"loud\"\n", "is no level"),
             ("data = 5\n", "expected path string"),
         ];
         for (text, expected) in cases {

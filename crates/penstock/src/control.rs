@@ -78,6 +78,12 @@ const LOG_TYPE: &str = "log_type";
 const CONNECTOR: &str = "connector";
 const SERVER: &str = "server";
 
+/// Shortest operator token that is taken.
+const OPERATOR_TOKEN_BYTES_MIN: usize = 20;
+
+/// Longest name for people.
+const NAME_CHARS_MAX: usize = 200;
+
 /// Bits of a new account's RSA key, as Google's have.
 const KEY_BITS: usize = 2048;
 
@@ -164,7 +170,16 @@ impl Control {
     pub fn operator_token(&self) -> anyhow::Result<String> {
         let path = self.operator_token_file();
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(text.trim().to_owned())
+        let token = text.trim();
+        if token.len() < OPERATOR_TOKEN_BYTES_MIN {
+            anyhow::bail!(
+                "{} holds {} characters, too few for a secret: put {OPERATOR_TOKEN_BYTES_MIN} or more there, or remove it \
+                 and a new one is made",
+                path.display(),
+                token.len()
+            );
+        }
+        Ok(token.to_owned())
     }
 
     fn make_what_is_missing(&self, url: Option<&str>, now: Time) -> anyhow::Result<()> {
@@ -291,6 +306,9 @@ impl Control {
         now: Time,
     ) -> Result<Value, ControlError> {
         let id = id.unwrap_or_else(|| InstanceId::from_uuid(uuid::Uuid::new_v4()));
+        for (what, text) in [("name", name), ("project", project), ("location", location)] {
+            shown_name(what, text)?;
+        }
         self.change(|| {
             let document = json!({ "name": name, "project": project, "location": location });
             let made = self.resources.create(INSTANCE, "", &id.to_string(), &document, &now.to_string())?;
@@ -433,6 +451,7 @@ impl Control {
     /// Makes an API key; the only time that it is seen.
     pub fn create_key(&self, instance: InstanceId, role: Role, name: &str, now: Time) -> Result<Value, ControlError> {
         let parent = instance.to_string();
+        shown_name("name", name)?;
         self.resources.get(INSTANCE, "", &parent)?;
         let key = format!("psk_{}", hex::encode(random_bytes::<24>()));
         let id = format!("key-{}", hex::encode(random_bytes::<6>()));
@@ -476,6 +495,7 @@ impl Control {
         description: &str,
         now: Time,
     ) -> Result<Value, ControlError> {
+        shown_name("description", description)?;
         let log_type = LogType::new(log_type, description).map_err(|error| ControlError::Invalid(error.to_string()))?;
         let parent = instance.to_string();
         self.resources.get(INSTANCE, "", &parent)?;
@@ -611,6 +631,15 @@ fn show_key(document: &Document) -> Value {
         "role": document.json["role"],
         "created_at": document.created_at,
     })
+}
+
+/// A text that will stand in tables and logs: short and without control characters.
+fn shown_name(what: &str, text: &str) -> Result<(), ControlError> {
+    if text.chars().count() > NAME_CHARS_MAX || text.chars().any(char::is_control) {
+        let message = format!("{what} has at most {NAME_CHARS_MAX} characters, no control characters among them");
+        return Err(ControlError::Invalid(message));
+    }
+    Ok(())
 }
 
 fn account_name(name: &str) -> Result<&str, ControlError> {

@@ -48,9 +48,9 @@ pub struct Gap {
 }
 
 impl Progress {
-    /// Nothing read yet of a log that ends at `backlog_end`.
-    pub fn new(backlog_end: u64) -> Progress {
-        Progress { backlog_end, ..Progress::default() }
+    /// Nothing read yet, at this time, of a log that ends at `backlog_end`.
+    pub fn new(backlog_end: u64, now: Time) -> Progress {
+        Progress { backlog_end, frame_at: AtomicU64::new(now.nanos().max(0) as u64), ..Progress::default() }
     }
 
     /// Records of an instance that were in the log before this process and that it read.
@@ -137,11 +137,15 @@ impl StoreFollower {
 
     fn run(&self, writing: &Thread) -> anyhow::Result<()> {
         let mut follower = self.follow()?;
+        // The writing thread is told once that something is due: after a failure it waits on its own.
+        let mut is_told = false;
         self.progress.offset.store(follower.position().offset, Ordering::Release);
         while !self.stop.load(Ordering::Acquire) {
-            if self.store.flush_due((self.now)()) {
+            let is_due = self.store.flush_due((self.now)());
+            if is_due && !is_told {
                 writing.unpark();
             }
+            is_told = is_due;
             // While parts are written slower than records come, or the disk takes nothing, nothing more is read: the
             // records are safe in the log, and memory is not the place to keep them.
             if self.store.tail_bytes() >= self.tail_bytes_max {
@@ -178,12 +182,15 @@ impl StoreFollower {
             Ok(follower) => Ok(follower),
             Err(error @ FollowError::OtherEpoch { .. }) => {
                 // The data directory's log was replaced. Its records are new ones, whatever the store has of the old.
-                tracing::error!(%error, "the store's cursor belongs to another log; storing this one from its start");
-                self.log.follow(None).context("the log cannot be read")
+                let first = self.log.status().first;
+                tracing::error!(%error, %first, "the store's cursor belongs to another log; storing this one from its start");
+                self.store.restart_at(first).context("the store's cursor cannot be set")?;
+                self.log.follow(Some(first)).context("the log cannot be read")
             }
             Err(FollowError::Ahead { cursor, end }) => {
                 // The log's directory was put back from an older copy. What it has up to its end is stored already.
                 tracing::error!(%cursor, %end, "the store is ahead of the log; storing what comes after the log's end");
+                self.store.restart_at(end).context("the store's cursor cannot be set")?;
                 self.log.follow(Some(end)).context("the log cannot be read")
             }
             Err(error) => Err(error).context("the log cannot be read"),

@@ -67,7 +67,7 @@ impl Pipeline {
             log,
             recovered,
             store: None,
-            progress: Arc::new(Progress::new(backlog_end)),
+            progress: Arc::new(Progress::new(backlog_end, clock())),
             at_start: HashMap::new(),
             deliver,
             reader,

@@ -58,6 +58,9 @@ impl Server {
         if let Err(error) = receive::server::raise_open_files() {
             tracing::warn!(%error, "cannot raise the limit of open files; fewer connections can be open at once");
         }
+        // A write beyond a limit of file sizes is then an error like any other, instead of the end without a word.
+        // SAFETY: ignoring a signal has no handler that could run at a bad moment.
+        unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
         let clock: Clock = Arc::new(now);
         let dir = &config.data;
         std::fs::DirBuilder::new()
@@ -79,7 +82,13 @@ impl Server {
         let control = Control::open(dir, settings(config, schema), Some(&url), clock())?;
         let control = Arc::new(control);
         let pipeline = Pipeline::start(config, dir, parts.disk, &control, &clock)?;
-        pipeline.deliver.apply(control.connectors()?).await.context("cannot start the connectors")?;
+        // One that has no place in deliver.db although it was made before this start has lost it: it begins at the oldest,
+        // since delivering twice is better than not at all.
+        let mut connectors = control.connectors()?;
+        for connector in &mut connectors {
+            connector.start = deliver::Start::Oldest;
+        }
+        pipeline.deliver.apply(connectors).await.context("cannot start the connectors")?;
         pipeline.retain();
         let pipeline = Arc::new(pipeline);
 

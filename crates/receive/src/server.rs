@@ -137,7 +137,6 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(None)
         .max_header_size(limits::HEAD_BYTES_MAX)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {

@@ -50,6 +50,8 @@ CREATE INDEX set_aside_by_instance ON set_aside (instance, record_id);
 /// The open catalogue.
 pub(crate) struct Catalogue {
     db: Connection,
+    /// Whether it was made just now.
+    pub(crate) is_new: bool,
 }
 
 /// What the catalogue knew when it was opened.
@@ -82,7 +84,7 @@ impl Catalogue {
             transaction.pragma_update(None, "user_version", FORMAT)?;
             transaction.commit()?;
         }
-        Ok(Catalogue { db })
+        Ok(Catalogue { db, is_new: found == 0 })
     }
 
     pub(crate) fn known(&self) -> Result<Known, StoreError> {
@@ -105,6 +107,15 @@ impl Catalogue {
             })?
             .collect::<Result<BTreeMap<_, _>, _>>()?;
         Ok(Known { parts, cursor, counts })
+    }
+
+    /// Sets the cursor alone: the log is not the one that the store has followed so far.
+    pub(crate) fn set_cursor(&mut self, cursor: Position) -> Result<(), StoreError> {
+        self.db.execute(
+            "INSERT INTO cursor VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET epoch = ?1, offset = ?2",
+            params![cursor.epoch as i64, cursor.offset as i64],
+        )?;
+        Ok(())
     }
 
     /// One flush: its parts, the cursor behind it, its counts and set-aside records, all or nothing. `in_between` runs

@@ -31,6 +31,7 @@ pub struct Store {
     /// Files that no catalogue knew when the store was opened; they are removed once they are old.
     pub(crate) leftovers: Mutex<Vec<PathBuf>>,
     /// Held by whoever flushes, so that two callers do not freeze two tails.
+    missing: Vec<(PathBuf, u64)>,
     flushing: Mutex<()>,
     /// Held by whoever maintains.
     pub(crate) maintaining: Mutex<()>,
@@ -112,6 +113,18 @@ impl Store {
         let catalogue = Catalogue::open(&Catalogue::path(dir))?;
         let known = catalogue.known()?;
         let files = part_files(&options)?;
+        let finished = files.iter().filter(|(_, path)| !layout::is_unfinished(path)).count();
+        if catalogue.is_new && finished > 0 {
+            // Going on would take them for leftovers of a crash and remove them.
+            drop(catalogue);
+            let path = Catalogue::path(dir);
+            let _ = std::fs::remove_file(&path);
+            let what = format!(
+                "it is missing or empty, but {finished} files of parts lie beside it: put it back, or move the folder away to \
+                 begin a new store with what the log still has"
+            );
+            return Err(StoreError::Damaged { path, what });
+        }
         let seq_on_disk = files.iter().map(|(seq, _)| *seq).max().unwrap_or(0);
         let seq_known = known.parts.iter().map(|part| part.seq).max().unwrap_or(0);
         let in_catalogue: std::collections::HashSet<u64> = known.parts.iter().map(|part| part.seq).collect();
@@ -119,11 +132,13 @@ impl Store {
             .partition::<Vec<_>, _>(|(seq, path)| in_catalogue.contains(seq) && !layout::is_unfinished(path));
         let present: std::collections::HashSet<PathBuf> = of_parts.into_iter().map(|(_, path)| path).collect();
         leftovers.sort();
+        let mut missing = Vec::new();
         let parts = (known.parts.into_iter())
             .map(|summary| Arc::new(Part::new(dir, summary)))
             .filter(|part| {
                 let there = present.contains(part.path());
                 if !there {
+                    missing.push((part.path().to_owned(), part.summary().rows));
                     tracing::error!(
                         path = %part.path().display(), rows = part.summary().rows,
                         "a part that the catalogue names is gone: its rows cannot be found until the file is put back"
@@ -145,6 +160,7 @@ impl Store {
             }),
             catalogue: Mutex::new(catalogue),
             leftovers: Mutex::new(leftovers.into_iter().map(|(_, path)| path).collect()),
+            missing,
             flushing: Mutex::new(()),
             maintaining: Mutex::new(()),
             next_seq: AtomicU64::new(seq_on_disk.max(seq_known) + 1),
@@ -158,6 +174,23 @@ impl Store {
     /// Where the follower of the log must go on; `None` at the log's beginning. Committed together with the parts.
     pub fn cursor(&self) -> Option<Position> {
         self.lock().cursor
+    }
+
+    /// Begins to follow another log, or an older state of the same one, at this place: its frames are new, whatever the
+    /// store has. On disk when this returns, so that a restart does not skip what was pushed meanwhile.
+    pub fn restart_at(&self, cursor: Position) -> Result<(), StoreError> {
+        let _only_one = self.flushing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.catalogue().set_cursor(cursor)?;
+        let mut state = self.lock();
+        state.cursor = Some(cursor);
+        state.growing = Tail::default();
+        state.frozen = None;
+        Ok(())
+    }
+
+    /// Parts that the catalogue names but whose files were gone at the start, with their rows.
+    pub fn missing_parts(&self) -> &[(PathBuf, u64)] {
+        &self.missing
     }
 
     /// Takes in one frame; its rows are searchable when this returns. Fails only when the frame does not follow on.

@@ -138,6 +138,8 @@ async fn a_poison_record_is_found_and_the_rest_delivered() {
 
         // One is dropped; the other is sent again once the target has changed its mind.
         assert_eq!(deliver.drop_dead_letters(&id("siem"), &[letters[1].id, 99]).unwrap(), 1);
+        assert_eq!(deliver.drop_dead_letters(&id("siem"), &[letters[1].id]).unwrap(), 0);
+        assert!(matches!(at(ids[2]), Whereabouts::Dropped { .. }), "{:?}", at(ids[2]));
         assert_eq!(deliver.status()[0].dead_letters, 1);
         third.rule(|_| Answer::ok());
         assert_eq!(deliver.retry(&id("siem"), &[letters[0].id]).unwrap(), 1);

@@ -405,7 +405,10 @@ enum Settle {
 
 async fn dead_letters(api: &Api, asker: &Asker, request: &OwnRequest, name: &str) -> Result<Answer, Refusal> {
     let id = deliver::ConnectorId { instance: instance_of(api, asker, request, name).await?, name: name.to_owned() };
-    let limit = parameter(request, "limit").and_then(|limit| limit.parse().ok()).unwrap_or(100);
+    let limit = match parameter(request, "limit") {
+        None => 100,
+        Some(limit) => limit.parse().map_err(|_| Refusal::invalid(format!("limit is {limit:?}: a number.")))?,
+    };
     let deliver = Arc::clone(&api.pipeline.deliver);
     let letters = blocking(move || deliver.dead_letters(&id, limit)).await?.map_err(|error| failed(&error))?;
     let shown = letters
@@ -434,7 +437,7 @@ async fn settle_dead_letters(
     let id = deliver::ConnectorId { instance: instance_of(api, asker, request, name).await?, name: name.to_owned() };
     let body = fields(request, &["ids"])?;
     let wanted = match body.get("ids") {
-        None | Some(Value::Null) => None,
+        None => None,
         Some(Value::Array(ids)) => Some(
             ids.iter()
                 .map(|id| id.as_str().unwrap_or_default().parse::<RecordId>())

@@ -93,12 +93,23 @@ fn receipt(
     } else {
         vec![id.index()]
     };
+    // The store may have let go of what is older than its retention; only looking tells.
+    let mut in_store = std::collections::HashSet::new();
+    if let Some(store) = &pipeline.store {
+        let wanted = if is_batch { Wanted::Batch(batch) } else { Wanted::Record(id) };
+        search::find(&store.snapshot(), None, wanted, &mut |row| {
+            in_store.insert(row.id.index());
+            if in_store.len() >= RECORDS_SHOWN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
+        .map_err(|error| failed("the store cannot be searched", &error))?;
+    }
     let mut records = Vec::with_capacity(indexes.len());
     for index in indexes {
         let record = batch.record(index);
         let aside = set_aside.iter().find(|aside| aside["id"] == record.to_string().as_str());
         let state = match aside {
             Some(aside) => json!({ "state": "set aside", "reason": aside["reason"] }),
+            None if stored["state"] == "stored" && !in_store.contains(&index) => json!({ "state": "expired" }),
             None => stored.clone(),
         };
         let connectors = pipeline
@@ -134,6 +145,7 @@ fn show_whereabouts(name: &str, whereabouts: &Whereabouts) -> Value {
         Whereabouts::Delivered => json!({ "name": name, "state": "delivered" }),
         Whereabouts::Waiting => json!({ "name": name, "state": "waiting" }),
         Whereabouts::DeadLetter { reason } => json!({ "name": name, "state": "dead letter", "reason": reason }),
+        Whereabouts::Dropped { reason } => json!({ "name": name, "state": "dropped", "reason": reason }),
         Whereabouts::NotSelected => json!({ "name": name, "state": "not selected" }),
         Whereabouts::Passed => json!({ "name": name, "state": "delivered or not selected" }),
         Whereabouts::Lost => json!({ "name": name, "state": "lost" }),

@@ -94,7 +94,7 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
         let mut out = Vec::with_capacity(CHUNK_BYTES * 2);
         let result = search::run(&snapshot, &query, &running, &mut |row| {
             write_row(&mut out, &row, is_operator);
-            if out.len() >= CHUNK_BYTES && rows.blocking_send(Ok(std::mem::take(&mut out).into())).is_err() {
+            if out.len() >= CHUNK_BYTES && !hand_over(&rows, Ok(std::mem::take(&mut out).into())) {
                 running.store(true, Ordering::Relaxed);
                 return ControlFlow::Break(());
             }
@@ -117,14 +117,22 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
                 };
                 serde_json::to_writer(&mut out, &last).expect("plain numbers and texts have a JSON form");
                 out.push(b'\n');
-                let _ = rows.blocking_send(Ok(out.into()));
+                hand_over(&rows, Ok(out.into()));
             }
+            // The client left or reads nothing: not worth a line for each.
+            Err(error) if running.load(Ordering::Relaxed) => tracing::debug!(%error, "a search was left"),
             Err(error) => {
-                tracing::error!(error = %error, "a search failed");
-                let line = json!({ "error": { "code": 500, "status": "INTERNAL", "message": error.to_string() } });
+                tracing::error!(%error, "a search failed");
+                // Parts hold several instances, and their names are the operator's business.
+                let message = if is_operator {
+                    error.to_string()
+                } else {
+                    "A part of the store cannot be read; the server's log says which.".to_owned()
+                };
+                let line = json!({ "error": { "code": 500, "status": "INTERNAL", "message": message } });
                 out.extend_from_slice(line.to_string().as_bytes());
                 out.push(b'\n');
-                let _ = rows.blocking_send(Ok(out.into()));
+                hand_over(&rows, Ok(out.into()));
             }
         }
     });
@@ -134,6 +142,15 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
     Ok(response)
+}
+
+/// Longest wait for a client that reads nothing: it holds one of few places.
+const STALL_MAX: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Gives rows to the connection; `false` when nobody takes them.
+fn hand_over(rows: &mpsc::Sender<Result<Bytes, std::io::Error>>, chunk: Result<Bytes, std::io::Error>) -> bool {
+    let sent = async { tokio::time::timeout(STALL_MAX, rows.send(chunk)).await };
+    matches!(tokio::runtime::Handle::current().block_on(sent), Ok(Ok(())))
 }
 
 fn predicate(asked: &Asked, schema: &Arc<udm::Schema>) -> Result<Predicate, Refusal> {

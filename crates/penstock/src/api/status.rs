@@ -131,6 +131,9 @@ fn store_follower(api: &Api, asker: &Asker, log: &commit::LogStatus, now: event:
         .iter()
         .map(|gap| json!({ "from": gap.from.to_string(), "to": gap.to.to_string(), "reason": gap.reason }))
         .collect();
+    let missing = api.pipeline.store.as_ref().map(|store| store.missing_parts()).unwrap_or_default();
+    let missing: Vec<Value> =
+        missing.iter().map(|(path, rows)| json!({ "path": path.display().to_string(), "rows": rows })).collect();
     json!({
         "state": match progress.failed() { Some(why) => format!("stopped: {why}"), None => "running".to_owned() },
         "lag_bytes": log.durable_to.offset.saturating_sub(progress.offset()),
@@ -138,6 +141,7 @@ fn store_follower(api: &Api, asker: &Asker, log: &commit::LogStatus, now: event:
         "unflushed_bytes": api.pipeline.store.as_ref().map(|store| store.tail_bytes()),
         "cursor": api.pipeline.store.as_ref().and_then(|store| store.cursor()).map(|cursor| cursor.to_string()),
         "gaps": gaps,
+        "missing_parts": missing,
     })
 }
 

@@ -46,6 +46,13 @@ pub async fn run(client: &Client) -> Result<(), CliError> {
     for gap in items(&store["gaps"]) {
         say(&format!("  MISSING {} to {}: {}", show(gap.get("from")), show(gap.get("to")), show(gap.get("reason"))));
     }
+    for part in items(&store["missing_parts"]) {
+        say(&format!(
+            "  MISSING {} with {} rows: put the file back and restart",
+            show(part.get("path")),
+            show(part.get("rows"))
+        ));
+    }
     say("");
     let mut instances = table();
     instances.set_header([

@@ -9,6 +9,7 @@ mod cli;
 mod errors;
 mod journey;
 mod repeats;
+mod restored;
 mod server;
 mod sync_gate;
 mod tenancy;

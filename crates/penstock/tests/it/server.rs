@@ -102,6 +102,13 @@ impl TestServer {
         TestServer::run(dir, config, None).await
     }
 
+    /// One in a stopped one's directory, with the default configuration.
+    pub async fn again(dir: TempDir) -> TestServer {
+        let mut config = Config { data: dir.path().join("data"), ..Config::default() };
+        config.listen.address.set_port(0);
+        TestServer::run(dir, config, None).await
+    }
+
     /// Stops it; gives its directory.
     pub async fn stop(self) -> TempDir {
         self.server.stop().await;

@@ -345,7 +345,9 @@ fn a_missing_part_is_named_and_the_others_stay() {
     }
     drop(store);
     std::fs::remove_file(dir.path().join("table=logs/day=2026-11-21/000000000001.parquet")).unwrap();
-    assert_eq!(open(dir.path(), |_| ()).snapshot().parts().len(), 1);
+    let store = open(dir.path(), |_| ());
+    assert_eq!(store.snapshot().parts().len(), 1);
+    assert_eq!(store.missing_parts().iter().map(|(_, rows)| *rows).collect::<Vec<_>>(), [2]);
 }
 
 #[test]
@@ -362,4 +364,45 @@ fn a_tail_is_due_by_size_too() {
         store.push(log.raw("OKTA", noon())).unwrap();
     }
     assert!(store.flush_due(noon()));
+}
+
+#[test]
+fn a_lost_catalogue_is_not_taken_for_a_new_store() {
+    for loss in ["removed", "emptied"] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(dir.path(), |_| ());
+        store.push(Log::new().raw("OKTA", noon())).unwrap();
+        store.flush(noon()).unwrap();
+        drop(store);
+        let (catalogue, aside) = (dir.path().join("catalogue.sqlite"), dir.path().join("aside"));
+        std::fs::rename(&catalogue, &aside).unwrap();
+        if loss == "emptied" {
+            std::fs::write(&catalogue, "").unwrap();
+        }
+        for _ in 0..2 {
+            let later = noon().saturating_add_nanos(2 * HOUR_NANOS);
+            let error = Store::open(StoreOptions::new(dir.path()), udm::Schema::load(), later).err().unwrap();
+            assert!(error.to_string().contains("files of parts lie beside it"), "{loss}: {error}");
+        }
+        std::fs::rename(&aside, &catalogue).unwrap();
+        assert_eq!(open(dir.path(), |_| ()).snapshot().parts().len(), 1, "{loss}");
+    }
+}
+
+#[test]
+fn another_log_is_followed_from_where_it_is_told_also_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), |_| ());
+    let mut log = Log::new();
+    store.push(log.raw("OKTA", noon())).unwrap();
+    let older = log.raw("OKTA", noon());
+    store.push(log.raw("OKTA", noon())).unwrap();
+    store.flush(noon()).unwrap();
+    assert!(matches!(store.push(older.clone()), Err(StoreError::OutOfOrder { .. })));
+    store.restart_at(older.position).unwrap();
+    drop(store);
+    let store = open(dir.path(), |_| ());
+    assert_eq!(store.cursor(), Some(older.position));
+    store.push(older).unwrap();
+    assert_eq!(store.snapshot().tail().count(), 2);
 }
