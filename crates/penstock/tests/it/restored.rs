@@ -16,6 +16,7 @@ fn copy(from: &Path, to: &Path) {
 async fn a_store_that_is_ahead_of_its_log_loses_nothing_new() {
     let server = TestServer::start().await;
     assert_eq!(server.post(RAW, raw_batch(["before the copy"])).await.status, 200);
+    server.settled().await;
     let dir = server.stop().await;
     let (log, aside) = (dir.path().join("data/log"), dir.path().join("data/aside"));
     copy(&log, &aside);
@@ -25,6 +26,8 @@ async fn a_store_that_is_ahead_of_its_log_loses_nothing_new() {
         let text = format!("after the copy {number}");
         assert_eq!(server.post(RAW, raw_batch([text.as_str()])).await.status, 200);
     }
+    // What the store has not read yet goes with the log that is taken away.
+    server.settled().await;
     let dir = server.stop().await;
     std::fs::remove_dir_all(&log).unwrap();
     std::fs::rename(&aside, &log).unwrap();
