@@ -62,7 +62,7 @@ fn receipt(
         None => find_in_store(pipeline, id).map_err(|error| failed("the store cannot be searched", &error))?,
     };
     let Some(known) = known.filter(|known| reach.is_none_or(|reach| reach == known.instance)) else { return Ok(None) };
-    let is_batch = id.index() == 0 && id.as_u128() == id.batch().as_u128();
+    let is_batch = id.index() == 0;
     if !is_batch && known.in_log && id.index() as usize >= known.records {
         return Ok(None);
     }
