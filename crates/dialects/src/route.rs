@@ -17,7 +17,8 @@ pub struct Route {
     /// The method.
     pub method: Method,
     /// The path: exact, or with `{name}` for a whole segment or the part of it before a `:verb`. Exact goes before
-    /// placeholders.
+    /// placeholders. `**` at its end stands for everything that goes on with a `/` or `:`, or for nothing, and comes
+    /// last of all: `/x/rules**` is `/x/rules`, `/x/rules/7`, `/x/rules:list`.
     pub path: &'static str,
     /// The dialect's own number for what is asked here.
     pub op: u32,
@@ -79,9 +80,17 @@ pub struct Conflict {
 /// All claims, ready to be looked up.
 pub struct Router {
     dialects: Vec<Arc<dyn Dialect>>,
-    /// By exact path, or under "" for paths with placeholders.
-    claims: HashMap<&'static str, Vec<Claim>>,
+    /// By exact path.
+    exact: HashMap<&'static str, Vec<Claim>>,
+    /// Paths with placeholders by how many segments they have and the first of them, which is "" where that is a
+    /// placeholder: a request is compared with the few that it can meet.
+    patterns: HashMap<(usize, &'static str), Vec<Claim>>,
+    /// Paths that end in `**`.
+    open: Vec<Claim>,
 }
+
+/// What ends a path that claims all that goes on from it.
+const OPEN: &str = "**";
 
 #[derive(Clone, Copy)]
 struct Claim {
@@ -92,7 +101,8 @@ struct Claim {
 impl Router {
     /// Gathers the claims; two of the same method, host and path are refused.
     pub fn new(dialects: Vec<Arc<dyn Dialect>>) -> Result<Router, Conflict> {
-        let mut router = Router { dialects, claims: HashMap::new() };
+        let mut router =
+            Router { dialects, exact: HashMap::new(), patterns: HashMap::new(), open: Vec::new() };
         let mut seen: HashMap<(Option<&str>, Method, String), &'static str> = HashMap::new();
         for (dialect_index, dialect) in router.dialects.iter().enumerate() {
             for (route_index, route) in dialect.routes().iter().enumerate() {
@@ -101,8 +111,16 @@ impl Router {
                     let claim = format!("{} {}{}", route.method, route.host.unwrap_or_default(), route.path);
                     return Err(Conflict { first, second: dialect.name(), claim });
                 }
-                let key = if route.path.contains('{') { "" } else { route.path };
-                router.claims.entry(key).or_default().push(Claim { dialect: dialect_index, route: route_index });
+                let claim = Claim { dialect: dialect_index, route: route_index };
+                if route.path.ends_with(OPEN) {
+                    router.open.push(claim);
+                } else if route.path.contains('{') {
+                    let (count, first) = segments(route.path);
+                    let first = if first.starts_with('{') { "" } else { first };
+                    router.patterns.entry((count, first)).or_default().push(claim);
+                } else {
+                    router.exact.entry(route.path).or_default().push(claim);
+                }
             }
         }
         Ok(router)
@@ -121,15 +139,26 @@ impl Router {
     }
 
     fn lookup_path(&self, head: &Head, path: &str) -> Lookup<'_> {
-        let exact = self.claims.get(path).filter(|_| !path.is_empty());
-        let patterns = self.claims.get("");
+        let (count, first) = segments(path);
+        let exact = self.exact.get(path);
+        let named = self.patterns.get(&(count, first)).filter(|_| !first.is_empty());
+        let unnamed = self.patterns.get(&(count, ""));
+        let closed = exact.into_iter().chain(named).chain(unnamed).flatten();
+        match self.best(head, path, &mut closed.copied()) {
+            Lookup::Unknown => self.best(head, path, &mut self.open.iter().copied()),
+            lookup => lookup,
+        }
+    }
+
+    /// The best of these claims on a path.
+    fn best(&self, head: &Head, path: &str, claims: &mut dyn Iterator<Item = Claim>) -> Lookup<'_> {
         let mut allow: Vec<Method> = Vec::new();
         let mut other = None;
         let mut best: Option<(u8, Claim, Params)> = None;
         let host = head.host();
-        for claim in exact.into_iter().chain(patterns).flatten() {
-            let route = self.route(*claim);
-            let is_exact = !route.path.contains('{');
+        for claim in claims {
+            let route = self.route(claim);
+            let is_exact = !route.path.contains('{') && !route.path.ends_with(OPEN);
             let Some(params) = (if is_exact { Some(Params::default()) } else { match_path(route.path, path) }) else {
                 continue;
             };
@@ -137,7 +166,7 @@ impl Router {
             if route.method == head.method {
                 let rank = host_rank * 2 + u8::from(is_exact);
                 if best.as_ref().is_none_or(|(best, ..)| *best < rank) {
-                    best = Some((rank, *claim, params));
+                    best = Some((rank, claim, params));
                 }
             } else {
                 if !allow.contains(&route.method) {
@@ -188,11 +217,28 @@ fn match_host(claimed: Option<&str>, host: Option<&str>) -> Option<u8> {
     }
 }
 
+/// How many segments a path has, and the first of them.
+fn segments(path: &str) -> (usize, &str) {
+    let rest = path.strip_prefix('/').unwrap_or(path);
+    let first = rest.split('/').next().unwrap_or_default();
+    (rest.bytes().filter(|byte| *byte == b'/').count() + 1, first)
+}
+
 fn match_path(pattern: &'static str, path: &str) -> Option<Params> {
+    let (pattern, is_open) = match pattern.strip_suffix(OPEN) {
+        Some(pattern) => (pattern, true),
+        None => (pattern, false),
+    };
     let mut params = Params::default();
     let mut segments = path.split('/');
-    for expected in pattern.split('/') {
+    let mut wanted = pattern.split('/').peekable();
+    while let Some(expected) = wanted.next() {
         let segment = segments.next()?;
+        if is_open && wanted.peek().is_none() {
+            // The rest of the path is nobody's business but the claimant's.
+            let goes_on = segment.strip_prefix(expected)?;
+            return (goes_on.is_empty() || goes_on.starts_with(':')).then_some(params);
+        }
         let Some((name, verb)) = expected.strip_prefix('{').and_then(|rest| rest.split_once('}')) else {
             if expected != segment {
                 return None;
@@ -277,6 +323,9 @@ mod tests {
                     (None, "GET", "/v1/f/all"),
                     (Some("*.example.com"), "GET", "/v2/logtypes"),
                     (Some("one.example.com"), "GET", "/v2/logtypes"),
+                    (None, "GET", "/{v}/p/{id}/rules**"),
+                    (None, "GET", "/{v}/p/{id}/rules/mine"),
+                    (None, "POST", "/{v}/p/{id}:search"),
                 ],
             ),
         ])
@@ -304,6 +353,15 @@ mod tests {
         check("GET", "two.Example.com", "/v2/logtypes", "b3 -");
         check("GET", "one.example.com:443", "/v2/logtypes", "b4 -");
         check("GET", "h", "/v1/f//", "unknown");
+        check("GET", "h", "/v1/p/7/rules", "b5 7");
+        check("GET", "h", "/v2/p/7/rules/9", "b5 7");
+        check("GET", "h", "/v2/p/7/rules/9/10:go", "b5 7");
+        check("GET", "h", "/v2/p/7/rules:list", "b5 7");
+        check("GET", "h", "/v2/p/7/rulesets", "unknown");
+        check("GET", "h", "/v2/p/7/rules/mine", "b6 7");
+        check("POST", "h", "/v2/p/7/rules/9", "b allows [GET]");
+        check("POST", "h", "/v1/p/7:search", "b7 7");
+        check("POST", "h", "/v1/p/7:searches", "unknown");
         check("GET", "h", "/v1/f/7/8", "unknown");
         check("GET", "h", "/", "unknown");
         check("GET", "h", "", "unknown");
