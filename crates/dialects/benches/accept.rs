@@ -17,7 +17,7 @@ fn main() {
     let log_types = LogTypes::builtin();
     let key = ApiKey { id: "bench".to_owned(), instance, role: Role::Ingest, disabled: false };
     let snapshot = Snapshot {
-        instances: HashMap::from([(instance, Instance { name: "bench".to_owned(), log_types: log_types.clone() })]),
+        instances: HashMap::from([(instance, Instance::new("bench", log_types.clone()))]),
         accounts: HashMap::new(),
         api_keys: HashMap::from([(SecretHash::of("bench"), key)]),
         operator_token: None,
@@ -62,7 +62,7 @@ fn main() {
             let caller = found.dialect.authenticate(&found, &request.head, &snapshot, now).expect("the key is valid");
             let mut next_id = || BatchId::from_u128((round as u128) << 80).expect("the low bits are zero");
             match found.dialect.accept(&found, &request, caller, &snapshot, now, &mut next_id) {
-                Intake::Commit { batches, key } => {
+                Intake::Commit { batches, key, .. } => {
                     records += batches[0].1.records.len();
                     std::hint::black_box((batches, key));
                 }

@@ -107,7 +107,7 @@ impl Fuzz {
                 }
             }
             Intake::Refuse(refusal) => check_refusal(found.dialect.as_ref(), &refusal),
-            Intake::Answer(_) | Intake::Ask(..) => {}
+            Intake::Answer(_) | Intake::Ask(..) | Intake::Filtered { .. } => {}
         }
     }
 }
@@ -127,7 +127,7 @@ fn snapshot() -> Snapshot {
     let log_types = LogTypes::of(types.map(|name| LogType::new(name, "").expect("a fixed name")));
     let tenant = |number: u128| {
         let name = format!("tenant-{number}");
-        (instance(number), Instance { name, log_types: log_types.clone() })
+        (instance(number), Instance::new(name, log_types.clone()))
     };
     let account = |number: u128| {
         let account = Account {

@@ -6,17 +6,23 @@
 //! its [`commit::Receipt`] is the only thing that a sender is thanked for.
 //!
 //! In order of a request's way: [`Router`] finds who claims the path, [`Dialect::authenticate`] looks at the head
-//! before the body is read, [`Dialect::accept`] reads the body, [`Dialect::thank`] or [`Dialect::refuse`] answer.
+//! before the body is read, [`Dialect::accept`] reads the body, [`Dialect::thank`], [`Dialect::refuse`] or an [`Ask`]'s own
+//! [`Render`] answer.
 
 pub mod aip193;
+mod ask;
 pub mod auth;
+pub mod chronicle_api;
+mod chronicle_batch;
 pub mod chronicle_ingestion;
+mod faults;
 pub mod fuzz;
 mod json;
 mod log_types;
 mod message;
 pub mod oauth2;
 mod refusal;
+pub mod resource;
 mod route;
 pub mod snapshot;
 #[cfg(test)]
@@ -24,9 +30,10 @@ mod testing;
 
 use event::{BatchId, Time};
 
+pub use ask::{Act, Ask, FoundRecord, Outcome, Question, Render, SearchCall};
 pub use auth::{Caller, Role, Scope, Scopes};
 pub use log_types::{LogType, LogTypes, NotALogType};
-pub use message::{Head, HeadError, Intake, Question, Reply, Request};
+pub use message::{Head, HeadError, Intake, Reply, Request};
 pub use refusal::{Cause, Refusal, Violation, Who};
 pub use route::{Conflict, Found, Lookup, Params, Route, Router};
 pub use snapshot::Snapshot;
@@ -71,6 +78,7 @@ pub trait Dialect: Send + Sync {
 pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
     vec![
         std::sync::Arc::new(chronicle_ingestion::ChronicleIngestion::new()),
+        std::sync::Arc::new(chronicle_api::ChronicleApi::new()),
         std::sync::Arc::new(oauth2::OAuth2::new()),
     ]
 }

@@ -74,6 +74,21 @@ impl LogTypes {
         self.builtin.contains_key(log_type) || self.custom.contains_key(log_type)
     }
 
+    /// What writes a log type, in words, and whether it is the instance's own; `None` when there is none of this name.
+    pub fn get(&self, log_type: &str) -> Option<(&str, bool)> {
+        let builtin = self.builtin.get(log_type).map(|description| (description.as_str(), false));
+        builtin.or_else(|| self.custom.get(log_type).map(|description| (description.as_str(), true)))
+    }
+
+    /// All of them by name: name, description, and whether it is the instance's own.
+    pub fn all(&self) -> Vec<(&str, &str, bool)> {
+        let builtin = self.builtin.iter().map(|(name, description)| (name.as_str(), description.as_str(), false));
+        let custom = self.custom.iter().map(|(name, description)| (name.as_str(), description.as_str(), true));
+        let mut all: Vec<_> = builtin.chain(custom).collect();
+        all.sort_unstable();
+        all
+    }
+
     /// Up to three names that a wrong one may have been meant for, nearest first.
     pub fn nearest(&self, wrong: &str) -> Vec<&str> {
         // Longer than any name: nothing is near, and the comparison is quadratic.

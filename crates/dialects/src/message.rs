@@ -8,7 +8,7 @@ use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use crate::{Caller, Refusal};
+use crate::{Ask, Caller, Refusal};
 
 /// A request without its body: what is known when a sender must prove who it is.
 #[derive(Clone)]
@@ -128,19 +128,26 @@ pub enum Intake {
         batches: Vec<(Caller, Batch)>,
         /// What makes a repeat of this content recognisable, where the dialect recognises repeats.
         key: Option<[u8; 16]>,
+        /// Records of the request that the filters of their way in keep out: neither stored nor refused, but counted.
+        filtered: u64,
+    },
+    /// Every record was kept out by a filter: there is nothing to append, and the sender has done nothing wrong.
+    Filtered {
+        /// Who sent them; names its instance.
+        caller: Caller,
+        /// How many.
+        records: u64,
+        /// What it is told: what it is told of a batch, without a batch's id.
+        reply: Reply,
     },
     /// A component must be asked before an answer can be given.
-    Ask(Caller, Question),
+    Ask(Ask),
     /// All is said.
     Answer(Reply),
     /// Not accepted; [`crate::Dialect::refuse`] makes the reply. Its own variant so that refused records can be counted
     /// and senders in trouble be named.
     Refuse(Refusal),
 }
-
-/// What only a component can answer (resources, search, a parser). No dialect of today asks anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Question {}
 
 /// What goes back. `receive` adds the length, compression and what HTTP itself wants.
 #[derive(Debug, Clone, PartialEq, Eq)]

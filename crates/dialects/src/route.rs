@@ -101,8 +101,7 @@ struct Claim {
 impl Router {
     /// Gathers the claims; two of the same method, host and path are refused.
     pub fn new(dialects: Vec<Arc<dyn Dialect>>) -> Result<Router, Conflict> {
-        let mut router =
-            Router { dialects, exact: HashMap::new(), patterns: HashMap::new(), open: Vec::new() };
+        let mut router = Router { dialects, exact: HashMap::new(), patterns: HashMap::new(), open: Vec::new() };
         let mut seen: HashMap<(Option<&str>, Method, String), &'static str> = HashMap::new();
         for (dialect_index, dialect) in router.dialects.iter().enumerate() {
             for (route_index, route) in dialect.routes().iter().enumerate() {

@@ -8,6 +8,7 @@ use event::{InstanceId, limits};
 
 use crate::auth::{Role, Scopes};
 use crate::log_types::LogTypes;
+use crate::resource::{Forwarder, PushFeed};
 
 /// What holds at one moment.
 #[derive(Debug, Clone)]
@@ -44,6 +45,17 @@ pub struct Instance {
     pub name: String,
     /// The log types that its senders may name.
     pub log_types: LogTypes,
+    /// Its forwarders with their collectors, by id.
+    pub forwarders: HashMap<String, Arc<Forwarder>>,
+    /// Its feeds that are pushed to, by id.
+    pub feeds: HashMap<String, Arc<PushFeed>>,
+}
+
+impl Instance {
+    /// An instance without any ways in of its own.
+    pub fn new(name: impl Into<String>, log_types: LogTypes) -> Instance {
+        Instance { name: name.into(), log_types, forwarders: HashMap::new(), feeds: HashMap::new() }
+    }
 }
 
 /// A service account.
@@ -135,6 +147,8 @@ impl std::fmt::Debug for Secret {
 pub struct Limits {
     /// Of one Chronicle Ingestion API request, uncompressed.
     pub chronicle_ingestion_body_bytes_max: usize,
+    /// Of one Chronicle API request, uncompressed.
+    pub chronicle_api_body_bytes_max: usize,
     /// Of `/token` and our own API.
     pub api_body_bytes_max: usize,
 }
@@ -143,6 +157,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             chronicle_ingestion_body_bytes_max: limits::CHRONICLE_INGESTION_BODY_BYTES_MAX,
+            chronicle_api_body_bytes_max: limits::CHRONICLE_API_BODY_BYTES_MAX,
             api_body_bytes_max: limits::API_BODY_BYTES_MAX,
         }
     }

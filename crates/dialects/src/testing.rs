@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use crate::auth::{KeyFile, Role};
 use crate::log_types::{LogType, LogTypes};
 use crate::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, Secret, SecretHash, Snapshot};
-use crate::{Caller, Head, Intake, Lookup, Request, Router, aip193};
+use crate::{Caller, Head, Intake, Lookup, Reply, Request, Router, aip193};
 
 /// The instance of the seed's requests.
 pub(crate) const OURS: &str = "c8c65bfa-5f2c-42d4-9189-64bb7b939f2c";
@@ -59,7 +59,7 @@ impl World {
     pub(crate) fn new() -> World {
         let log_types = LogTypes::builtin();
         let custom = LogType::new("OUR_GATE", "A gate of ours").unwrap();
-        let tenant = |name: &str, id, log_types| (instance(id), Instance { name: name.to_owned(), log_types });
+        let tenant = |name: &str, id, log_types| (instance(id), Instance::new(name, log_types));
         let mut api_keys = HashMap::new();
         for (name, id) in [("ours", OURS), ("theirs", THEIRS)] {
             for role in [Role::Ingest, Role::Read, Role::Admin] {
@@ -108,6 +108,26 @@ impl World {
 
     /// One request as `receive` puts it to the dialects. `target` may have a query.
     pub(crate) fn call(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Outcome {
+        match self.intake(method, target, headers, body) {
+            Ok(Intake::Commit { mut batches, key, .. }) => {
+                assert_eq!(batches.len(), 1);
+                let (caller, batch) = batches.remove(0);
+                Outcome::Committed { caller, batch, key }
+            }
+            Ok(Intake::Answer(reply) | Intake::Filtered { reply, .. }) | Err(reply) => replied(&reply),
+            Ok(Intake::Ask(ask)) => panic!("a component is asked: {ask:?}"),
+            Ok(Intake::Refuse(refusal)) => panic!("not in the dialect's form: {refusal:?}"),
+        }
+    }
+
+    /// What a request means; a refusal in its dialect's form.
+    pub(crate) fn intake(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Result<Intake, Reply> {
         let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let mut map = HeaderMap::new();
         for (name, value) in headers {
@@ -117,25 +137,23 @@ impl World {
         let found = match self.router.lookup(&head) {
             Lookup::Found(found) => found,
             Lookup::WrongMethod { dialect, allow } => {
-                return replied(&dialect.refuse(&crate::Refusal::wrong_method(&head.method, &head.path, allow)));
+                return Err(dialect.refuse(&crate::Refusal::wrong_method(&head.method, &head.path, allow)));
             }
-            Lookup::Unknown => return replied(&aip193::refuse(&crate::Refusal::not_found(&head.method, &head.path))),
+            Lookup::Unknown => return Err(aip193::refuse(&crate::Refusal::not_found(&head.method, &head.path))),
         };
         let caller = match found.dialect.authenticate(&found, &head, &self.snapshot, self.now) {
             Ok(caller) => caller,
-            Err(refusal) => return replied(&found.dialect.refuse(&refusal)),
+            Err(refusal) => return Err(found.dialect.refuse(&refusal)),
         };
         let request = Request { head, body: Bytes::copy_from_slice(body) };
-        let mut next_id = || BatchId::from_u128(0x0192_0000_0000_7000_8000_0001_0000_0000).unwrap();
+        let mut made = 0;
+        let mut next_id = || {
+            made += 1;
+            BatchId::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0000 | made << 32).unwrap()
+        };
         match found.dialect.accept(&found, &request, caller, &self.snapshot, self.now, &mut next_id) {
-            Intake::Commit { mut batches, key } => {
-                assert_eq!(batches.len(), 1);
-                let (caller, batch) = batches.remove(0);
-                Outcome::Committed { caller, batch, key }
-            }
-            Intake::Answer(reply) => replied(&reply),
-            Intake::Refuse(refusal) => replied(&found.dialect.refuse(&refusal)),
-            Intake::Ask(_, question) => match question {},
+            Intake::Refuse(refusal) => Err(found.dialect.refuse(&refusal)),
+            intake => Ok(intake),
         }
     }
 

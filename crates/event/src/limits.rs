@@ -7,6 +7,10 @@ use std::time::Duration;
 /// refused. Setting `limits.chronicle_ingestion_body_bytes_max`.
 pub const CHRONICLE_INGESTION_BODY_BYTES_MAX: usize = 1 << 20;
 
+/// Largest body of one Chronicle API request, uncompressed (contracts/chronicle.md §2.1: 4 MB today, read as 4 × 2^20).
+/// Setting `limits.chronicle_api_body_bytes_max`.
+pub const CHRONICLE_API_BODY_BYTES_MAX: usize = 4 << 20;
+
 /// Largest body of our own API (`/api/…`) and of `/token`.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
 
@@ -78,10 +82,32 @@ pub const LABEL_BYTES_MAX: usize = 4 << 10;
 /// Most labels of a batch.
 pub const LABELS_MAX: usize = 256;
 
+/// Largest forwarder, collector or feed as JSON.
+pub const RESOURCE_BYTES_MAX: usize = 64 << 10;
+
+/// Most forwarders or feeds of an instance, and collectors of a forwarder: every change of one makes the view of all
+/// anew.
+pub const RESOURCES_MAX: usize = 1_000;
+
+/// Most memory that one compiled filter of a forwarder may take, and its cache while it runs.
+pub const FILTER_REGEX_BYTES_MAX: usize = 256 << 10;
+
+/// Most filters that one way in has, its forwarder's included.
+pub const FILTERS_MAX: usize = 100;
+
+/// Most logs of one `logs:classify`.
+pub const CLASSIFY_LOGS_MAX: usize = 1_000;
+
 /// Default and largest number of rows that one search gives.
 pub const SEARCH_ROWS_DEFAULT: usize = 100;
 /// Largest number of rows that one search may ask for.
 pub const SEARCH_ROWS_MAX: usize = 1_000_000;
+
+/// Largest number of events that one search of Google's APIs gives (contracts/chronicle.md §1.4).
+pub const GOOGLE_SEARCH_ROWS_MAX: usize = 10_000;
+
+/// Most bytes of records that one search of Google's APIs gives: its reply is one JSON text and is made in memory.
+pub const GOOGLE_SEARCH_BYTES_MAX: usize = 16 << 20;
 
 /// Longest query text.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;
@@ -101,6 +127,8 @@ pub const STOP_MAX: Duration = Duration::from_secs(5);
 const _: () = {
     assert!(CHRONICLE_INGESTION_BODY_BYTES_MAX * 2 < MEMORY_BYTES / 2, "one request must fit an instance's half");
     assert!(FRAME_BYTES_MAX > CHRONICLE_INGESTION_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
+    assert!(CHRONICLE_API_BODY_BYTES_MAX * 4 < MEMORY_BYTES / 2, "one request must fit an instance's half");
+    assert!(FRAME_BYTES_MAX > CHRONICLE_API_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
     assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
     assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
     assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");

@@ -158,6 +158,8 @@ pub struct Limits {
     pub connections_max: usize,
     /// Largest uncompressed body of the Chronicle Ingestion API.
     pub chronicle_ingestion_body_bytes_max: usize,
+    /// Largest uncompressed body of the Chronicle API.
+    pub chronicle_api_body_bytes_max: usize,
 }
 
 /// `[logging]`
@@ -233,6 +235,7 @@ impl Default for Limits {
             wait_max_ms: limits::WAIT_MAX.as_millis() as u64,
             connections_max: limits::CONNECTIONS_MAX,
             chronicle_ingestion_body_bytes_max: limits::CHRONICLE_INGESTION_BODY_BYTES_MAX,
+            chronicle_api_body_bytes_max: limits::CHRONICLE_API_BODY_BYTES_MAX,
         }
     }
 }
@@ -273,20 +276,23 @@ impl Config {
 
     /// What types cannot say.
     pub fn check(&self) -> anyhow::Result<()> {
-        let Limits { memory_bytes, chronicle_ingestion_body_bytes_max, .. } = self.limits;
-        if chronicle_ingestion_body_bytes_max > limits::FRAME_BYTES_MAX / 2 {
-            bail!(
-                "limits.chronicle_ingestion_body_bytes_max is {chronicle_ingestion_body_bytes_max}, but a frame of the \
-                 log holds at most {}: set {} or less",
-                limits::FRAME_BYTES_MAX,
-                limits::FRAME_BYTES_MAX / 2
-            );
-        }
-        if memory_bytes < chronicle_ingestion_body_bytes_max * 4 {
-            bail!(
-                "limits.memory_bytes is {memory_bytes}: too little for one request of \
-                 {chronicle_ingestion_body_bytes_max} bytes, which needs four times its size"
-            );
+        let Limits { memory_bytes, chronicle_ingestion_body_bytes_max, chronicle_api_body_bytes_max, .. } = self.limits;
+        for (name, bytes_max) in [
+            ("chronicle_ingestion_body_bytes_max", chronicle_ingestion_body_bytes_max),
+            ("chronicle_api_body_bytes_max", chronicle_api_body_bytes_max),
+        ] {
+            if bytes_max > limits::FRAME_BYTES_MAX / 2 {
+                bail!(
+                    "limits.{name} is {bytes_max}, but a frame of the log holds at most {}: set {} or less",
+                    limits::FRAME_BYTES_MAX,
+                    limits::FRAME_BYTES_MAX / 2
+                );
+            }
+            if memory_bytes < bytes_max * 4 {
+                bail!(
+                    "limits.memory_bytes is {memory_bytes}: too little for one request of {bytes_max} bytes                      (limits.{name}), which needs four times its size"
+                );
+            }
         }
         if let Some(url) = &self.listen.url
             && !url.starts_with("http://")

@@ -1,8 +1,10 @@
-//! The control plane: instances, accounts, keys, log types and connectors, from stored documents to the [`Snapshot`] that
+//! The control plane: instances, accounts, keys, log types, ways in and connectors, from stored documents to the [`Snapshot`] that
 //! dialects see.
 //!
 //! Every change goes document first, then the snapshot is made anew and swapped whole: a reader sees all of a change or
 //! nothing of it. Used by the running server, and by `penstock account create` on a stopped one.
+
+mod ways;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pkcs8::EncodePrivateKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+pub use ways::WayError;
 
 /// What a snapshot holds that is set, not stored.
 #[derive(Debug, Clone)]
@@ -234,13 +238,18 @@ impl Control {
 
     fn refresh(&self) -> anyhow::Result<()> {
         let mut instances = HashMap::new();
+        let mut ways = self.ways()?;
         for document in self.resources.list(INSTANCE, None)? {
             let id: InstanceId = document.id.parse()?;
             let custom = self.resources.list(LOG_TYPE, Some(&document.id))?.into_iter().filter_map(|custom| {
                 LogType::new(custom.id, custom.json["description"].as_str().unwrap_or_default()).ok()
             });
             let name = document.json["name"].as_str().unwrap_or_default().to_owned();
-            instances.insert(id, Instance { name, log_types: self.builtin.with_custom(custom) });
+            let ways = ways.remove(&document.id).unwrap_or_default();
+            let log_types = self.builtin.with_custom(custom);
+            let instance =
+                Instance { forwarders: ways.forwarders, feeds: ways.feeds, ..Instance::new(name, log_types) };
+            instances.insert(id, instance);
         }
         let mut accounts = HashMap::new();
         for document in self.resources.list(ACCOUNT, None)? {
@@ -279,9 +288,14 @@ impl Control {
     }
 
     fn change<T>(&self, make: impl FnOnce() -> Result<T, ControlError>) -> Result<T, ControlError> {
+        self.change_or(make)
+    }
+
+    /// The same for changes that can fail in more ways.
+    fn change_or<T, E: From<ControlError>>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
         let _one = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let made = make()?;
-        self.refresh()?;
+        self.refresh().map_err(ControlError::Failed)?;
         Ok(made)
     }
 

@@ -5,6 +5,7 @@
 pub mod api;
 pub mod bench;
 pub mod cli;
+pub mod components;
 pub mod config;
 pub mod control;
 pub mod follow;

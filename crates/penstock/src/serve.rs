@@ -18,6 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::api::{Api, SEARCHES_MAX};
+use crate::components::Answers;
 use crate::config::{Config, OnInvalid, Sync, UdmValidation};
 use crate::control::{Control, Settings};
 use crate::pipeline::{Clock, Pipeline};
@@ -95,6 +96,7 @@ impl Server {
         let ledger = Arc::new(Ledger::default());
         let budget = Budget::new(config.limits.memory_bytes);
         let rates = Arc::new(Rates::default());
+        let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
         let api = Api {
             control: Arc::clone(&control),
             pipeline: Arc::clone(&pipeline),
@@ -108,7 +110,7 @@ impl Server {
                 Sync::Always => "always".to_owned(),
                 Sync::EveryMillis(millis) => format!("every {millis} ms: replies can come before records are safe"),
             },
-            searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
+            searches: Arc::clone(&searches),
             store_at_start: pipeline.at_start.clone(),
         };
         let front = Front {
@@ -119,6 +121,12 @@ impl Server {
             wait_max: Duration::from_millis(config.limits.wait_max_ms),
             ledger: Arc::clone(&ledger),
             own: Arc::new(api),
+            components: Arc::new(Answers {
+                control: Arc::clone(&control),
+                pipeline: Arc::clone(&pipeline),
+                clock: Arc::clone(&clock),
+                searches,
+            }),
             now: Arc::clone(&clock),
             ids: Mutex::new(IdSource::default()),
             random: Arc::new(rand::random::<u64>),
@@ -258,6 +266,7 @@ pub fn settings(config: &Config, schema: Arc<udm::Schema>) -> Settings {
     Settings {
         limits: dialects::snapshot::Limits {
             chronicle_ingestion_body_bytes_max: config.limits.chronicle_ingestion_body_bytes_max,
+            chronicle_api_body_bytes_max: config.limits.chronicle_api_body_bytes_max,
             ..dialects::snapshot::Limits::default()
         },
         udm_mode: match config.intake.udm_validation {

@@ -3,6 +3,7 @@
 //! ```text
 //! head ─▶ who claims the path ─▶ who sends it ─▶ permits for its size ─▶ body, inflated ─▶ what it means
 //!      ─▶ append, and wait until it is on stable storage ─▶ thank
+//!      ─▶ or ask a component, and render what it says
 //! ```
 //!
 //! Each step can end in a refusal, which the dialect puts into its own words. Nothing is stored before the append, and
@@ -15,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use commit::{AppendError, Appended, Log, NewFrame};
-use dialects::{Caller, Dialect, Found, Head, Intake, Lookup, Refusal, Reply, Request, Router, Snapshot};
+use dialects::{Ask, Caller, Dialect, Found, Head, Intake, Lookup, Refusal, Reply, Request, Router, Snapshot};
 use event::{Batch, BatchId, IdSource, InstanceId, Time, codec, limits};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
@@ -25,7 +26,7 @@ use crate::body::{self, BodyError, Encoding};
 use crate::budget::Budget;
 use crate::connection::Busy;
 use crate::ledger::Ledger;
-use crate::own::{AnswerBody, Own, OwnRequest};
+use crate::own::{AnswerBody, Components, Own, OwnRequest};
 
 /// The reply to every batch that is committed names it.
 pub const BATCH_HEADER: &str = "x-penstock-batch";
@@ -46,6 +47,8 @@ pub struct Front {
     pub ledger: Arc<Ledger>,
     /// Our own API.
     pub own: Arc<dyn Own>,
+    /// Who answers what dialects cannot.
+    pub components: Arc<dyn Components>,
     /// The clock.
     pub now: Arc<dyn Fn() -> Time + Send + Sync>,
     /// Makes batch ids.
@@ -56,6 +59,13 @@ pub struct Front {
 
 /// Stands on the reply to a batch that was there already; the batch header then names the first one.
 pub const REPEAT_HEADER: header::HeaderName = header::HeaderName::from_static("x-penstock-repeat");
+
+/// Stands on the reply to a request whose records had to be kept as several batches, because they differ in what a batch
+/// says of all its records: their ids in order, the first of them being that of the batch header.
+pub const BATCHES_HEADER: header::HeaderName = header::HeaderName::from_static("x-penstock-batches");
+
+/// Most ids in that header: replies' heads must stay small.
+const BATCHES_LISTED_MAX: usize = 64;
 
 /// How much of the budget a request of so many body bytes takes: the body itself, its strings unescaped, and the frame
 /// that is written of it.
@@ -105,7 +115,9 @@ pub async fn handle(
         Ok(reply) => finish(reply, wants_gzip),
         Err(refused) => {
             let reply = dialect.refuse(&refused.refusal);
-            note(front, dialect.name(), peer, &refused.refusal, reply.status);
+            if refused.is_of_data {
+                note(front, dialect.name(), peer, &refused.refusal, reply.status);
+            }
             if let Some(body) = refused.unread {
                 drain(body, busy);
             }
@@ -130,11 +142,21 @@ fn drain(body: Incoming, busy: &Arc<Busy>) {
 struct Refused {
     refusal: Refusal,
     unread: Option<Incoming>,
+    /// Whether it is about data that was sent. What a component refuses, such as a look at what does not exist, puts no
+    /// sender in trouble.
+    is_of_data: bool,
 }
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Refused {
-        Refused { refusal, unread: None }
+        Refused { refusal, unread: None, is_of_data: true }
+    }
+}
+
+impl Refused {
+    /// With a body that was not read.
+    fn unread(refusal: Refusal, body: Incoming) -> Refused {
+        Refused { refusal, unread: Some(body), is_of_data: true }
     }
 }
 
@@ -143,7 +165,7 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
     let snapshot = front.snapshot.load_full();
     let caller = match dialect.authenticate(found, &head, &snapshot, (front.now)()) {
         Ok(caller) => caller,
-        Err(refusal) => return Err(Refused { refusal, unread: Some(body) }),
+        Err(refusal) => return Err(Refused::unread(refusal, body)),
     };
     let of_caller = |refusal: Refusal| match &caller {
         Some(caller) => refusal.of(caller),
@@ -152,7 +174,7 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
     let encoding = match Encoding::of(&head.headers) {
         Ok(encoding) => encoding,
         Err(name) => {
-            return Err(Refused { refusal: of_caller(Refusal::bad_encoding(&name)), unread: Some(body) });
+            return Err(Refused::unread(of_caller(Refusal::bad_encoding(&name)), body));
         }
     };
 
@@ -160,10 +182,7 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
     let announced = hyper::body::Body::size_hint(&body).exact().and_then(|length| usize::try_from(length).ok());
     let bytes_expected = match (encoding, announced) {
         (Encoding::Identity, Some(length)) if length > bytes_max => {
-            return Err(Refused {
-                refusal: of_caller(Refusal::too_large(bytes_max, Some(length as u64))),
-                unread: Some(body),
-            });
+            return Err(Refused::unread(of_caller(Refusal::too_large(bytes_max, Some(length as u64))), body));
         }
         (Encoding::Identity, Some(length)) => length,
         // Not known before it has been read: as much as it may become.
@@ -172,26 +191,48 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
     let instance = caller.as_ref().and_then(Caller::instance);
     let permit = match front.budget.take(instance, bytes_expected * COPIES_OF_A_BODY, front.wait_max).await {
         Ok(permit) => permit,
-        Err(_) => return Err(Refused { refusal: of_caller(Refusal::slow_down(30)), unread: Some(body) }),
+        Err(_) => return Err(Refused::unread(of_caller(Refusal::slow_down(30)), body)),
     };
 
     let body = match body::read(&mut body, encoding, bytes_max).await {
         Ok(body) => body,
         Err(error) => {
-            return Err(Refused { refusal: of_caller(refusal_of_body(&error, bytes_max)), unread: Some(body) });
+            return Err(Refused::unread(of_caller(refusal_of_body(&error, bytes_max)), body));
         }
     };
     let request = Request { head, body };
     let intake = dialect.accept(found, &request, caller, &snapshot, (front.now)(), &mut || front.next_id());
     drop(request);
     let reply = match intake {
-        Intake::Commit { batches, key } => commit_batches(front, &**dialect, batches, key).await?,
-        Intake::Ask(_, question) => match question {},
+        Intake::Commit { batches, key, filtered } => {
+            let caller = batches.first().map(|(caller, _)| caller.clone());
+            let reply = commit_batches(front, &**dialect, batches, key).await?;
+            if let Some(caller) = caller.filter(|_| filtered > 0) {
+                note_filtered(front, &caller, filtered, false);
+            }
+            reply
+        }
+        Intake::Filtered { caller, records, reply } => {
+            note_filtered(front, &caller, records, true);
+            reply
+        }
+        Intake::Ask(ask) => {
+            let Ask { caller, question, render } = ask;
+            let outcome = front.components.answer(&caller, question).await;
+            let reply = outcome.and_then(|outcome| render.render(outcome));
+            reply.map_err(|refusal| Refused { refusal: refusal.of(&caller), unread: None, is_of_data: false })?
+        }
         Intake::Answer(reply) => reply,
         Intake::Refuse(refusal) => return Err(refusal.into()),
     };
     drop(permit);
     Ok(reply)
+}
+
+fn note_filtered(front: &Front, caller: &Caller, records: u64, is_all: bool) {
+    if let Some(instance) = caller.instance() {
+        front.ledger.filtered(instance, caller.sender(), records, is_all);
+    }
 }
 
 /// What the ledger is told of a batch once its frame is in the log.
@@ -208,6 +249,7 @@ async fn commit_batches(
     batches: Vec<(Caller, Batch)>,
     key: Option<[u8; 16]>,
 ) -> Result<Reply, Refused> {
+    let ids = ids_of(&batches);
     let (caller, frame, tallies) = frame_of(dialect, batches, key)?;
     let records = u64::from(frame.records);
     let first = frame.id;
@@ -216,7 +258,11 @@ async fn commit_batches(
             for tally in &tallies {
                 front.ledger.committed(tally.instance, &tally.sender, tally.records, tally.bytes);
             }
-            Ok(with_batch_id(dialect.thank(&receipt), receipt.id()))
+            let mut reply = with_batch_id(dialect.thank(&receipt), receipt.id());
+            if let Some(ids) = ids {
+                reply = reply.with_header(BATCHES_HEADER, ids);
+            }
+            Ok(reply)
         }
         Ok(Appended::Repeat(receipt)) => {
             let id = BatchId::from_u128(receipt.id()).or_else(|_| BatchId::from_u128(first)).ok();
@@ -232,6 +278,16 @@ async fn commit_batches(
             Err(refusal.into())
         }
     }
+}
+
+/// The ids of several batches, as they are listed in a reply's head.
+fn ids_of(batches: &[(Caller, Batch)]) -> Option<HeaderValue> {
+    if batches.len() < 2 {
+        return None;
+    }
+    let listed = batches.iter().take(BATCHES_LISTED_MAX);
+    let ids: Vec<String> = listed.map(|(_, batch)| batch.meta.id.to_string()).collect();
+    HeaderValue::from_str(&ids.join(", ")).ok()
 }
 
 /// The frame of a request's batches. Takes them, so that while the append waits for the disk only the frame is in memory:
@@ -257,7 +313,16 @@ fn frame_of(
         records: batch.records.len() as u64,
         bytes: batch.data_bytes() as u64,
     };
-    let tallies: Vec<Tally> = batches.iter().map(tally).collect();
+    let mut tallies: Vec<Tally> = Vec::new();
+    for tally in batches.iter().map(tally) {
+        match tallies.iter_mut().find(|other| other.instance == tally.instance && other.sender == tally.sender) {
+            Some(other) => {
+                other.records += tally.records;
+                other.bytes += tally.bytes;
+            }
+            None => tallies.push(tally),
+        }
+    }
     let records: u64 = tallies.iter().map(|tally| tally.records).sum();
     let first = &batches[0].meta;
     let frame = NewFrame {

@@ -1,7 +1,7 @@
 //! What was received, per instance: counted on records at the front door, so that conservation can be checked against
 //! what the log and the store count on their side.
 //!
-//! received = committed + repeated + refused, at every moment after a request has been answered. The ledger also
+//! received = committed + repeated + refused + filtered, at every moment after a request has been answered. The ledger also
 //! remembers senders whose last request was refused, since some clients send a bad batch again for ever and nobody
 //! reads their logs.
 
@@ -21,6 +21,8 @@ pub struct Counts {
     pub repeated: u64,
     /// Records that were refused, for whatever reason.
     pub refused: u64,
+    /// Records that a filter of their forwarder kept out.
+    pub filtered: u64,
     /// Bytes of the committed records.
     pub committed_bytes: u64,
     /// Requests that were answered.
@@ -97,6 +99,19 @@ impl Ledger {
         counts.repeated += records;
         counts.requests += 1;
         state.is_well(instance, sender);
+    }
+
+    /// Records of a request were kept out by a filter. The request itself is counted with what became of the rest of it,
+    /// unless this was all of it.
+    pub fn filtered(&self, instance: InstanceId, sender: &str, records: u64, is_all: bool) {
+        let mut state = self.lock();
+        let counts = state.counts.entry(instance).or_default();
+        counts.received += records;
+        counts.filtered += records;
+        if is_all {
+            counts.requests += 1;
+            state.is_well(instance, sender);
+        }
     }
 
     /// A request was refused. Answers whether this is news: the first refusal of this sender in a row or one with
@@ -205,9 +220,12 @@ mod tests {
         ledger.repeated(instance, "a@b", 10, Some(first));
         assert_eq!(ledger.repeats_of(first), 1);
         ledger.refused(Some(instance), "a@b", 3, 400, "entries[1]: bad date", Time::from_nanos(1));
+        ledger.filtered(instance, "a@b", 4, false);
+        ledger.filtered(instance, "a@b", 1, true);
         let counts = ledger.counts()[&instance];
-        assert_eq!(counts.received, counts.committed + counts.repeated + counts.refused);
-        assert_eq!((counts.received, counts.committed_bytes, counts.requests_refused), (23, 700, 1));
+        assert_eq!(counts.received, counts.committed + counts.repeated + counts.refused + counts.filtered);
+        assert_eq!((counts.received, counts.committed_bytes, counts.requests_refused), (28, 700, 1));
+        assert_eq!(counts.requests, 4);
     }
 
     #[test]

@@ -15,5 +15,5 @@ pub mod server;
 pub use budget::Budget;
 pub use handle::Front;
 pub use ledger::Ledger;
-pub use own::{AnswerBody, Own, OwnRequest};
+pub use own::{AnswerBody, Components, Own, OwnRequest};
 pub use server::Listener;

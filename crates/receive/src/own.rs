@@ -1,4 +1,5 @@
-//! The seam to our own API (`/api/…`, `/metrics`, `/healthz`, `/readyz`): what is no dialect's is asked here.
+//! The seams to the binary: our own API (`/api/…`, `/metrics`, `/healthz`, `/readyz`) for what is no dialect's, and the
+//! components that answer what a dialect must ask.
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -6,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use dialects::{Caller, Outcome, Question, Refusal};
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 
@@ -16,6 +18,16 @@ pub trait Own: Send + Sync {
 
     /// Answers. The body is inflated and at most [`event::limits::API_BODY_BYTES_MAX`].
     fn answer(&self, request: OwnRequest) -> Pin<Box<dyn Future<Output = http::Response<AnswerBody>> + Send + '_>>;
+}
+
+/// Who answers a dialect's questions.
+pub trait Components: Send + Sync {
+    /// What comes of it. The caller reaches the instance that the question names; its dialect has looked at its scopes.
+    fn answer<'a>(
+        &'a self,
+        caller: &'a Caller,
+        question: Question,
+    ) -> Pin<Box<dyn Future<Output = Result<Outcome, Refusal>> + Send + 'a>>;
 }
 
 /// A request to our own API.

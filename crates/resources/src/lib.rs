@@ -191,7 +191,8 @@ impl Resources {
         Ok(())
     }
 
-    /// Removes a document and everything whose parent it is, at once.
+    /// Removes a document and everything below it, at once. What lies directly below the document `id` of `parent` has the
+    /// parent `parent/id`, or `id` where `parent` is empty.
     pub fn delete_with_children(&self, kind: &str, parent: &str, id: &str) -> Result<(), ResourceError> {
         let mut connection = self.lock();
         let transaction = connection.transaction()?;
@@ -200,7 +201,11 @@ impl Resources {
         if removed == 0 {
             return Err(ResourceError::NotFound { kind: kind.to_owned(), id: id.to_owned() });
         }
-        transaction.execute("DELETE FROM document WHERE parent = ?1", params![id])?;
+        let path = if parent.is_empty() { id.to_owned() } else { format!("{parent}/{id}") };
+        transaction.execute(
+            "DELETE FROM document WHERE parent = ?1 OR substr(parent, 1, length(?1) + 1) = ?1 || '/'",
+            params![path],
+        )?;
         transaction.commit()?;
         Ok(())
     }
@@ -307,8 +312,17 @@ mod tests {
         resources.create("instance", "", "i", &json!({}), "t").unwrap();
         resources.create("account", "i", "a", &json!({}), "t").unwrap();
         resources.create("account", "other", "a", &json!({}), "t").unwrap();
+        resources.create("forwarder", "i", "f", &json!({}), "t").unwrap();
+        resources.create("forwarder", "i", "f2", &json!({}), "t").unwrap();
+        for (parent, id) in [("i/f", "c"), ("i/f2", "c"), ("ii/f", "c")] {
+            resources.create("collector", parent, id, &json!({}), "t").unwrap();
+        }
+        resources.delete_with_children("forwarder", "i", "f").unwrap();
+        assert_eq!(resources.list("collector", None).unwrap().len(), 2);
         resources.delete_with_children("instance", "", "i").unwrap();
         assert_eq!(resources.list("account", None).unwrap().len(), 1);
+        assert!(resources.list("forwarder", None).unwrap().is_empty());
+        assert_eq!(resources.list("collector", None).unwrap()[0].parent, "ii/f");
     }
 
     #[test]

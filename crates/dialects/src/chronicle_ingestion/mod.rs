@@ -1,31 +1,27 @@
 //! The Chronicle Ingestion API, v1 and v2, as the README beside this file says.
 //!
 //! One request is one batch: [`read`] scans the body once into places of records, this file decides whose it is and
-//! whether all of it is good, [`dedup`] makes the key by which a repeat is known. [`encode`] is the client side. gRPC
-//! and its HTTP transcoding are absent: those paths answer 501.
+//! whether all of it is good, `chronicle_batch` makes the key by which a repeat is known. [`encode`] is the client side.
+//! gRPC and its HTTP transcoding are absent: those paths answer 501.
 
-mod dedup;
 pub mod encode;
 mod read;
 
 use std::sync::Arc;
 
-use event::{Batch, BatchId, BatchMeta, InstanceId, Kind, Record, Time, limits};
+use event::{Batch, BatchId, BatchMeta, InstanceId, Kind, Time, limits};
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, StatusCode};
 
+use crate::chronicle_batch::{self, Items, QUARANTINED_MAX};
 use crate::snapshot::{Instance, Limits, OnInvalid};
 use crate::{
     Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, Snapshot, aip193, auth,
 };
-use read::{Body, Faults, Items};
+use read::Body;
 
 /// The header of every success reply that names the batch.
 pub const BATCH_HEADER: HeaderName = HeaderName::from_static("x-penstock-batch");
-
-/// Most records of one batch that are set aside instead of refusing it. Beyond, the whole batch is garbage, and keeping
-/// a sentence for each of its records would cost many times the body's memory.
-const QUARANTINED_MAX: usize = 10_000;
 
 /// What a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,7 +165,7 @@ fn batch_create(
             return Intake::Refuse(Refusal::invalid(format!("The body is not valid JSON: {why}.")).of(caller));
         }
     };
-    let records = body.items_count as u64;
+    let records = body.items.count as u64;
     let refuse = |refusal: Refusal| Intake::Refuse(Refusal { records: Some(records), ..refusal.of(caller) });
 
     let instance = match instance_meant(&body, caller, snapshot) {
@@ -182,14 +178,16 @@ fn batch_create(
     };
     check_log_type(kind, &mut body, instance.map(|(_, instance)| instance));
     check_items_exist(kind, &mut body);
-    let set_aside = quarantine && body.item_faulty <= QUARANTINED_MAX;
-    if !body.head_faults.is_empty() || (!body.item_faults.is_empty() && !set_aside) {
-        return refuse(refusal_of(body.head_faults, body.item_faults));
+    let set_aside = quarantine && body.items.faulty <= QUARANTINED_MAX;
+    if !body.head_faults.is_empty() || (!body.items.faults.is_empty() && !set_aside) {
+        let faults = body.head_faults.followed_by(body.items.faults);
+        return refuse(faults.refusal("batch").expect("there is a fault"));
     }
     let (id, _) = instance.expect("without an instance there is a fault on customer_id");
     let narrowed = caller.clone().narrowed(id).expect("instance_meant gives only what the caller reaches");
 
-    let key = dedup::key(kind, id, &request.body, &body.items);
+    let items = Items { list: body.items.list, side: body.side };
+    let key = chronicle_batch::key(kind, id, &request.body, &items);
     let meta = BatchMeta {
         id: next_id(),
         instance: id,
@@ -201,8 +199,9 @@ fn batch_create(
         namespace: body.namespace.unwrap_or_default(),
         labels: body.labels,
     };
-    let batch = Batch { meta: Arc::new(meta), records: records_of(&request.body, body.items) };
-    Intake::Commit { batches: vec![(narrowed, batch)], key: Some(key) }
+    let records = items.list.iter().map(|item| items.record(&request.body, item)).collect();
+    let batch = Batch { meta: Arc::new(meta), records };
+    Intake::Commit { batches: vec![(narrowed, batch)], key: Some(key), filtered: 0 }
 }
 
 enum Wrong {
@@ -264,42 +263,11 @@ fn check_items_exist(kind: Kind, body: &mut Body) {
     let list = read::list_name(kind);
     if !body.has_items {
         body.head_faults.add(list, "missing");
-    } else if body.items_count == 0 {
+    } else if body.items.count == 0 {
         body.head_faults.add(list, "empty: send at least one");
-    } else if body.items_count > limits::BATCH_RECORDS_MAX {
+    } else if body.items.count > limits::BATCH_RECORDS_MAX {
         body.head_faults.add(list, format!("more than {} in one batch", limits::BATCH_RECORDS_MAX));
     }
-}
-
-/// All faults of the batch, those of the whole first, then the records' in their order.
-fn refusal_of(head: Faults, items: Faults) -> Refusal {
-    let count = head.count + items.count;
-    let mut violations = head.listed;
-    violations.extend(items.listed);
-    violations.truncate(limits::FAULTS_MAX);
-    let first = violations.first().expect("a refusal is made of at least one fault");
-    let more = match count {
-        1 => String::new(),
-        count => format!(" ({} more faults in the batch)", count - 1),
-    };
-    let mut refusal = Refusal::invalid(format!("{}: {}{more}", first.field, first.description));
-    refusal.violations = violations.into();
-    refusal.violations_count = u32::try_from(count).unwrap_or(u32::MAX);
-    refusal
-}
-
-fn records_of(body: &bytes::Bytes, items: Items) -> Vec<Record> {
-    let side = items.side;
-    let record = |item: read::Item| Record {
-        data: match item.place {
-            read::Place::Body(range) => body.slice(range),
-            read::Place::Side(range) => side.slice(range),
-        },
-        sender_time: item.time,
-        collected_at: None,
-        fault: item.fault.map(String::from),
-    };
-    items.list.into_iter().map(record).collect()
 }
 
 #[cfg(test)]

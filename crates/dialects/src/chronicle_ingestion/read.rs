@@ -6,16 +6,14 @@
 //! add is theirs.
 
 use std::borrow::Cow;
-use std::ops::Range;
 
 use bytes::Bytes;
 use event::{Kind, Label, Time, limits};
 
-use crate::Violation;
+use crate::chronicle_batch::{Gathering, Place};
+use crate::faults::Faults;
 use crate::json::{Scanner, Shape, SyntaxError, Text};
 use crate::snapshot::Snapshot;
-
-pub(super) use crate::json::Place;
 
 /// What a body says.
 pub(super) struct Body {
@@ -29,52 +27,12 @@ pub(super) struct Body {
     pub(super) labels: Vec<Label>,
     /// Whether the list of records was there at all.
     pub(super) has_items: bool,
-    /// How many records the list has, whether or not they were kept.
-    pub(super) items_count: usize,
-    /// How many of them have a fault.
-    pub(super) item_faulty: usize,
-    /// The records. Without quarantine they are no longer gathered once a fault was met: none will be committed.
-    pub(super) items: Items,
+    /// The records.
+    pub(super) items: Gathering,
+    /// Texts that had escapes.
+    pub(super) side: Bytes,
     /// What is wrong with the batch as a whole.
     pub(super) head_faults: Faults,
-    /// What is wrong with its records.
-    pub(super) item_faults: Faults,
-}
-
-/// Records, as places in the body and in the buffer of the strings that had escapes.
-pub(super) struct Items {
-    pub(super) list: Vec<Item>,
-    pub(super) side: Bytes,
-}
-
-/// One record.
-pub(super) struct Item {
-    pub(super) place: Place,
-    /// The whole entry in the body.
-    pub(super) raw: Range<usize>,
-    pub(super) time: Option<Time>,
-    /// Why it is to be set aside.
-    pub(super) fault: Option<Box<str>>,
-}
-
-/// Faults in the order in which they were met; all counted, the first [`limits::FAULTS_MAX`] kept.
-#[derive(Default)]
-pub(super) struct Faults {
-    pub(super) listed: Vec<Violation>,
-    pub(super) count: usize,
-}
-
-impl Faults {
-    pub(super) fn add(&mut self, field: impl Into<String>, description: impl Into<String>) {
-        self.count += 1;
-        if self.listed.len() < limits::FAULTS_MAX {
-            self.listed.push(Violation { field: field.into(), description: description.into() });
-        }
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.count == 0
-    }
 }
 
 /// What the list of records is called.
@@ -93,7 +51,6 @@ pub(super) fn read(kind: Kind, body: &[u8], snapshot: &Snapshot, quarantine: boo
         body,
         kind,
         snapshot,
-        quarantine,
         out: Body {
             customer_id: None,
             customer_id_faulty: false,
@@ -102,15 +59,11 @@ pub(super) fn read(kind: Kind, body: &[u8], snapshot: &Snapshot, quarantine: boo
             namespace: None,
             labels: Vec::new(),
             has_items: false,
-            items_count: 0,
-            item_faulty: 0,
-            items: Items { list: Vec::new(), side: Bytes::new() },
+            items: Gathering::new(list_name(kind), quarantine),
+            side: Bytes::new(),
             head_faults: Faults::default(),
-            item_faults: Faults::default(),
         },
         first_time: None,
-        reason: String::new(),
-        is_faulty: false,
     };
     reader.read()
 }
@@ -120,14 +73,9 @@ struct Reader<'a> {
     body: &'a [u8],
     kind: Kind,
     snapshot: &'a Snapshot,
-    quarantine: bool,
     out: Body,
     /// The first kind of time in the batch, and the entry that it was met in.
     first_time: Option<(TimeKind, usize)>,
-    /// Why the current record is to be set aside, as far as known.
-    reason: String,
-    /// Whether the current record has a fault.
-    is_faulty: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -198,7 +146,7 @@ impl Reader<'_> {
             }
         }
         self.scanner.end()?;
-        self.out.items.side = self.scanner.into_side().into();
+        self.out.side = self.scanner.into_side().into();
         Ok(self.out)
     }
 
@@ -323,8 +271,7 @@ impl Reader<'_> {
     }
 
     fn item(&mut self, shape: Shape) -> Result<(), SyntaxError> {
-        self.is_faulty = false;
-        self.reason.clear();
+        self.out.items.begin();
         let start = self.scanner.at();
         let (place, time) = match (shape, self.kind) {
             (Shape::Object, Kind::Raw) => self.entry()?,
@@ -332,18 +279,12 @@ impl Reader<'_> {
             _ => {
                 self.scanner.skip()?;
                 let inside = if self.kind == Kind::Raw { " with log_text" } else { "" };
-                self.fault("", format!("must be an object{inside}, not {}", shape.with_article()));
+                self.out.items.fault("", format!("must be an object{inside}, not {}", shape.with_article()));
                 (None, None)
             }
         };
         let raw = start..self.scanner.at();
-        self.out.items_count += 1;
-        self.out.item_faulty += usize::from(self.is_faulty);
-        if self.quarantine || self.out.item_faulty == 0 {
-            let fault = self.is_faulty.then(|| self.reason.as_str().into());
-            let place = place.unwrap_or_else(|| Place::Body(raw.clone()));
-            self.out.items.list.push(Item { place, raw, time, fault });
-        }
+        self.out.items.end(place, raw, time, None);
         Ok(())
     }
 
@@ -369,7 +310,7 @@ impl Reader<'_> {
                 (_, Shape::Null) => self.scanner.null()?,
                 (None, _) if has_text => {
                     self.scanner.skip()?;
-                    self.fault(".log_text", "given twice");
+                    self.out.items.fault(".log_text", "given twice");
                 }
                 (None, Shape::String) => {
                     has_text = true;
@@ -378,27 +319,31 @@ impl Reader<'_> {
                 (None, _) => {
                     has_text = true;
                     self.scanner.skip()?;
-                    self.fault(".log_text", format!("must be a string, not {}", shape.with_article()));
+                    self.out.items.fault(".log_text", format!("must be a string, not {}", shape.with_article()));
                 }
                 (Some(kind), _) => {
                     let value = self.time(kind, shape)?;
                     match time {
-                        Some((other, _)) if other == kind => self.fault(&format!(".{}", kind.field()), "given twice"),
-                        Some(_) => self.fault("", "has both ts_epoch_microseconds and ts_rfc3339; send one of them"),
+                        Some((other, _)) if other == kind => {
+                            self.out.items.fault(&format!(".{}", kind.field()), "given twice")
+                        }
+                        Some(_) => {
+                            self.out.items.fault("", "has both ts_epoch_microseconds and ts_rfc3339; send one of them")
+                        }
                         None => time = Some((kind, value)),
                     }
                 }
             }
         }
         if !has_text {
-            self.fault(".log_text", "missing");
+            self.out.items.fault(".log_text", "missing");
         }
-        let index = self.out.items_count;
+        let index = self.out.items.count;
         match (time, self.first_time) {
             (Some((kind, _)), None) => self.first_time = Some((kind, index)),
             (Some((kind, _)), Some((used, entry))) if kind != used => {
                 let description = format!("the batch uses {} since entries[{entry}]; send one kind", used.field());
-                self.fault(&format!(".{}", kind.field()), description);
+                self.out.items.fault(&format!(".{}", kind.field()), description);
             }
             _ => {}
         }
@@ -407,7 +352,7 @@ impl Reader<'_> {
         match text.unclean {
             None => Ok((Some(text.place), time)),
             Some(unclean) => {
-                self.fault(".log_text", unclean.describe());
+                self.out.items.fault(".log_text", unclean.describe());
                 // What was unescaped with half a pair replaced is not what the sender meant: keep what it wrote.
                 let is_replaced = unclean == crate::json::Unclean::LoneSurrogate;
                 Ok((Some(if is_replaced { Place::Body(text.raw) } else { text.place }), time))
@@ -429,7 +374,7 @@ impl Reader<'_> {
                 self.scanner.skip()?;
                 let wanted = if kind == TimeKind::Epoch { "a number or a string of digits" } else { "a string" };
                 let description = format!("must be {wanted}, not {}", shape.with_article());
-                self.fault(&format!(".{}", kind.field()), description);
+                self.out.items.fault(&format!(".{}", kind.field()), description);
                 return Ok(None);
             }
         };
@@ -441,7 +386,7 @@ impl Reader<'_> {
             Ok(time) => Ok(Some(time)),
             Err(why) => {
                 let shown: String = text.chars().take(60).collect();
-                self.fault(&format!(".{}", kind.field()), format!("{why} ({shown:?})"));
+                self.out.items.fault(&format!(".{}", kind.field()), format!("{why} ({shown:?})"));
                 Ok(None)
             }
         }
@@ -451,40 +396,9 @@ impl Reader<'_> {
     fn udm(&mut self) -> Result<Place, SyntaxError> {
         self.scanner.take_unclean();
         let raw = self.scanner.skip()?;
-        if let Some(unclean) = self.scanner.take_unclean() {
-            self.fault("", format!("a text in it {}", unclean.describe()));
-            return Ok(Place::Body(raw));
-        }
-        let root = if self.kind == Kind::Udm { udm::Root::Event } else { udm::Root::Entity };
-        if let Err(faults) = self.snapshot.schema.check(root, &self.body[raw.clone()], self.snapshot.udm_mode) {
-            for fault in faults.0 {
-                let dot = if fault.path.is_empty() { "" } else { "." };
-                self.fault(&format!("{dot}{}", fault.path), fault.message);
-            }
-        }
+        let unclean = self.scanner.take_unclean();
+        self.out.items.check_udm(self.kind, "", &self.body[raw.clone()], unclean, self.snapshot);
         Ok(Place::Body(raw))
-    }
-
-    /// Notes a fault of the current record; `suffix` is the path of the field within it.
-    fn fault<'d>(&mut self, suffix: &str, description: impl Into<Cow<'d, str>>) {
-        let description = description.into();
-        self.is_faulty = true;
-        if self.quarantine {
-            if !self.reason.is_empty() {
-                self.reason.push_str("; ");
-            }
-            let field = suffix.strip_prefix('.').unwrap_or(suffix);
-            let colon = if field.is_empty() { "" } else { ": " };
-            self.reason.push_str(field);
-            self.reason.push_str(colon);
-            self.reason.push_str(&description);
-        }
-        if self.out.item_faults.listed.len() < limits::FAULTS_MAX {
-            let field = format!("{}[{}]{suffix}", list_name(self.kind), self.out.items_count);
-            self.out.item_faults.add(field, description);
-        } else {
-            self.out.item_faults.count += 1;
-        }
     }
 }
 

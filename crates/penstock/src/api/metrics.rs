@@ -20,6 +20,7 @@ pub fn answer(api: &Api) -> Answer {
     };
     per_instance("penstock_records_received_total", "Records of requests with a known sender", |c| c.received);
     per_instance("penstock_records_committed_total", "Records on stable storage", |c| c.committed);
+    per_instance("penstock_records_filtered_total", "Records that a forwarder's filter kept out", |c| c.filtered);
     per_instance("penstock_records_repeated_total", "Records of batches that were there already", |c| c.repeated);
     per_instance("penstock_records_refused_total", "Records refused", |c| c.refused);
     per_instance("penstock_bytes_committed_total", "Bytes of committed records", |c| c.committed_bytes);

@@ -43,6 +43,7 @@ pub async fn answer(api: &Api, asker: &Asker) -> Result<Value, Refusal> {
                 "received": counts.received,
                 "committed": counts.committed,
                 "repeated": counts.repeated,
+                "filtered": counts.filtered,
                 "refused": counts.refused,
                 "requests": counts.requests,
                 "requests_refused": counts.requests_refused,
@@ -145,7 +146,7 @@ fn store_follower(api: &Api, asker: &Asker, log: &commit::LogStatus, now: event:
     })
 }
 
-/// received = committed + repeated + refused, and committed = what the store has more than at the start + what waits.
+/// received = committed + repeated + refused + filtered, and committed = what the store has more than at the start + what waits.
 fn conservation(
     api: &Api,
     id: InstanceId,
@@ -153,7 +154,7 @@ fn conservation(
     in_store: Option<&store::InstanceCounts>,
     is_caught_up: bool,
 ) -> Value {
-    let front_holds = counts.received == counts.committed + counts.repeated + counts.refused;
+    let front_holds = counts.received == counts.committed + counts.repeated + counts.refused + counts.filtered;
     let Some(in_store) = in_store else {
         return json!({ "holds": front_holds, "waiting": null });
     };

@@ -183,7 +183,7 @@ impl Accepts {
             keys: HashMap::from([("k".to_owned(), key.public_key().as_ref().to_vec())]),
         };
         let api_key = ApiKey { id: "1".to_owned(), instance, role: Role::Ingest, disabled: false };
-        let tenant = Instance { name: "tenant".to_owned(), log_types: log_types.clone() };
+        let tenant = Instance::new("tenant", log_types.clone());
         let snapshot = Snapshot {
             instances: HashMap::from([(instance, tenant)]),
             accounts: HashMap::from([("fuzz-1@example.com".to_owned(), account)]),
@@ -276,7 +276,7 @@ fn now() -> Time {
 
 fn show_intake(intake: &Intake, shown: &mut Shown) {
     match intake {
-        Intake::Commit { batches, key } => {
+        Intake::Commit { batches, key, .. } => {
             shown.valid();
             shown.note((batches.len(), key.is_some()));
             for (_, batch) in batches {
@@ -306,7 +306,7 @@ fn show_intake(intake: &Intake, shown: &mut Shown) {
             shown.valid();
             shown.note(reply.status.as_u16());
         }
-        Intake::Ask(..) => {}
+        Intake::Ask(..) | Intake::Filtered { .. } => {}
     }
 }
 

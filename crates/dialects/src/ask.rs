@@ -1,0 +1,166 @@
+//! What a dialect cannot answer by itself: questions to components, and what they say.
+//!
+//! Plain data both ways. A dialect makes an [`Ask`] of a request; `receive` puts its [`Question`] to the component that the
+//! binary names, and hands what came of it to the ask's own `render`, which is pure like the rest of the dialect: it was
+//! made while the request was read, so nothing of the request is needed any more.
+
+use bytes::Bytes;
+use event::{InstanceId, Kind, Label, RecordId, Time};
+use query::Predicate;
+
+use crate::resource::{Change, Kept, ResourceKind};
+use crate::{Caller, Refusal, Reply};
+
+/// A request that a component must answer.
+pub struct Ask {
+    /// Who asks.
+    pub caller: Caller,
+    /// What.
+    pub question: Question,
+    /// The dialect's words for what came of it.
+    pub render: Render,
+}
+
+/// Makes the reply of what a component said.
+pub struct Render(Box<dyn FnOnce(Outcome) -> Result<Reply, Refusal> + Send>);
+
+impl Render {
+    /// Renders with this.
+    pub fn new(render: impl FnOnce(Outcome) -> Result<Reply, Refusal> + Send + 'static) -> Render {
+        Render(Box::new(render))
+    }
+
+    /// The reply. An outcome that does not answer the question is a bug of the component's: 500.
+    pub fn render(self, outcome: Outcome) -> Result<Reply, Refusal> {
+        (self.0)(outcome)
+    }
+}
+
+impl std::fmt::Debug for Ask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ask").field("caller", &self.caller).field("question", &self.question).finish_non_exhaustive()
+    }
+}
+
+/// What is asked. Every question names the instance that it is about, which its caller reaches.
+#[derive(Debug)]
+pub enum Question {
+    /// About forwarders, collectors and feeds.
+    Resource {
+        /// Whose.
+        instance: InstanceId,
+        /// What kind of them.
+        kind: ResourceKind,
+        /// What is to be done.
+        act: Act,
+    },
+    /// Which records match.
+    Search(SearchCall),
+    /// The records with these ids, as far as they exist.
+    Records {
+        /// Whose.
+        instance: InstanceId,
+        /// Which.
+        ids: Vec<RecordId>,
+    },
+}
+
+/// What is to be done with resources of a kind.
+#[derive(Debug)]
+pub enum Act {
+    /// Keep a new one under a fresh id.
+    Create {
+        /// Its canonical JSON, checked.
+        body: serde_json::Value,
+        /// The log type that it declares for the instance where that has none of this name.
+        declares: Option<String>,
+    },
+    /// Show one.
+    Get(String),
+    /// Show all, in the order in which they were made.
+    List,
+    /// Change one.
+    Update {
+        /// Which.
+        id: String,
+        /// What becomes of it.
+        change: Change,
+    },
+    /// Remove one and all that is below it.
+    Delete(String),
+    /// Let it take data, or no longer.
+    SetEnabled {
+        /// Which.
+        id: String,
+        /// Whether it may.
+        enabled: bool,
+    },
+    /// Make a new secret for it; the one before ends.
+    NewSecret(String),
+}
+
+/// A search.
+#[derive(Debug)]
+pub struct SearchCall {
+    /// Whose records.
+    pub instance: InstanceId,
+    /// Which tables; never empty.
+    pub kinds: Vec<Kind>,
+    /// What a record must say.
+    pub predicate: Predicate,
+    /// Event time at or after this.
+    pub from: Option<Time>,
+    /// Event time before this.
+    pub to: Option<Time>,
+    /// Only these log types; none named means all.
+    pub log_types: Vec<String>,
+    /// Most rows: the newest ones.
+    pub rows_max: usize,
+    /// Most bytes of records: the search ends with the row that goes beyond.
+    pub bytes_max: usize,
+}
+
+/// What a component said.
+#[derive(Debug)]
+pub enum Outcome {
+    /// One resource.
+    One(Kept),
+    /// All resources of the kind and parent.
+    All(Vec<Kept>),
+    /// It is done, and there is nothing to show.
+    Done,
+    /// A secret, shown this once.
+    Secret(String),
+    /// Rows, newest first.
+    Rows {
+        /// The rows.
+        rows: Vec<FoundRecord>,
+        /// Whether there are more.
+        truncated: bool,
+    },
+}
+
+/// A record that a search found.
+#[derive(Debug, Clone)]
+pub struct FoundRecord {
+    /// Its id.
+    pub id: RecordId,
+    /// What `data` is.
+    pub kind: Kind,
+    /// When it happened.
+    pub event_time: Time,
+    /// When it was received.
+    pub received_at: Time,
+    /// When the sender's collector took it in, if it said.
+    pub collected_at: Option<Time>,
+    /// Its log type.
+    pub log_type: String,
+    /// Its namespace, or empty.
+    pub namespace: String,
+    /// Its labels.
+    pub labels: Vec<Label>,
+    /// The way in that it came by, or empty.
+    pub feed: String,
+    /// The raw text, or the UDM record as it was sent.
+    pub data: Bytes,
+}

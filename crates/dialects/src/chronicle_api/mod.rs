@@ -1,0 +1,412 @@
+//! The Chronicle API (`v1alpha`, `v1beta`, `v1`) as Google's own clients speak it; the README beside this file lists its
+//! calls.
+//!
+//! Every path names its instance, so [`Dialect::authenticate`] already knows whose the call is and narrows the caller to
+//! it. [`import`] takes data in, [`resources`] and [`search`] ask components, the rest is answered from the snapshot.
+//! Parsers, parser extensions, data exports, pipelines, rules and the like are absent: those paths answer 501.
+
+mod import;
+mod log_types;
+mod read;
+pub(crate) mod resources;
+
+use event::{BatchId, InstanceId, Kind, Time};
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use crate::chronicle_ingestion::thanks;
+use crate::resource::{Kept, ResourceKind};
+use crate::snapshot::{Instance, Limits, Snapshot};
+use crate::{Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, aip193, auth};
+use import::Import;
+use resources::{COLLECTION, Call, ITEM, Verb};
+
+/// What a route asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Op {
+    ImportLogs,
+    ImportEvents,
+    ImportEntities,
+    ImportPushLogs,
+    ImportStats,
+    ListLogTypes,
+    GetLogType,
+    Forwarders(Verb),
+    ForwarderFiles,
+    Collectors(Verb),
+    Feeds(Verb),
+    EnableFeed,
+    DisableFeed,
+    FeedSecret,
+    Unserved,
+}
+
+impl Op {
+    /// What a caller must be allowed to do; one of several is enough.
+    fn needs(self) -> &'static [Scope] {
+        match self {
+            Op::ImportLogs | Op::ImportEvents | Op::ImportEntities | Op::ImportPushLogs | Op::ImportStats => {
+                &[Scope::Ingest]
+            }
+            // Google's library looks at these before it sends, and makes its forwarder when there is none.
+            Op::ListLogTypes
+            | Op::GetLogType
+            | Op::Forwarders(Verb::List | Verb::Get)
+            | Op::Collectors(Verb::List | Verb::Get) => &[Scope::Ingest, Scope::Read, Scope::Admin],
+            Op::Forwarders(Verb::Create) => &[Scope::Ingest, Scope::Admin],
+            Op::Feeds(Verb::List | Verb::Get) | Op::ForwarderFiles => &[Scope::Read, Scope::Admin],
+            Op::Forwarders(_)
+            | Op::Collectors(_)
+            | Op::Feeds(_)
+            | Op::EnableFeed
+            | Op::DisableFeed
+            | Op::FeedSecret => &[Scope::Admin],
+            Op::Unserved => &[Scope::Ingest, Scope::Read, Scope::Admin],
+        }
+    }
+}
+
+/// The dialect.
+pub struct ChronicleApi {
+    routes: Vec<Route>,
+    /// By the number of the route.
+    ops: Vec<Op>,
+}
+
+/// Where the paths of an instance begin.
+macro_rules! below {
+    ($rest:literal) => {
+        concat!("/{version}/projects/{project}/locations/{location}/instances/{instance}", $rest)
+    };
+}
+
+impl ChronicleApi {
+    /// The dialect.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> ChronicleApi {
+        let mut api = ChronicleApi { routes: Vec::new(), ops: Vec::new() };
+        api.claim(Method::POST, below!("/logTypes/{type}/logs:import"), Op::ImportLogs);
+        api.claim(Method::POST, below!("/events:import"), Op::ImportEvents);
+        api.claim(Method::POST, below!("/entities:import"), Op::ImportEntities);
+        api.claim(Method::GET, below!("/logTypes"), Op::ListLogTypes);
+        api.claim(Method::GET, below!("/logTypes/{type}"), Op::GetLogType);
+        for (method, verb) in COLLECTION {
+            api.claim(method.clone(), below!("/forwarders"), Op::Forwarders(verb));
+            api.claim(method.clone(), below!("/forwarders/{forwarder}/collectors"), Op::Collectors(verb));
+            api.claim(method, below!("/feeds"), Op::Feeds(verb));
+        }
+        for (method, verb) in ITEM {
+            api.claim(method.clone(), below!("/forwarders/{forwarder}"), Op::Forwarders(verb));
+            let collector = below!("/forwarders/{forwarder}/collectors/{collector}");
+            api.claim(method.clone(), collector, Op::Collectors(verb));
+            api.claim(method, below!("/feeds/{feed}"), Op::Feeds(verb));
+        }
+        api.claim(Method::GET, below!("/forwarders/{forwarder}:generateForwarderFiles"), Op::ForwarderFiles);
+        api.claim(Method::POST, below!("/forwarders/{forwarder}:importStatsEvents"), Op::ImportStats);
+        api.claim(Method::POST, below!("/feeds/{feed}:enable"), Op::EnableFeed);
+        api.claim(Method::POST, below!("/feeds/{feed}:disable"), Op::DisableFeed);
+        api.claim(Method::POST, below!("/feeds/{feed}:generateSecret"), Op::FeedSecret);
+        api.claim(Method::POST, below!("/feeds/{feed}:importPushLogs"), Op::ImportPushLogs);
+        for method in [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
+            for path in UNSERVED {
+                api.claim(method.clone(), path, Op::Unserved);
+            }
+        }
+        api
+    }
+
+    fn claim(&mut self, method: Method, path: &'static str, op: Op) {
+        let number = u32::try_from(self.ops.len()).expect("there are not that many calls");
+        self.ops.push(op);
+        self.routes.push(Route {
+            host: None,
+            method,
+            path,
+            op: number,
+            body_bytes_max: |limits: &Limits| limits.chronicle_api_body_bytes_max,
+            needs: op.needs().first().copied(),
+        });
+    }
+
+    fn op(&self, at: &Found<'_>) -> Op {
+        self.ops[at.route.op as usize]
+    }
+}
+
+/// Documented groups of calls that this server does not serve.
+const UNSERVED: [&str; 31] = [
+    below!("/logTypes/{type}/parsers**"),
+    below!("/logTypes/{type}/parserExtensions**"),
+    below!("/logTypes/{type}/logTypeSettings**"),
+    below!("/logTypes/{type}:runParser"),
+    below!("/logTypes/{type}:submitParser"),
+    below!("/logTypes/{type}:legacySubmitParserExtension"),
+    below!("/dataExports**"),
+    below!("/logProcessingPipelines**"),
+    below!("/rules**"),
+    below!("/ruleExecutionErrors**"),
+    below!("/curatedRules**"),
+    below!("/curatedRuleSetCategories**"),
+    below!("/legacy:legacyFetchAlertsView"),
+    below!("/legacy:legacySearchRuleDetectionEvents"),
+    below!("/legacy:legacySearchEnterpriseWideIoCs"),
+    below!("/legacy:legacySearchDetections"),
+    below!("/legacy:legacyRunTestRule"),
+    below!("/referenceLists**"),
+    below!("/dataTables**"),
+    below!("/dataAccessLabels**"),
+    below!("/dataAccessScopes**"),
+    below!("/findingsRefinements**"),
+    below!("/nativeDashboards**"),
+    below!("/dashboardQueries**"),
+    below!("/watchlists**"),
+    below!("/cases**"),
+    below!("/users**"),
+    below!("/searchSessions**"),
+    below!("/feedPacks**"),
+    below!(":generateUdmKeyValueMappings"),
+    below!(":search"),
+];
+
+impl Dialect for ChronicleApi {
+    fn name(&self) -> &'static str {
+        "chronicle_api"
+    }
+
+    fn routes(&self) -> &[Route] {
+        &self.routes
+    }
+
+    fn authenticate(
+        &self,
+        at: &Found<'_>,
+        head: &Head,
+        snapshot: &Snapshot,
+        now: Time,
+    ) -> Result<Option<Caller>, Refusal> {
+        let caller = auth::authenticate(head, snapshot, now)?;
+        require_any(&caller, self.op(at).needs())?;
+        let names = Names::of(at)?;
+        // The same whether that instance exists or not, except for those who see all.
+        let caller = caller.clone().narrowed(names.instance).ok_or_else(|| {
+            let message = format!("{} does not belong to the instance {}.", caller.sender(), names.instance);
+            Refusal::permission_denied(message).of(&caller)
+        })?;
+        let instance = instance(&names, snapshot)?;
+        if self.op(at) == Op::ImportPushLogs {
+            check_feed_secret(at, head, instance).map_err(|refusal| refusal.of(&caller))?;
+        }
+        Ok(Some(caller))
+    }
+
+    fn accept(
+        &self,
+        at: &Found<'_>,
+        request: &Request,
+        caller: Option<Caller>,
+        snapshot: &Snapshot,
+        now: Time,
+        next_id: &mut dyn FnMut() -> BatchId,
+    ) -> Intake {
+        let Some(caller) = caller else {
+            return Intake::Refuse(Refusal::unauthenticated("The request has no credential."));
+        };
+        let found = Names::of(at).and_then(|names| Ok((instance(&names, snapshot)?, names)));
+        let (instance, names) = match found {
+            Ok(found) => found,
+            Err(refusal) => return Intake::Refuse(refusal.of(&caller)),
+        };
+        let id = names.instance;
+        let param = |name: &str| at.params.get(name).unwrap_or_default();
+        let import = |kind, log_type| Import { kind, log_type, request, caller: &caller, id, instance, snapshot, now };
+        let call = |kind| Call { kind, names: names.clone(), instance: id, caller: &caller };
+        let collectors = || ResourceKind::Collector { forwarder: param("forwarder").to_owned() };
+        let answer = |reply: Result<Reply, Refusal>| match reply {
+            Ok(reply) => Intake::Answer(reply),
+            Err(refusal) => Intake::Refuse(refusal.of(&caller)),
+        };
+        match self.op(at) {
+            Op::ImportLogs => import(Kind::Raw, Some(param("type"))).accept(next_id),
+            Op::ImportEvents => import(Kind::Udm, None).accept(next_id),
+            Op::ImportEntities => import(Kind::Entity, None).accept(next_id),
+            Op::ImportPushLogs => match instance.feeds.get(param("feed")) {
+                Some(feed) => import::import_push(feed, &request.body, &caller, id, instance, now, next_id),
+                None => answer(Err(no_such_feed(param("feed")))),
+            },
+            // What a forwarder says of its own health. It is no log of anybody's, and nothing here reads it.
+            Op::ImportStats => answer(read_json(&request.body).map(|_| Reply::json(StatusCode::OK, "{}"))),
+            Op::ListLogTypes => answer(log_types::list(&request.head, &names, instance)),
+            Op::GetLogType => answer(log_types::get(&names, instance, param("type"))),
+            Op::Forwarders(verb) => resource(call(ResourceKind::Forwarder), verb, param("forwarder"), request),
+            Op::ForwarderFiles => call(ResourceKind::Forwarder).generate_files(param("forwarder")),
+            Op::Collectors(verb) => resource(call(collectors()), verb, param("collector"), request),
+            Op::Feeds(verb) => resource(call(ResourceKind::Feed), verb, param("feed"), request),
+            Op::EnableFeed => call(ResourceKind::Feed).set_enabled(param("feed"), true),
+            Op::DisableFeed => call(ResourceKind::Feed).set_enabled(param("feed"), false),
+            Op::FeedSecret => call(ResourceKind::Feed).new_secret(param("feed")),
+            Op::Unserved => {
+                let shown: String =
+                    request.head.path.rsplit("/instances/").next().unwrap_or_default().chars().take(120).collect();
+                let message = format!("This server does not serve {} {shown}.", request.head.method);
+                answer(Err(Refusal::new(Cause::Unsupported, message)))
+            }
+        }
+    }
+
+    fn thank(&self, receipt: &commit::Receipt) -> Reply {
+        thanks(receipt)
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Reply {
+        aip193::refuse(refusal)
+    }
+}
+
+/// Does what a verb says.
+pub(crate) fn resource(call: Call<'_>, verb: Verb, id: &str, request: &Request) -> Intake {
+    match verb {
+        Verb::Create => call.create(request),
+        Verb::List => call.list(&request.head),
+        Verb::Get => call.get(id),
+        Verb::Update => call.update(id, request),
+        Verb::Delete => call.delete(id),
+    }
+}
+
+/// `Ok` if the caller may do one of these, else what it lacks.
+pub(crate) fn require_any(caller: &Caller, scopes: &[Scope]) -> Result<(), Refusal> {
+    match scopes.split_first() {
+        Some((first, rest)) if !rest.iter().any(|scope| caller.scopes().contains(*scope)) => caller.require(*first),
+        _ => Ok(()),
+    }
+}
+
+/// How things are named in this API. A name repeats what the request's path said: clients write a project by its id or
+/// its number, and a location by any of its names.
+#[derive(Debug, Clone)]
+pub(crate) struct Names {
+    pub(crate) instance: InstanceId,
+    /// What stands before the resource's own part: `projects/…/instances/…`; empty in the API that leaves it out.
+    prefix: String,
+    style: Style,
+}
+
+/// Whose names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// Full names; labels as a map.
+    ChronicleApi,
+    /// Names below the instance; labels as a list of key and value.
+    Backstory,
+}
+
+impl Names {
+    fn of(at: &Found<'_>) -> Result<Names, Refusal> {
+        let param = |name: &str| at.params.get(name).unwrap_or_default();
+        let version = param("version");
+        if !["v1alpha", "v1beta", "v1"].contains(&version) {
+            let shown: String = version.chars().take(40).collect();
+            return Err(Refusal::new(
+                Cause::NotFound,
+                format!("There is no version {shown:?}: v1alpha, v1beta and v1 are served."),
+            ));
+        }
+        let instance = param("instance");
+        let id: InstanceId = instance.parse().map_err(|error| {
+            let shown: String = instance.chars().take(60).collect();
+            Refusal::invalid_field("instance", format!("{shown:?} in the path is no instance: {error}"))
+        })?;
+        let prefix = format!("projects/{}/locations/{}/instances/{instance}/", param("project"), param("location"));
+        Ok(Names { instance: id, prefix, style: Style::ChronicleApi })
+    }
+
+    /// Names of the older API.
+    pub(crate) fn backstory(instance: InstanceId) -> Names {
+        Names { instance, prefix: String::new(), style: Style::Backstory }
+    }
+
+    /// The instance's own.
+    pub(crate) fn instance_name(&self) -> &str {
+        self.prefix.trim_end_matches('/')
+    }
+
+    /// A log type's.
+    pub(crate) fn log_type(&self, name: &str) -> String {
+        format!("{}logTypes/{name}", self.prefix)
+    }
+
+    /// That of what resources of a kind stand below.
+    pub(crate) fn parent(&self, kind: &ResourceKind) -> String {
+        match kind {
+            ResourceKind::Forwarder | ResourceKind::Feed => format!("{}/{}", self.prefix, self.instance),
+            ResourceKind::Collector { forwarder } => format!("{}{}/forwarders/{forwarder}", self.prefix, self.instance),
+        }
+    }
+
+    /// A resource as it is shown.
+    pub(crate) fn show(&self, kind: &ResourceKind, kept: &Kept) -> Value {
+        let name = match kind {
+            ResourceKind::Collector { forwarder } => {
+                format!("{}forwarders/{forwarder}/collectors/{}", self.prefix, kept.id)
+            }
+            kind => format!("{}{}/{}", self.prefix, kind.plural(), kept.id),
+        };
+        let mut shown = resources::shown(name, kind, kept);
+        match self.style {
+            Style::ChronicleApi => {
+                // The log type of a feed is a resource's name in this API.
+                if let Some(log_type) = shown.pointer_mut("/details/logType")
+                    && let Some(name) = log_type.as_str()
+                {
+                    *log_type = Value::String(self.log_type(name));
+                }
+            }
+            Style::Backstory => {
+                if let Some(labels) = shown.pointer_mut("/config/metadata/labels")
+                    && let Some(map) = labels.as_object()
+                {
+                    let list = map.iter().map(|(key, value)| serde_json::json!({ "key": key, "value": value }));
+                    *labels = Value::Array(list.collect());
+                }
+            }
+        }
+        shown
+    }
+}
+
+fn instance<'s>(names: &Names, snapshot: &'s Snapshot) -> Result<&'s Instance, Refusal> {
+    snapshot.instances.get(&names.instance).ok_or_else(|| {
+        Refusal::new(Cause::NotFound, format!("There is no instance {} on this server.", names.instance))
+    })
+}
+
+fn read_json(body: &[u8]) -> Result<Value, Refusal> {
+    serde_json::from_slice(body).map_err(|error| Refusal::invalid(format!("The body is not valid JSON: {error}.")))
+}
+
+fn no_such_feed(id: &str) -> Refusal {
+    let shown: String = id.chars().take(60).collect();
+    Refusal::new(Cause::NotFound, format!("There is no feed {shown:?} that is pushed to."))
+}
+
+/// A push shows an API key and the secret of its feed: the key says who sends, the secret where it may send to.
+fn check_feed_secret(at: &Found<'_>, head: &Head, instance: &Instance) -> Result<(), Refusal> {
+    let id = at.params.get("feed").unwrap_or_default();
+    let feed = instance.feeds.get(id).ok_or_else(|| no_such_feed(id))?;
+    let header = head.headers.get("x-webhook-access-key").and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let secret = header.or_else(|| head.query_value("secret")).unwrap_or_default();
+    let expected = feed
+        .secret
+        .ok_or_else(|| Refusal::unauthenticated("The feed has no secret yet: make one with feeds/…:generateSecret."))?;
+    if crate::snapshot::SecretHash::of(&secret) != expected {
+        let message = "The feed's secret is missing or wrong: send it as X-Webhook-Access-Key, or as ?secret=.";
+        return Err(Refusal::unauthenticated(message));
+    }
+    if !feed.enabled {
+        return Err(Refusal::new(Cause::PermissionDenied, "The feed is disabled."));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The Chronicle API as its clients use it.

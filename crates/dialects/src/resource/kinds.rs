@@ -1,0 +1,254 @@
+//! The kinds of resource and the fields that each has, from Google's public descriptions of `Forwarder`, `Collector` and
+//! `Feed` (contracts/chronicle.md §1.4, §5). Of feeds only the one kind that pushes: we fetch from nowhere.
+
+use serde_json::Value;
+
+use super::form::{Field, Form, LABELS, field, output};
+use super::look;
+use crate::Violation;
+
+/// A kind of resource, and what it stands below where that is not the instance itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ResourceKind {
+    /// A forwarder.
+    Forwarder,
+    /// A collector of a forwarder.
+    Collector {
+        /// The forwarder's id.
+        forwarder: String,
+    },
+    /// A feed.
+    Feed,
+}
+
+impl ResourceKind {
+    /// What one is called in a sentence, and the kind of its document.
+    pub const fn noun(&self) -> &'static str {
+        match self {
+            ResourceKind::Forwarder => "forwarder",
+            ResourceKind::Collector { .. } => "collector",
+            ResourceKind::Feed => "feed",
+        }
+    }
+
+    /// What many are called: the segment of their path and the key of a list.
+    pub const fn plural(&self) -> &'static str {
+        match self {
+            ResourceKind::Forwarder => "forwarders",
+            ResourceKind::Collector { .. } => "collectors",
+            ResourceKind::Feed => "feeds",
+        }
+    }
+
+    pub(super) fn fields(&self) -> &'static [Field] {
+        match self {
+            ResourceKind::Forwarder => FORWARDER,
+            ResourceKind::Collector { .. } => COLLECTOR,
+            ResourceKind::Feed => FEED,
+        }
+    }
+
+    /// The first thing that a whole resource lacks.
+    pub(super) fn fault(&self, body: &Value) -> Option<Violation> {
+        let missing = |path: &[&str]| {
+            let text = look(body, path).and_then(Value::as_str).unwrap_or_default();
+            text.trim().is_empty().then(|| violation(&path.join("."), "missing"))
+        };
+        let filters = |path: &[&str]| {
+            let filters = look(body, path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            filters.iter().enumerate().find_map(|(index, filter)| {
+                let lacks = ["regexp", "behavior"].into_iter().find(|name| filter.get(name).is_none())?;
+                Some(violation(&format!("{}[{index}].{lacks}", path.join(".")), "missing"))
+            })
+        };
+        match self {
+            ResourceKind::Forwarder => missing(&["displayName"]).or_else(|| filters(&["config", "regexFilters"])),
+            ResourceKind::Collector { .. } => {
+                let settings = look(body, &["config"]).and_then(Value::as_object).into_iter().flat_map(|config| {
+                    config.keys().filter(|name| SETTINGS.contains(&name.as_str())).cloned().collect::<Vec<_>>()
+                });
+                let settings: Vec<String> = settings.collect();
+                let twice = || {
+                    let [first, second, ..] = settings.as_slice() else { return None };
+                    Some(violation(
+                        &format!("config.{second}"),
+                        &format!("config.{first} is set, too; send one of them"),
+                    ))
+                };
+                missing(&["displayName"])
+                    .or_else(|| missing(&["config", "logType"]))
+                    .or_else(|| filters(&["config", "regexFilters"]))
+                    .or_else(twice)
+            }
+            ResourceKind::Feed => missing(&["displayName"])
+                .or_else(|| missing(&["details", "feedSourceType"]))
+                .or_else(|| missing(&["details", "logType"])),
+        }
+    }
+}
+
+fn violation(field: &str, description: &str) -> Violation {
+    Violation { field: field.to_owned(), description: description.to_owned() }
+}
+
+/// The one kind of feed that is served: a sender pushes to it.
+pub(super) const WEBHOOK: &str = "HTTPS_PUSH_WEBHOOK";
+
+const FORWARDER: &[Field] = &[
+    output("name"),
+    output("state"),
+    output("createTime"),
+    output("updateTime"),
+    field("displayName", Form::Text),
+    field(
+        "config",
+        Form::Message(&[
+            field("uploadCompression", Form::Flag),
+            field("metadata", METADATA),
+            field("regexFilters", FILTERS),
+            field("serverSettings", Form::Message(SERVER)),
+        ]),
+    ),
+];
+
+const METADATA: Form = Form::Message(&[field("assetNamespace", Form::Text), field(LABELS, Form::Labels)]);
+
+const FILTERS: Form = Form::Messages(&[
+    field("description", Form::Text),
+    field("regexp", Form::Regex),
+    field("behavior", Form::Choice(&["ALLOW", "BLOCK"])),
+]);
+
+const SERVER: &[Field] = &[
+    // The older API says what state the settings are in.
+    field("state", Form::Choice(&["ACTIVE", "SUSPENDED"])),
+    field("enabled", Form::Flag),
+    field("gracefulTimeout", Form::Duration),
+    field("drainTimeout", Form::Duration),
+    field(
+        "httpSettings",
+        Form::Message(&[
+            field("port", PORT),
+            field("host", Form::Text),
+            field("readTimeout", Form::Duration),
+            field("readHeaderTimeout", Form::Duration),
+            field("writeTimeout", Form::Duration),
+            field("idleTimeout", Form::Duration),
+            field(
+                "routeSettings",
+                Form::Message(&[
+                    field("availableStatusCode", STATUS),
+                    field("readyStatusCode", STATUS),
+                    field("unreadyStatusCode", STATUS),
+                ]),
+            ),
+        ]),
+    ),
+];
+
+const PORT: Form = Form::Int(0, 65_535);
+const STATUS: Form = Form::Int(0, 599);
+
+/// Of these a collector has at most one.
+const SETTINGS: [&str; 6] =
+    ["fileSettings", "kafkaSettings", "pcapSettings", "splunkSettings", "syslogSettings", "webproxySettings"];
+
+const COLLECTOR: &[Field] = &[
+    output("name"),
+    output("state"),
+    output("type"),
+    output("createTime"),
+    output("updateTime"),
+    field("displayName", Form::Text),
+    field("overrideTimezone", Form::Flag),
+    field("timeZone", Form::Text),
+    field(
+        "config",
+        Form::Message(&[
+            field("logType", Form::LogType),
+            field("metadata", METADATA),
+            field("regexFilters", FILTERS),
+            field(
+                "diskBuffer",
+                Form::Message(&[
+                    field("state", Form::Choice(&["ACTIVE", "SUSPENDED"])),
+                    field("enabled", Form::Flag),
+                    field("directoryPath", Form::Text),
+                    field("maxFileBufferBytes", Form::Long),
+                ]),
+            ),
+            field("maxSecondsPerBatch", Form::Int(0, 86_400)),
+            field("maxBytesPerBatch", Form::Long),
+            field("fileSettings", Form::Message(&[field("filePath", Form::Text)])),
+            field(
+                "kafkaSettings",
+                Form::Message(&[
+                    field("authentication", Form::Message(LOGIN)),
+                    field("topic", Form::Text),
+                    field("groupId", Form::Text),
+                    field("timeout", Form::Duration),
+                    field("brokers", Form::Texts),
+                    field("tlsSettings", Form::Message(TLS)),
+                ]),
+            ),
+            field("pcapSettings", Form::Message(CAPTURE)),
+            field(
+                "splunkSettings",
+                Form::Message(&[
+                    field("authentication", Form::Message(LOGIN)),
+                    field("host", Form::Text),
+                    field("port", PORT),
+                    field("minimumWindowSize", Form::Duration),
+                    field("maximumWindowSize", Form::Duration),
+                    field("queryString", Form::Text),
+                    field("queryMode", Form::Text),
+                    field("certIgnored", Form::Flag),
+                ]),
+            ),
+            field(
+                "syslogSettings",
+                Form::Message(&[
+                    field("protocol", Form::Choice(&["TCP", "UDP"])),
+                    field("address", Form::Text),
+                    field("port", PORT),
+                    field("bufferSize", Form::Long),
+                    field("connectionTimeout", Form::Duration),
+                    field("tlsSettings", Form::Message(TLS)),
+                ]),
+            ),
+            field("webproxySettings", Form::Message(CAPTURE)),
+        ]),
+    ),
+];
+
+const LOGIN: &[Field] = &[field("username", Form::Text), field("password", Form::Text)];
+
+const TLS: &[Field] = &[
+    field("certificate", Form::Text),
+    field("certificateKey", Form::Text),
+    field("minimumTlsVersion", Form::Text),
+    field("insecureSkipVerification", Form::Flag),
+];
+
+const CAPTURE: &[Field] = &[field("networkInterface", Form::Text), field("berkeleyPacketFilter", Form::Text)];
+
+const FEED: &[Field] = &[
+    output("name"),
+    output("uid"),
+    output("state"),
+    output("failureMsg"),
+    output("failureDetails"),
+    output("readOnly"),
+    output("lastFeedInitiationTime"),
+    field("displayName", Form::Text),
+    field(
+        "details",
+        Form::Message(&[
+            field("feedSourceType", Form::Choice(&[WEBHOOK])),
+            field("logType", Form::LogType),
+            field("assetNamespace", Form::Text),
+            field(LABELS, Form::Labels),
+            field("httpsPushWebhookSettings", Form::Message(&[field("splitDelimiter", Form::Text)])),
+        ]),
+    ),
+];

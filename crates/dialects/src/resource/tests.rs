@@ -1,0 +1,1 @@
+//! What comes in as a resource and what is kept of it.

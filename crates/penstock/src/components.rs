@@ -1,0 +1,166 @@
+//! Answers what dialects ask: of the documents, and of the store.
+//!
+//! Where it sits: `receive` hands every [`Question`] to [`Answers`]; the dialect has already decided that the caller may
+//! ask it. Everything here blocks (SQLite, Parquet), so all of it runs where blocking is allowed.
+
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use dialects::resource::ResourceKind;
+use dialects::{Act, Caller, Cause, FoundRecord, Outcome, Question, Refusal, SearchCall};
+use event::{InstanceId, RecordId};
+use receive::Components;
+use search::{Row, Wanted};
+use store::Store;
+use tokio::sync::Semaphore;
+
+use crate::api::blocking;
+use crate::control::{Control, WayError};
+use crate::pipeline::{Clock, Pipeline};
+
+/// The components that are asked.
+pub struct Answers {
+    /// Documents.
+    pub control: Arc<Control>,
+    /// The stages.
+    pub pipeline: Arc<Pipeline>,
+    /// The clock.
+    pub clock: Clock,
+    /// Searches at the same time, those of our own API included.
+    pub searches: Arc<Semaphore>,
+}
+
+impl Components for Answers {
+    fn answer<'a>(
+        &'a self,
+        caller: &'a Caller,
+        question: Question,
+    ) -> Pin<Box<dyn Future<Output = Result<Outcome, Refusal>> + Send + 'a>> {
+        Box::pin(async move {
+            let instance = match &question {
+                Question::Resource { instance, .. } | Question::Records { instance, .. } => *instance,
+                Question::Search(call) => call.instance,
+            };
+            if !caller.reaches(instance) {
+                tracing::error!(%instance, sender = caller.sender(), "a question about a foreign instance");
+                return Err(Refusal::internal());
+            }
+            match question {
+                Question::Resource { instance, kind, act } => self.resource(instance, kind, act).await,
+                Question::Search(call) => self.search(call).await,
+                Question::Records { instance, ids } => self.records(instance, ids).await,
+            }
+        })
+    }
+}
+
+impl Answers {
+    async fn resource(&self, instance: InstanceId, kind: ResourceKind, act: Act) -> Result<Outcome, Refusal> {
+        let (control, now) = (Arc::clone(&self.control), (self.clock)());
+        let work = move || -> Result<Outcome, WayError> {
+            Ok(match act {
+                Act::Create { body, declares } => {
+                    Outcome::One(control.create_way(instance, &kind, &body, declares.as_deref(), now)?)
+                }
+                Act::Get(id) => Outcome::One(control.get_way(instance, &kind, &id)?),
+                Act::List => Outcome::All(control.list_ways(instance, &kind)?),
+                Act::Update { id, change } => Outcome::One(control.update_way(instance, &kind, &id, &change, now)?),
+                Act::Delete(id) => {
+                    control.delete_way(instance, &kind, &id)?;
+                    Outcome::Done
+                }
+                Act::SetEnabled { id, enabled } => {
+                    Outcome::One(control.enable_way(instance, &kind, &id, enabled, now)?)
+                }
+                Act::NewSecret(id) => Outcome::Secret(control.new_way_secret(instance, &kind, &id, now)?),
+            })
+        };
+        blocking(work).await?.map_err(|error| match error {
+            WayError::Refused(refusal) => refusal,
+            WayError::Control(error) => error.into(),
+        })
+    }
+
+    async fn search(&self, call: SearchCall) -> Result<Outcome, Refusal> {
+        let store = self.store()?;
+        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
+        let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
+        let running = Arc::clone(&cancel.0);
+        let searched = blocking(move || {
+            let bytes_max = call.bytes_max;
+            let query = search::Query {
+                instance: Some(call.instance),
+                kinds: call.kinds,
+                predicate: call.predicate,
+                from: call.from,
+                to: call.to,
+                log_types: call.log_types,
+                limit: call.rows_max,
+            };
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            let summary = search::run(&store.snapshot(), &query, &running, &mut |row| {
+                bytes += row.data.len();
+                rows.push(found(row));
+                if bytes >= bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            summary.map(|summary| Outcome::Rows { rows, truncated: summary.truncated || bytes >= bytes_max })
+        });
+        searched.await?.map_err(failed)
+    }
+
+    async fn records(&self, instance: InstanceId, ids: Vec<RecordId>) -> Result<Outcome, Refusal> {
+        let store = self.store()?;
+        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
+        let searched = blocking(move || {
+            let snapshot = store.snapshot();
+            let mut rows = Vec::new();
+            for id in ids {
+                search::find(&snapshot, Some(instance), Wanted::Record(id), &mut |row| {
+                    rows.push(found(row));
+                    ControlFlow::Continue(())
+                })?;
+            }
+            Ok(Outcome::Rows { rows, truncated: false })
+        });
+        searched.await?.map_err(failed)
+    }
+
+    fn store(&self) -> Result<Arc<Store>, Refusal> {
+        self.pipeline.store.clone().ok_or_else(|| {
+            let message = "The store is switched off (store.enabled = false), so nothing can be searched.";
+            Refusal::new(Cause::Unsupported, message)
+        })
+    }
+}
+
+fn found(row: Row) -> FoundRecord {
+    FoundRecord {
+        id: row.id,
+        kind: row.kind,
+        event_time: row.event_time,
+        received_at: row.received_at,
+        collected_at: row.collected_at,
+        log_type: row.log_type,
+        namespace: row.namespace,
+        labels: row.labels,
+        feed: row.feed,
+        data: row.data,
+    }
+}
+
+fn failed(error: search::SearchError) -> Refusal {
+    tracing::error!(%error, "a search failed");
+    Refusal::internal()
+}
+
+/// Ends the search of a client that has left.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,236 @@
+//! Forwarders, collectors and feeds: how their documents are kept, changed and shown, and what the snapshot has of them.
+//!
+//! A document is `{"body": …, "enabled": …, "secret"?: hash}`; the body is what `dialects::resource` made canonical. A
+//! collector lies below `<instance>/<forwarder>`, so that it goes with either.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use dialects::resource::{Change, Forwarder, Kept, PushFeed, ResourceKind};
+use dialects::snapshot::SecretHash;
+use event::{InstanceId, Time, limits};
+use resources::{Document, ResourceError};
+use serde_json::{Value, json};
+
+use super::{Control, ControlError, INSTANCE, LOG_TYPE, random_bytes};
+
+pub(super) const FORWARDER: &str = "forwarder";
+pub(super) const COLLECTOR: &str = "collector";
+pub(super) const FEED: &str = "feed";
+
+/// A change that dialects refuse, or the control plane does.
+#[derive(Debug, thiserror::Error)]
+pub enum WayError {
+    /// The changed document is not one that can be kept.
+    #[error(transparent)]
+    Refused(#[from] dialects::Refusal),
+    /// Everything else.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+impl From<ResourceError> for WayError {
+    fn from(error: ResourceError) -> WayError {
+        WayError::Control(error.into())
+    }
+}
+
+impl Control {
+    /// Keeps a new resource under a fresh id. A log type that the instance does not have becomes one of its own.
+    pub fn create_way(
+        &self,
+        instance: InstanceId,
+        kind: &ResourceKind,
+        body: &Value,
+        declares: Option<&str>,
+        now: Time,
+    ) -> Result<Kept, WayError> {
+        let parent = parent(instance, kind);
+        let stamp = now.to_string();
+        self.change_or(|| {
+            self.check_parent(instance, kind)?;
+            if self.resources.list(document_kind(kind), Some(&parent))?.len() >= limits::RESOURCES_MAX {
+                let message =
+                    format!("there are {} {} already, as many as can be", limits::RESOURCES_MAX, kind.plural());
+                return Err(WayError::Control(ControlError::Invalid(message)));
+            }
+            self.declare(instance, declares, &stamp)?;
+            let id = uuid::Uuid::new_v4().to_string();
+            let document = json!({ "body": body, "enabled": true });
+            Ok(kept(self.resources.create(document_kind(kind), &parent, &id, &document, &stamp)?))
+        })
+    }
+
+    /// One resource.
+    pub fn get_way(&self, instance: InstanceId, kind: &ResourceKind, id: &str) -> Result<Kept, WayError> {
+        Ok(kept(self.find_way(instance, kind, id)?))
+    }
+
+    /// All of a kind and parent, in the order in which they were made.
+    pub fn list_ways(&self, instance: InstanceId, kind: &ResourceKind) -> Result<Vec<Kept>, WayError> {
+        self.check_parent(instance, kind)?;
+        let documents = self.resources.list(document_kind(kind), Some(&parent(instance, kind)))?;
+        Ok(documents.into_iter().map(kept).collect())
+    }
+
+    /// Changes what a resource says.
+    pub fn update_way(
+        &self,
+        instance: InstanceId,
+        kind: &ResourceKind,
+        id: &str,
+        change: &Change,
+        now: Time,
+    ) -> Result<Kept, WayError> {
+        self.change_or(|| {
+            let found = self.find_way(instance, kind, id)?;
+            let body = change.apply(&found.json["body"])?;
+            self.declare(instance, kind.declares(&body).as_deref(), &now.to_string())?;
+            let mut json = found.json;
+            json["body"] = body;
+            self.write_way(instance, kind, id, &json, now)
+        })
+    }
+
+    /// Lets a resource take data, or no longer.
+    pub fn enable_way(
+        &self,
+        instance: InstanceId,
+        kind: &ResourceKind,
+        id: &str,
+        enabled: bool,
+        now: Time,
+    ) -> Result<Kept, WayError> {
+        self.change_or(|| {
+            let mut json = self.find_way(instance, kind, id)?.json;
+            json["enabled"] = Value::Bool(enabled);
+            self.write_way(instance, kind, id, &json, now)
+        })
+    }
+
+    /// Gives a resource a new secret in place of the one it had. Kept as its hash only.
+    pub fn new_way_secret(
+        &self,
+        instance: InstanceId,
+        kind: &ResourceKind,
+        id: &str,
+        now: Time,
+    ) -> Result<String, WayError> {
+        let secret = format!("psf_{}", hex::encode(random_bytes::<24>()));
+        self.change_or(|| {
+            let mut json = self.find_way(instance, kind, id)?.json;
+            json["secret"] = Value::String(hex::encode(SecretHash::of(&secret).as_bytes()));
+            self.write_way(instance, kind, id, &json, now)
+        })?;
+        Ok(secret)
+    }
+
+    /// Removes a resource and what lies below it.
+    pub fn delete_way(&self, instance: InstanceId, kind: &ResourceKind, id: &str) -> Result<(), WayError> {
+        self.change_or(|| {
+            self.find_way(instance, kind, id)?;
+            Ok(self.resources.delete_with_children(document_kind(kind), &parent(instance, kind), id)?)
+        })
+    }
+
+    fn find_way(&self, instance: InstanceId, kind: &ResourceKind, id: &str) -> Result<Document, WayError> {
+        self.check_parent(instance, kind)?;
+        self.resources.get(document_kind(kind), &parent(instance, kind), id).map_err(|error| match error {
+            ResourceError::NotFound { .. } => no_such(kind.noun(), id).into(),
+            error => error.into(),
+        })
+    }
+
+    fn write_way(
+        &self,
+        instance: InstanceId,
+        kind: &ResourceKind,
+        id: &str,
+        json: &Value,
+        now: Time,
+    ) -> Result<Kept, WayError> {
+        let parent = parent(instance, kind);
+        Ok(kept(self.resources.update(document_kind(kind), &parent, id, json, None, &now.to_string())?))
+    }
+
+    fn check_parent(&self, instance: InstanceId, kind: &ResourceKind) -> Result<(), WayError> {
+        let found = match kind {
+            ResourceKind::Forwarder | ResourceKind::Feed => self.resources.get(INSTANCE, "", &instance.to_string()),
+            ResourceKind::Collector { forwarder } => self.resources.get(FORWARDER, &instance.to_string(), forwarder),
+        };
+        match (found, kind) {
+            (Ok(_), _) => Ok(()),
+            (Err(ResourceError::NotFound { .. }), ResourceKind::Collector { forwarder }) => {
+                Err(no_such("forwarder", forwarder).into())
+            }
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    fn declare(&self, instance: InstanceId, log_type: Option<&str>, stamp: &str) -> Result<(), ControlError> {
+        let Some(log_type) = log_type.filter(|log_type| !self.builtin.contains(log_type)) else { return Ok(()) };
+        match self.resources.create(LOG_TYPE, &instance.to_string(), log_type, &json!({ "description": "" }), stamp) {
+            Ok(_) | Err(ResourceError::Exists { .. }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What dialects need of every instance's forwarders and feeds while data comes in.
+    pub(super) fn ways(&self) -> anyhow::Result<HashMap<String, Ways>> {
+        let mut collectors: HashMap<String, Vec<Kept>> = HashMap::new();
+        for document in self.resources.list(COLLECTOR, None)? {
+            collectors.entry(document.parent.clone()).or_default().push(kept(document));
+        }
+        let mut ways: HashMap<String, Ways> = HashMap::new();
+        for document in self.resources.list(FORWARDER, None)? {
+            let instance = document.parent.clone();
+            let forwarder = kept(document);
+            let own = collectors.remove(&format!("{instance}/{}", forwarder.id)).unwrap_or_default();
+            let ways = ways.entry(instance).or_default();
+            ways.forwarders.insert(forwarder.id.clone(), Arc::new(Forwarder::new(&forwarder, &own)));
+        }
+        for document in self.resources.list(FEED, None)? {
+            let instance = document.parent.clone();
+            let secret = document.json["secret"].as_str().and_then(|hash| hex::decode(hash).ok());
+            let secret = secret.and_then(|hash| hash.try_into().ok()).map(SecretHash::from_bytes);
+            let feed = kept(document);
+            if let Some(push) = PushFeed::new(&feed, secret) {
+                ways.entry(instance).or_default().feeds.insert(feed.id, Arc::new(push));
+            }
+        }
+        Ok(ways)
+    }
+}
+
+/// The ways into an instance.
+#[derive(Default)]
+pub(super) struct Ways {
+    pub(super) forwarders: HashMap<String, Arc<Forwarder>>,
+    pub(super) feeds: HashMap<String, Arc<PushFeed>>,
+}
+
+fn no_such(noun: &str, id: &str) -> ControlError {
+    let shown: String = id.chars().take(60).collect();
+    ControlError::NotFound(format!("There is no {noun} {shown:?}."))
+}
+
+fn document_kind(kind: &ResourceKind) -> &'static str {
+    match kind {
+        ResourceKind::Forwarder => FORWARDER,
+        ResourceKind::Collector { .. } => COLLECTOR,
+        ResourceKind::Feed => FEED,
+    }
+}
+
+fn parent(instance: InstanceId, kind: &ResourceKind) -> String {
+    match kind {
+        ResourceKind::Forwarder | ResourceKind::Feed => instance.to_string(),
+        ResourceKind::Collector { forwarder } => format!("{instance}/{forwarder}"),
+    }
+}
+
+fn kept(document: Document) -> Kept {
+    let Document { id, mut json, created_at, updated_at, .. } = document;
+    let enabled = json["enabled"].as_bool().unwrap_or(true);
+    Kept { id, body: json["body"].take(), enabled, created_at, updated_at }
+}
