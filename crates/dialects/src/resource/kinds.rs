@@ -1,6 +1,7 @@
 //! The kinds of resource and the fields that each has, from Google's public descriptions of `Forwarder`, `Collector` and
 //! `Feed` (contracts/chronicle.md §1.4, §5). Of feeds only the one kind that pushes: we fetch from nowhere.
 
+use event::limits;
 use serde_json::Value;
 
 use super::form::{Field, Form, LABELS, field, output};
@@ -56,6 +57,10 @@ impl ResourceKind {
         };
         let filters = |path: &[&str]| {
             let filters = look(body, path).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+            if filters.len() > limits::FILTERS_MAX {
+                let description = format!("{} filters, more than the {} allowed", filters.len(), limits::FILTERS_MAX);
+                return Some(violation(&path.join("."), &description));
+            }
             filters.iter().enumerate().find_map(|(index, filter)| {
                 let lacks = ["regexp", "behavior"].into_iter().find(|name| filter.get(name).is_none())?;
                 Some(violation(&format!("{}[{index}].{lacks}", path.join(".")), "missing"))
