@@ -343,7 +343,7 @@ fn what_is_wrong_is_named_and_nothing_of_it_is_kept() {
         r#"{"inline_source": {"events": [{"udm": {"metadata": {"event_type": "GENERIC_EVENT", "event_timestamp": "2026-01-01T00:00:00Z"}}},
             {"udm": {"metadata": {"event_type": "GENERIC_EVENT", "event_timestamp": "2026-26-01"}}}]}}"#,
         "inline_source.events[1].udm.metadata.event_timestamp",
-        "2026-26-01",
+        "not a timestamp",
     );
     check("/entities:import", r#"{"inline_source": {"entities": [{}]}}"#, "inline_source.log_type", "missing");
 }
