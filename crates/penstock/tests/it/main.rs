@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helper fails the test")]
 
 mod bad_clients;
+mod captures;
 mod cli;
 mod errors;
 mod journey;

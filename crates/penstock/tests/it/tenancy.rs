@@ -90,6 +90,48 @@ const CALLS: &[Call] = &[
     call("GET", "/api/connectors/shared/dead-letters?instance={instance}", ""),
     call("POST", "/api/connectors/{doomed_connector}/dead-letters:retry", r#"{"ids": ["{receipt}"]}"#),
     call("POST", "/api/connectors/shared/dead-letters:drop?instance={instance}", r#"{"ids": ["{receipt}"]}"#),
+    call(
+        "POST",
+        "/v1/projects/p/locations/l/instances/{instance}/logTypes/{log_type}/logs:import",
+        r#"{"inline_source": {"logs": [{"data": "bWFyaw==", "environment_namespace": "{own}"}]}}"#,
+    ),
+    call(
+        "POST",
+        "/v1alpha/projects/p/locations/l/instances/{mine}/logTypes/OKTA/logs:import",
+        r#"{"inline_source": {"logs": [{"data": "bWFyaw==", "environment_namespace": "{own}"}], "forwarder": "{own}"}}"#,
+    ),
+    call(
+        "POST",
+        "/v1/projects/p/locations/l/instances/{instance}/events:import",
+        r#"{"inline_source": {"events": [{"udm": {event}}]}}"#,
+    ),
+    call(
+        "POST",
+        "/v1/projects/p/locations/l/instances/{instance}/entities:import",
+        r#"{"inline_source": {"entities": [{event}], "log_type": "{log_type}"}}"#,
+    ),
+    call("GET", "/v1/projects/p/locations/l/instances/{instance}/logTypes?filter=isCustom%3Dtrue", ""),
+    call("GET", "/v1/projects/p/locations/l/instances/{mine}/logTypes/{log_type}", ""),
+    call("GET", "/v1/projects/p/locations/l/instances/{instance}/forwarders", ""),
+    call("GET", "/v1/projects/p/locations/l/instances/{mine}/forwarders/{forwarder}", ""),
+    call("GET", "/v1/projects/p/locations/l/instances/{mine}/forwarders/{forwarder}:generateForwarderFiles", ""),
+    call("POST", "/v1/projects/p/locations/l/instances/{instance}/forwarders", r#"{"displayName": "{own} {n}"}"#),
+    call(
+        "PATCH",
+        "/v1/projects/p/locations/l/instances/{mine}/forwarders/{doomed_forwarder}?updateMask=displayName",
+        r#"{"displayName": "{own} {n}"}"#,
+    ),
+    call("DELETE", "/v1/projects/p/locations/l/instances/{mine}/forwarders/{doomed_forwarder}", ""),
+    call("GET", "/v1/projects/p/locations/l/instances/{mine}/forwarders/{forwarder}/collectors", ""),
+    call(
+        "POST",
+        "/v1/projects/p/locations/l/instances/{mine}/forwarders/{forwarder}/collectors",
+        r#"{"displayName": "{own}", "config": {"logType": "{OWN}_{n}"}}"#,
+    ),
+    call("GET", "/v1/projects/p/locations/l/instances/{instance}/feeds", ""),
+    call("GET", "/v1/projects/p/locations/l/instances/{mine}/feeds/{feed}", ""),
+    call("POST", "/v1/projects/p/locations/l/instances/{mine}/feeds/{feed}:generateSecret", ""),
+    call("POST", "/v1/projects/p/locations/l/instances/{mine}/feeds/{feed}:importPushLogs?secret=x", "{own}"),
     call("GET", "/api/{word}", ""),
     call("GET", "/api/nothing?instance={instance}", ""),
 ];
@@ -104,6 +146,9 @@ struct Names {
     doomed_account: String,
     doomed_key: String,
     doomed_connector: String,
+    forwarder: String,
+    doomed_forwarder: String,
+    feed: String,
     word: String,
 }
 
@@ -141,11 +186,14 @@ impl Names {
             doomed_account: "nobodymark@penstock-6d3aa5f6.iam.gserviceaccount.com".to_owned(),
             doomed_key: "key-0123456789ab".to_owned(),
             doomed_connector: "nobodymark-siem".to_owned(),
+            forwarder: "0a1b2c3d-1111-4222-8333-444455556666".to_owned(),
+            doomed_forwarder: "0a1b2c3d-1111-4222-8333-444455556666".to_owned(),
+            feed: "0a1b2c3d-7777-4222-8333-444455556666".to_owned(),
             word: "nobodymark".to_owned(),
         }
     }
 
-    fn all(&self) -> [(&'static str, &str); 8] {
+    fn all(&self) -> [(&'static str, &str); 11] {
         [
             ("{instance}", &self.instance),
             ("{log_type}", &self.log_type),
@@ -154,6 +202,9 @@ impl Names {
             ("{doomed_account}", &self.doomed_account),
             ("{doomed_key}", &self.doomed_key),
             ("{doomed_connector}", &self.doomed_connector),
+            ("{forwarder}", &self.forwarder),
+            ("{doomed_forwarder}", &self.doomed_forwarder),
+            ("{feed}", &self.feed),
             ("{word}", &self.word),
         ]
     }
@@ -163,6 +214,7 @@ impl Names {
         for (place, name) in self.all() {
             text = text.replace(place, name);
         }
+        text = text.replace("{mine}", &own.id.to_string());
         text.replace("{own}", own.word).replace("{OWN}", &own.word.to_uppercase()).replace("{n}", &n.to_string())
     }
 
@@ -196,6 +248,10 @@ impl Side {
         }
         let made = serde_json::from_slice::<Value>(&reply.body).unwrap_or_default();
         if let Some(id) = made["id"].as_str().filter(|id| id.starts_with("key-")) {
+            self.ids.lock().unwrap().insert(id.to_owned());
+        }
+        // A resource's name ends with its id.
+        if let Some(id) = made["name"].as_str().and_then(|name| name.rsplit('/').next()).filter(|id| id.len() == 36) {
             self.ids.lock().unwrap().insert(id.to_owned());
         }
     }
@@ -292,6 +348,8 @@ impl World {
             list("accounts").await,
             list("keys").await,
             list("log-types?custom=true").await,
+            self.server.get(&format!("/v1/projects/p/locations/l/instances/{id}/forwarders?pageSize=1000")).await,
+            self.server.get(&format!("/v1/projects/p/locations/l/instances/{id}/feeds?pageSize=1000")).await,
             connectors,
             of_side.unwrap()["committed"],
         ])
@@ -349,6 +407,17 @@ impl Side {
             connector(name, state).await;
         }
         let spare_key = key("read").await.0;
+        let made = async |collection: &str, body: Value| -> String {
+            let path = format!("/v1/projects/p/locations/l/instances/{id}/{collection}");
+            let made = server.api(Method::POST, &path, Some(body)).await;
+            made["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+        };
+        let forwarder = made("forwarders", json!({ "displayName": word })).await;
+        let collector = json!({ "displayName": word, "config": { "logType": log_type } });
+        made(&format!("forwarders/{forwarder}/collectors"), collector).await;
+        let details = json!({ "feedSourceType": "HTTPS_PUSH_WEBHOOK", "logType": log_type });
+        let feed = made("feeds", json!({ "displayName": word, "details": details })).await;
+        let spare_forwarder = made("forwarders", json!({ "displayName": word })).await;
         let names = Names {
             instance: id.to_string(),
             log_type: log_type.clone(),
@@ -357,15 +426,20 @@ impl Side {
             doomed_account: reader.client_email.clone(),
             doomed_key: keys[1].0.clone(),
             doomed_connector: siem,
+            doomed_forwarder: forwarder.clone(),
+            forwarder,
+            feed,
             word: word.to_owned(),
         };
         let spare = Names {
             doomed_account: account("read", "spare").await.client_email,
             doomed_key: spare_key,
             doomed_connector: format!("{word}-spare"),
+            doomed_forwarder: spare_forwarder,
             ..names.clone()
         };
-        let ids = keys.iter().map(|(id, _)| id.clone()).collect();
+        let mut ids: BTreeSet<String> = keys.iter().map(|(id, _)| id.clone()).collect();
+        ids.extend([names.forwarder.clone(), names.feed.clone(), spare.doomed_forwarder.clone()]);
         let side = Side { id, word, names, spare, credentials, receipts: Mutex::default(), ids: Mutex::new(ids) };
         // A first record of each kind, one that was set aside, and a sender in trouble.
         let customer = format!(r#"{{"customer_id": "{id}", "log_type": "{log_type}", "namespace": "{word}", "#);

@@ -5,12 +5,16 @@
 //!  "labels":[{"key":…,"value":…}],"text":"as sent" | "udm":{as sent} | "entity":{as sent}}
 //! ```
 //!
+//! A log that is not UTF-8 stands in `data_base64` instead of `text`, so that its bytes arrive as they are.
+//!
 //! Times are RFC 3339 in UTC. A UDM event or entity stands as its sender wrote it, byte for byte; only in JSON lines
 //! are line ends between its tokens made spaces, since they would end the line.
 
 use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut as _, Bytes};
 use event::{Event, Kind, Time};
 use flate2::Compression;
@@ -51,10 +55,18 @@ impl Target for HttpTarget {
             out.extend_from_slice(event.kind.name().as_bytes());
             out.extend_from_slice(&memo.after);
             match event.kind {
-                Kind::Raw => {
-                    out.extend_from_slice(b"text\":");
-                    put_string(out, &String::from_utf8_lossy(&event.data));
-                }
+                Kind::Raw => match std::str::from_utf8(&event.data) {
+                    Ok(text) => {
+                        out.extend_from_slice(b"text\":");
+                        put_string(out, text);
+                    }
+                    // A log need not be UTF-8; what goes out is what came in.
+                    Err(_) => {
+                        out.extend_from_slice(b"data_base64\":\"");
+                        out.extend_from_slice(STANDARD.encode(&event.data).as_bytes());
+                        out.push(b'"');
+                    }
+                },
                 Kind::Udm | Kind::Entity => {
                     out.extend_from_slice(event.kind.name().as_bytes());
                     out.extend_from_slice(b"\":");
@@ -265,6 +277,17 @@ mod tests {
             issues: Vec::new(),
         };
         texts.iter().zip(0..).map(event).collect()
+    }
+
+    #[test]
+    fn a_log_that_is_no_text_is_delivered_byte_for_byte() {
+        let mut events = events(&["é".to_owned(), String::new()]);
+        events[1].data = Bytes::from_static(b"caf\xe9 \x00\xff");
+        let body = target(HttpFormat::Json, false).encode(&events);
+        let said: Vec<serde_json::Value> = serde_json::from_slice(&body).unwrap();
+        assert_eq!((&said[0]["text"], said[0].get("data_base64")), (&"é".into(), None));
+        let sent = STANDARD.decode(said[1]["data_base64"].as_str().unwrap()).unwrap();
+        assert_eq!((&sent[..], said[1].get("text")), (&b"caf\xe9 \x00\xff"[..], None));
     }
 
     #[test]
