@@ -62,6 +62,26 @@ pub(super) const ENTITIES: &[&str] = &[
 ];
 
 /// Single records: a letter for what it is (`e` an event, `n` an entity), then its JSON.
+pub(super) const API_LOGS: &[&str] = &[
+    r#"{"inline_source":{"logs":[{"data":"eyJhIjogMX0=","log_entry_time":"2026-11-21T19:36:49.679235Z",
+        "collection_time":"2026-11-21T19:36:49.679235Z"}],"forwarder":"projects/p/locations/l/instances/i/forwarders/f"}}"#,
+    r#"{"parent":"","inlineSource":{"logs":[{"data":"eA==","environmentNamespace":"ns1","labels":{"env":{"value":"prod"},
+        "t":{"value":"1","rbac_enabled":true}}},{"data":"_-8","labels":[{"key":"k","value":"v"}]}]},"hint":null}"#,
+    r#"{"inline_source":{"logs":{"data":"","collection_time":null,"labels":{"k":"v"},"name":"x"}}}"#,
+];
+
+pub(super) const RESOURCES: &[&str] = &[
+    r#"{"displayName":"F","config":{"uploadCompression":true,"metadata":{"asset_namespace":"ns","labels":{"k":"v"}},
+        "serverSettings":{"enabled":true,"gracefulTimeout":"15s","drainTimeout":null,"httpSettings":{"port":8080,"host":"0.0.0.0",
+        "routeSettings":{"readyStatusCode":204}}},"regexFilters":[{"description":"d","regexp":".*","behavior":"ALLOW"}]}}"#,
+    r#"{"display_name":"c1","config":{"log_type":"OKTA","max_seconds_per_batch":10,"max_bytes_per_batch":"1048576",
+        "metadata":{"labels":[{"key":"a","value":"b"}]},"file_settings":{"file_path":"/var/log/x"}}}"#,
+    r#"{"displayName":"k","config":{"logType":"OKTA","kafkaSettings":{"brokers":["a:1","b:2"],"timeout":"5.5s",
+        "tlsSettings":{"insecureSkipVerification":false}}}}"#,
+    r#"{"display_name":"f","details":{"feedSourceType":"HTTPS_PUSH_WEBHOOK",
+        "logType":"projects/p/locations/us/instances/i/logTypes/OKTA","httpsPushWebhookSettings":{"splitDelimiter":"\n"}}}"#,
+];
+
 pub(super) const RECORDS: &[&str] = &[
     r#"e{"metadata": {"event_timestamp": "2019-10-23T04:00:00.000Z", "event_type": "NETWORK_HTTP",
         "product_name": "Acme Proxy"}, "network": {"http": {"method": "GET", "response_code": 200},

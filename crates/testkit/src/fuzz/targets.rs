@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use commit::{Followed, Log, LogOptions};
+use dialects::resource::ResourceKind;
 use dialects::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, Secret, SecretHash, Snapshot};
 use dialects::{Caller, Head, Intake, LogType, LogTypes, Lookup, Refusal, Request, Role, Router, auth};
 use event::{Batch, BatchId, InstanceId, Kind, Label, Record, Time, codec};
@@ -42,6 +43,20 @@ pub fn targets() -> Vec<Target> {
         body("raw_logs", Accepts::RAW_LOGS, dialects::fuzz::Fuzz::raw_logs),
         body("udm_events", Accepts::UDM_EVENTS, dialects::fuzz::Fuzz::udm_events),
         body("entities", Accepts::ENTITIES, dialects::fuzz::Fuzz::entities),
+        body("api_logs", Accepts::API_LOGS, dialects::fuzz::Fuzz::api_logs),
+        Target {
+            name: "resources",
+            seeds: seeds::texts(seeds::RESOURCES),
+            syntax: seeds::JSON,
+            change: None,
+            run: Box::new({
+                let fuzz = Arc::clone(&fuzz);
+                move |bytes, shown| {
+                    fuzz.resources(bytes);
+                    show_resource(bytes, shown);
+                }
+            }),
+        },
         Target {
             name: "token",
             seeds: seeds::texts(seeds::TOKENS),
@@ -146,6 +161,7 @@ pub(super) fn accept_seeds(name: &str) -> Vec<Vec<u8>> {
     seeds::texts(match name {
         "raw_logs" => seeds::RAW_LOGS,
         "udm_events" => seeds::EVENTS,
+        "api_logs" => seeds::API_LOGS,
         _ => seeds::ENTITIES,
     })
 }
@@ -164,6 +180,9 @@ impl Accepts {
     pub const UDM_EVENTS: &str = "/v2/udmevents:batchCreate";
     /// The path of entities.
     pub const ENTITIES: &str = "/v2/entities:batchCreate";
+    /// The path of raw logs in the newer API.
+    pub const API_LOGS: &str =
+        "/v1alpha/projects/p/locations/l/instances/00000000-0000-0000-0000-000000000001/logTypes/OKTA/logs:import";
 
     const API_KEY: &str = "fuzz-key";
     const NOW_SECS: i64 = 1_700_000_000;
@@ -307,6 +326,26 @@ fn show_intake(intake: &Intake, shown: &mut Shown) {
             shown.note(reply.status.as_u16());
         }
         Intake::Ask(..) | Intake::Filtered { .. } => {}
+    }
+}
+
+/// What kind of resource it could be, or why it is none.
+fn show_resource(bytes: &[u8], shown: &mut Shown) {
+    let Ok(sent) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
+    let collector = ResourceKind::Collector { forwarder: String::new() };
+    for kind in [ResourceKind::Forwarder, collector, ResourceKind::Feed] {
+        match kind.create(&sent) {
+            Ok(_) => {
+                shown.valid();
+                shown.note(kind.noun());
+            }
+            Err(refusal) => {
+                for violation in &refusal.violations {
+                    shown.note((kind.noun(), violation.field.split('[').next()));
+                    shown.note_message(&violation.description);
+                }
+            }
+        }
     }
 }
 
