@@ -48,6 +48,8 @@ fn main() {
             "/v2/udmevents:batchCreate",
             encode::udm_batch(Some(instance), udm.iter().map(String::as_bytes)),
         ),
+        ("logs, base64 (Chronicle API)", API_LOGS, import_logs(&okta)),
+        ("logs, base64, one entry (Chronicle API)", API_LOGS, import_logs(&okta[..1])),
     ];
     for (name, path, body) in cases {
         let head =
@@ -81,6 +83,22 @@ fn main() {
             secs / records as f64 * 1e9,
         );
     }
+}
+
+const API_LOGS: &str =
+    "/v1alpha/projects/p/locations/us/instances/c8c65bfa-5f2c-42d4-9189-64bb7b939f2c/logTypes/OKTA/logs:import";
+
+/// A body of `logs:import` as Google's library writes it.
+fn import_logs(texts: &[String]) -> Vec<u8> {
+    use base64::Engine as _;
+    let log = |text: &String| {
+        let data = base64::engine::general_purpose::STANDARD.encode(text);
+        let time = "2026-11-21T19:36:49.679235Z";
+        format!(r#"{{"data": "{data}", "log_entry_time": "{time}", "collection_time": "{time}"}}"#)
+    };
+    let logs: Vec<String> = texts.iter().map(log).collect();
+    let forwarder = "projects/p/locations/us/instances/c8c65bfa-5f2c-42d4-9189-64bb7b939f2c/forwarders/f";
+    format!(r#"{{"inline_source": {{"logs": [{}], "forwarder": "{forwarder}"}}}}"#, logs.join(", ")).into_bytes()
 }
 
 /// Seconds that this thread has run on a CPU (Linux).
