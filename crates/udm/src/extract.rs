@@ -10,7 +10,9 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
 
 use crate::path::{Part, Step};
 use crate::schema::{Field, FieldKind, MessageId};
-use crate::walk::{Json, Seed, TableKeySeed, TextKeySeed, Walk, drain_list, drain_object, is_value_wrapper};
+use crate::walk::{
+    Json, Object, Seed, TableKeySeed, TextKeySeed, Walk, Want, drain_list, drain_object, is_value_wrapper,
+};
 use crate::{FieldPath, Instant, Root, Schema, parse_duration, scalar};
 
 /// One value of a selected field.
@@ -246,19 +248,6 @@ fn convert<'v>(schema: &Schema, kind: FieldKind, part: Part, value: Json<'v>) ->
         }),
         _ => return None,
     })
-}
-
-#[derive(Clone, Copy)]
-enum Want<'a> {
-    Field(&'a Field),
-    One(&'a Field),
-    Message(MessageId),
-    /// A free-form object.
-    Free,
-    /// A value in a free-form object.
-    FreeValue,
-    /// What stands under the key `fields` of a free-form object: the object itself in message form, or a value.
-    FreeFields,
 }
 
 struct Value<'w, 'a> {
@@ -559,28 +548,24 @@ impl<'a> Walk for Value<'_, 'a> {
         if self.depth >= limits::JSON_DEPTH_MAX {
             return drain_object(object);
         }
-        match self.want {
-            Want::Message(id) => self.message(id, object, None),
-            Want::Field(field) if field.map => self.entries(object),
-            Want::Field(field) | Want::One(field) => match field.kind {
-                FieldKind::Message(id) => {
-                    let node = self.walker.node(self.node);
-                    // An object where a list of labels is declared is its one element.
-                    if node.labels.is_empty() || !matches!(self.want, Want::Field(_)) {
-                        return self.message(id, object, None);
-                    }
-                    let mut met = vec![false; node.labels.len()];
-                    let walker = &mut *self.walker;
-                    Value { walker, want: self.want, node: self.node, depth: self.depth, label: None, seen: None }
-                        .labelled(id, object, &mut met)?;
-                    miss_labels(self.walker, node, &met);
-                    Ok(())
+        match self.want.object() {
+            Object::Message(id) => {
+                let node = self.walker.node(self.node);
+                // An object where a list of labels is declared is its one element.
+                if node.labels.is_empty() || !matches!(self.want, Want::Field(_)) {
+                    return self.message(id, object, None);
                 }
-                FieldKind::Struct => Value { want: Want::Free, ..self }.entries(object),
-                _ => drain_object(object),
-            },
-            Want::Free | Want::FreeFields => Value { want: Want::Free, ..self }.entries(object),
-            Want::FreeValue => self.free_value(object),
+                let mut met = vec![false; node.labels.len()];
+                let walker = &mut *self.walker;
+                Value { walker, want: self.want, node: self.node, depth: self.depth, label: None, seen: None }
+                    .labelled(id, object, &mut met)?;
+                miss_labels(self.walker, node, &met);
+                Ok(())
+            }
+            Object::Map(_) => self.entries(object),
+            Object::Free => Value { want: Want::Free, ..self }.entries(object),
+            Object::FreeValue => self.free_value(object),
+            Object::Scalar(_) => drain_object(object),
         }
     }
 }

@@ -13,6 +13,7 @@ mod extract;
 mod fold;
 mod leaves;
 mod path;
+mod place;
 mod rules;
 mod scalar;
 mod schema;
