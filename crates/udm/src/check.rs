@@ -413,7 +413,7 @@ impl<'a, 's> Walk for Value<'a, 's> {
                     Json::Int(_) | Json::Float(_) => "a number",
                     Json::Str(_) => "text",
                 };
-                self.expected(describe(kind), got);
+                self.expected(kind.describe(), got);
             }
         }
     }
@@ -426,9 +426,9 @@ impl<'a, 's> Walk for Value<'a, 's> {
             match self.want {
                 Want::Field(field) if field.map => self.expected("an object of keys and values", "a list"),
                 Want::Field(field) => {
-                    self.expected(&format!("{} (the field holds one value)", describe(field.kind)), "a list");
+                    self.expected(&format!("{} (the field holds one value)", field.kind.describe()), "a list");
                 }
-                Want::One(field) => self.expected(describe(field.kind), "a list"),
+                Want::One(field) => self.expected(field.kind.describe(), "a list"),
                 _ => self.expected("an object", "a list"),
             }
             return drain_list(list);
@@ -453,23 +453,9 @@ impl<'a, 's> Walk for Value<'a, 's> {
             Object::Map(field) => self.entries(Want::One(field), object),
             Object::Free | Object::FreeValue => self.entries(Want::FreeValue, object),
             Object::Scalar(kind) => {
-                self.expected(describe(kind), "an object");
+                self.expected(kind.describe(), "an object");
                 drain_object(object)
             }
         }
-    }
-}
-
-fn describe(kind: FieldKind) -> &'static str {
-    match kind {
-        FieldKind::Text => "text",
-        FieldKind::Bytes => "base64 text",
-        FieldKind::Bool => "true or false",
-        FieldKind::Int32 | FieldKind::Int64 | FieldKind::Uint32 | FieldKind::Uint64 => "a whole number",
-        FieldKind::Float | FieldKind::Double => "a number",
-        FieldKind::Enum(_) => "an enum's name or number",
-        FieldKind::Message(_) | FieldKind::Struct => "an object",
-        FieldKind::Timestamp => "an RFC 3339 timestamp in quotes",
-        FieldKind::Duration => "a duration such as \"1.5s\"",
     }
 }

@@ -13,7 +13,7 @@ use crate::schema::{Field, FieldKind, MessageId};
 use crate::walk::{
     Json, Object, Seed, TableKeySeed, TextKeySeed, Walk, Want, drain_list, drain_object, is_value_wrapper,
 };
-use crate::{FieldPath, Instant, Root, Schema, parse_duration, scalar};
+use crate::{FieldPath, Instant, LeafKind, Root, Schema, parse_duration, scalar};
 
 /// One value of a selected field.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,14 +41,17 @@ pub enum Scalar<'a> {
 pub struct Selection {
     schema: Arc<Schema>,
     root: Root,
+    /// What the values of each selected field are.
+    kinds: Vec<LeafKind>,
     nodes: Vec<Node>,
 }
 
 impl Selection {
     /// Selects these fields, all of one root; the `i`-th is reported with number `i`.
     pub fn new(schema: &Arc<Schema>, root: Root, paths: &[FieldPath]) -> Selection {
+        let kinds = paths.iter().map(FieldPath::kind).collect();
         let mut selection =
-            Selection { schema: Arc::clone(schema), root, nodes: vec![Node::default(), Node::default()] };
+            Selection { schema: Arc::clone(schema), root, kinds, nodes: vec![Node::default(), Node::default()] };
         for (slot, path) in paths.iter().enumerate() {
             debug_assert_eq!(path.root, root);
             selection.add(path, slot);
@@ -78,6 +81,33 @@ impl Selection {
             seen: None,
         };
         let _ = Seed(value).deserialize(&mut serde_json::Deserializer::from_str(text));
+    }
+
+    /// The set values of each selected field in words, in the order of the fields: a row for those who write tables. They
+    /// are spelled as in [`Schema::write_proto_json`], text without its quotes. What that leaves out for its type is
+    /// left out here, save an enum's name that the schema does not know.
+    pub fn texts(&self, json: &[u8]) -> Vec<Vec<String>> {
+        let mut row = vec![Vec::new(); self.kinds.len()];
+        self.extract(json, &mut |slot, value| {
+            let kind = self.kinds[slot];
+            let text = match value {
+                Scalar::Missing => None,
+                Scalar::Text(text) if kind == LeafKind::Bytes => scalar::canonical_base64(text),
+                Scalar::Text(text) => Some(text.to_owned()),
+                Scalar::Int(number) => Some(number.to_string()),
+                Scalar::Float(number) => Some(scalar::float_text(number)),
+                Scalar::Bool(value) => Some(value.to_string()),
+                Scalar::Enum(number) => match kind {
+                    LeafKind::Enum(id) => self.schema.enum_name(id, number).map(str::to_owned),
+                    _ => None,
+                }
+                .or_else(|| Some(number.to_string())),
+                Scalar::Time(time) => time.rfc3339(),
+                Scalar::Duration(nanos) => Some(scalar::duration_text(nanos)),
+            };
+            row[slot].extend(text);
+        });
+        row
     }
 
     /// Node 0 stands for "nothing selected below".
@@ -205,7 +235,7 @@ impl<'a> Walker<'a> {
 }
 
 /// A JSON scalar as the field's type has it; `None` where it does not fit.
-fn convert<'v>(schema: &Schema, kind: FieldKind, part: Part, value: Json<'v>) -> Option<Scalar<'v>> {
+pub(crate) fn convert<'v>(schema: &Schema, kind: FieldKind, part: Part, value: Json<'v>) -> Option<Scalar<'v>> {
     Some(match (kind, value) {
         (FieldKind::Text | FieldKind::Bytes, Json::Str(text)) => Scalar::Text(text),
         (FieldKind::Bool, Json::Bool(value)) => Scalar::Bool(value),

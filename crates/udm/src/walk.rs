@@ -67,6 +67,8 @@ pub(crate) enum Object<'s> {
 impl<'s> Want<'s> {
     /// What the elements of a list are that stands here; `None` where no list belongs. [`Want::FreeFields`] has to be
     /// told apart before.
+    // Every list and object of a record passes these two.
+    #[inline]
     pub(crate) fn elements(self) -> Option<Want<'s>> {
         match self {
             Want::Field(field) if field.is_list() => Some(Want::One(field)),
@@ -76,6 +78,7 @@ impl<'s> Want<'s> {
     }
 
     /// What an object is that stands here. One where a list of messages belongs is its only element.
+    #[inline]
     pub(crate) fn object(self) -> Object<'s> {
         match self {
             Want::Message(id) => Object::Message(id),
