@@ -11,6 +11,7 @@
 pub mod aip193;
 pub mod auth;
 pub mod chronicle_ingestion;
+pub mod classify;
 pub mod fuzz;
 mod json;
 mod log_types;

@@ -136,6 +136,13 @@ pub fn targets() -> Vec<Target> {
                 move |bytes, shown| records.run(bytes, shown)
             }),
         },
+        Target {
+            name: "classify",
+            seeds: seeds::texts(seeds::LOGS),
+            syntax: seeds::LOG_TEXT,
+            change: None,
+            run: Box::new(classify),
+        },
     ]
 }
 
@@ -322,6 +329,25 @@ fn show_leaves(schema: &Schema, intake: &Intake, shown: &mut Shown) {
         for record in batch.records.iter().take(10) {
             schema.visit_leaves(root, &record.data, &mut |leaf| shown.note(outline(leaf.path)));
         }
+    }
+}
+
+fn classify(bytes: &[u8], shown: &mut Shown) {
+    let candidates = dialects::classify::classify(bytes);
+    assert!(candidates.len() <= event::limits::CLASSIFY_CANDIDATES_MAX);
+    assert!(candidates.is_sorted_by(|a, b| a.score >= b.score), "not best first: {candidates:?}");
+    for candidate in &candidates {
+        assert!(candidate.score > 0.0 && candidate.score < 1.0, "{candidate:?}");
+        shown.note((candidate.log_type, (candidate.score * 20.0) as u32));
+    }
+    if !candidates.is_empty() {
+        shown.valid();
+    }
+    // What stands behind the part that is looked at changes nothing.
+    let mut longer = bytes.to_vec();
+    if longer.len() >= event::limits::CLASSIFY_BYTES_MAX {
+        longer.extend_from_slice(b"\n{\"kind\":\"admin#reports#activity\"}");
+        assert_eq!(dialects::classify::classify(&longer), candidates);
     }
 }
 
