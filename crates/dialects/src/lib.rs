@@ -15,6 +15,7 @@ pub mod auth;
 pub mod chronicle_api;
 mod chronicle_batch;
 pub mod chronicle_ingestion;
+pub mod classify;
 mod faults;
 pub mod fuzz;
 mod json;

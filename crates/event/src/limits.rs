@@ -112,6 +112,12 @@ pub const GOOGLE_SEARCH_BYTES_MAX: usize = 16 << 20;
 /// Longest query text.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;
 
+/// How much of a text is looked at to tell its log type.
+pub const CLASSIFY_BYTES_MAX: usize = 16 << 10;
+
+/// Most log types that a text is said to be of.
+pub const CLASSIFY_CANDIDATES_MAX: usize = 5;
+
 /// Lifetime of an access token; one second under the hour, as Google's say.
 pub const ACCESS_TOKEN_SECS: u64 = 3_599;
 

@@ -6,12 +6,15 @@
 use std::fmt;
 
 use event::{Issue, Time, TimeError, limits};
-use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
+use serde::de::{MapAccess, SeqAccess};
 
+use crate::place::{Frame, Segment, clip};
 use crate::rules::{self, Met};
 use crate::scalar;
 use crate::schema::{Field, FieldKind, MessageId, Tracks};
-use crate::walk::{FieldKey, FieldKeySeed, Json, Seed, TextKeySeed, Walk, drain_list, drain_object};
+use crate::walk::{
+    FieldKey, FieldKeySeed, Json, Object, Seed, TextKeySeed, Walk, Want, drain_list, drain_object, walk_whole,
+};
 use crate::{EnumId, Instant, Root, Schema};
 
 /// How much a check asks for.
@@ -84,8 +87,10 @@ pub(crate) fn check(schema: &Schema, root: Root, json: &[u8], mode: Mode) -> Res
         event_type: None,
         key: String::new(),
     };
-    let top = Frame { parent: None, segment: Segment::Root };
-    if let Err(what) = read(&mut checker, &top, schema.root(root), json) {
+    let top = Frame::ROOT;
+    let want = Want::Message(schema.root(root));
+    let value = Value { checker: &mut checker, at: &top, want, track: Tracks::ROOT, depth: 0 };
+    if let Err(what) = walk_whole(json, value) {
         checker.fault(&top, what);
         return Err(Faults(checker.faults));
     }
@@ -97,15 +102,6 @@ pub(crate) fn check(schema: &Schema, root: Root, json: &[u8], mode: Mode) -> Res
     }
     let event_time = checker.times.into_iter().flatten().next();
     Ok(Checked { event_time, event_type: checker.event_type, issues: checker.issues })
-}
-
-/// Walks the whole record; an error is the text of why it cannot be read as JSON.
-fn read(checker: &mut Checker<'_>, top: &Frame<'_>, message: MessageId, json: &[u8]) -> Result<(), String> {
-    let text = std::str::from_utf8(json).map_err(|error| format!("not UTF-8 from byte {}", error.valid_up_to()))?;
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Value { checker, at: top, want: Want::Message(message), track: Tracks::ROOT, depth: 0 };
-    let read = Seed(value).deserialize(&mut deserializer).and_then(|()| deserializer.end());
-    read.map_err(|error| format!("not JSON: {error}"))
 }
 
 struct Checker<'s> {
@@ -149,73 +145,6 @@ impl Checker<'_> {
     }
 }
 
-/// Where a walk stands: a list of segments on the stack, put into words only when something is wrong.
-#[derive(Clone, Copy)]
-struct Frame<'a> {
-    parent: Option<&'a Frame<'a>>,
-    segment: Segment<'a>,
-}
-
-#[derive(Clone, Copy)]
-enum Segment<'a> {
-    Root,
-    Field(&'a str),
-    Index(usize),
-    Key(&'a str),
-}
-
-impl Frame<'_> {
-    /// The path in words. All faults of a batch must fit a small error body, so the middle of a very long one is left
-    /// out.
-    fn path(&self) -> String {
-        let path = self.to_string();
-        if path.len() <= PATH_BYTES_MAX {
-            return path;
-        }
-        let half = PATH_BYTES_MAX / 2;
-        let head = (0..=half).rev().find(|at| path.is_char_boundary(*at)).unwrap_or(0);
-        let tail = (path.len() - half..).find(|at| path.is_char_boundary(*at)).unwrap_or(path.len());
-        format!("{}…{}", &path[..head], &path[tail..])
-    }
-}
-
-/// Longest path in a fault or issue.
-const PATH_BYTES_MAX: usize = 100;
-
-impl fmt::Display for Frame<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(parent) = self.parent else { return Ok(()) };
-        fmt::Display::fmt(parent, f)?;
-        match self.segment {
-            Segment::Root => Ok(()),
-            Segment::Field(name) if matches!(parent.segment, Segment::Root) => f.write_str(clip(name)),
-            Segment::Field(name) => write!(f, ".{}", clip(name)),
-            Segment::Index(index) => write!(f, "[{index}]"),
-            Segment::Key(key) => write!(f, "[{:?}]", clip(key)),
-        }
-    }
-}
-
-/// Enough of a sender's text to recognise it in an error.
-fn clip(text: &str) -> &str {
-    match text.char_indices().nth(40) {
-        Some((end, _)) => &text[..end],
-        None => text,
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Want<'s> {
-    /// A field's value, which may be a list of them.
-    Field(&'s Field),
-    /// One value of a field.
-    One(&'s Field),
-    /// A message.
-    Message(MessageId),
-    /// Anything: a value inside a free-form object, or of an unknown field.
-    Free,
-}
-
 struct Value<'a, 's> {
     checker: &'a mut Checker<'s>,
     at: &'a Frame<'a>,
@@ -257,7 +186,7 @@ impl<'a, 's> Value<'a, 's> {
             match key {
                 FieldKey::Known(index) => {
                     let field = &message.fields[index];
-                    let at = Frame { parent: Some(self.at), segment: Segment::Field(&field.name) };
+                    let at = self.at.down(Segment::Field(&field.name));
                     if seen == 0 {
                         self.meet();
                     }
@@ -282,12 +211,12 @@ impl<'a, 's> Value<'a, 's> {
                     }))?;
                 }
                 FieldKey::Unknown(name) => {
-                    let at = Frame { parent: Some(self.at), segment: Segment::Field(&name) };
+                    let at = self.at.down(Segment::Field(&name));
                     self.checker.complain(&at, "unknown field".to_owned());
                     object.next_value_seed(Seed(Value {
                         checker: self.checker,
                         at: &at,
-                        want: Want::Free,
+                        want: Want::FreeValue,
                         track: 0,
                         depth: self.depth + 1,
                     }))?;
@@ -301,7 +230,7 @@ impl<'a, 's> Value<'a, 's> {
         // The buffer is taken for the time of the value, which may hold objects of its own.
         let mut key = std::mem::take(&mut self.checker.key);
         while object.next_key_seed(TextKeySeed(&mut key))?.is_some() {
-            let at = Frame { parent: Some(self.at), segment: Segment::Key(&key) };
+            let at = self.at.down(Segment::Key(&key));
             if key.contains('\0') {
                 self.checker.fault(&at, "a key holds U+0000".to_owned());
             }
@@ -454,7 +383,7 @@ impl<'a, 's> Walk for Value<'a, 's> {
         let field = match self.want {
             Want::Field(field) | Want::One(field) => field,
             Want::Message(_) => return self.expected("an object", "a single value"),
-            Want::Free => {
+            Want::Free | Want::FreeValue | Want::FreeFields => {
                 if matches!(value, Json::Str(text) if text.contains('\0')) {
                     self.checker.fault(self.at, "holds U+0000".to_owned());
                 }
@@ -484,7 +413,7 @@ impl<'a, 's> Walk for Value<'a, 's> {
                     Json::Int(_) | Json::Float(_) => "a number",
                     Json::Str(_) => "text",
                 };
-                self.expected(describe(kind), got);
+                self.expected(kind.describe(), got);
             }
         }
     }
@@ -493,29 +422,20 @@ impl<'a, 's> Walk for Value<'a, 's> {
         if self.too_deep() {
             return drain_list(list);
         }
-        let want = match self.want {
-            Want::Field(field) if field.is_list() => Want::One(field),
-            Want::Free => Want::Free,
-            Want::Field(field) if field.map => {
-                self.expected("an object of keys and values", "a list");
-                return drain_list(list);
+        let Some(want) = self.want.elements() else {
+            match self.want {
+                Want::Field(field) if field.map => self.expected("an object of keys and values", "a list"),
+                Want::Field(field) => {
+                    self.expected(&format!("{} (the field holds one value)", field.kind.describe()), "a list");
+                }
+                Want::One(field) => self.expected(field.kind.describe(), "a list"),
+                _ => self.expected("an object", "a list"),
             }
-            Want::Field(field) => {
-                self.expected(&format!("{} (the field holds one value)", describe(field.kind)), "a list");
-                return drain_list(list);
-            }
-            Want::One(field) => {
-                self.expected(describe(field.kind), "a list");
-                return drain_list(list);
-            }
-            Want::Message(_) => {
-                self.expected("an object", "a list");
-                return drain_list(list);
-            }
+            return drain_list(list);
         };
         let mut index = 0;
         loop {
-            let at = Frame { parent: Some(self.at), segment: Segment::Index(index) };
+            let at = self.at.down(Segment::Index(index));
             let element = Value { checker: self.checker, at: &at, want, track: self.track, depth: self.depth + 1 };
             if list.next_element_seed(Seed(element))?.is_none() {
                 return Ok(());
@@ -528,32 +448,14 @@ impl<'a, 's> Walk for Value<'a, 's> {
         if self.too_deep() {
             return drain_object(object);
         }
-        match self.want {
-            Want::Message(id) => self.message(id, object),
-            Want::Free => self.entries(Want::Free, object),
-            Want::Field(field) if field.map => self.entries(Want::One(field), object),
-            Want::Field(field) | Want::One(field) => match field.kind {
-                FieldKind::Message(id) => self.message(id, object),
-                FieldKind::Struct => self.entries(Want::Free, object),
-                kind => {
-                    self.expected(describe(kind), "an object");
-                    drain_object(object)
-                }
-            },
+        match self.want.object() {
+            Object::Message(id) => self.message(id, object),
+            Object::Map(field) => self.entries(Want::One(field), object),
+            Object::Free | Object::FreeValue => self.entries(Want::FreeValue, object),
+            Object::Scalar(kind) => {
+                self.expected(kind.describe(), "an object");
+                drain_object(object)
+            }
         }
-    }
-}
-
-fn describe(kind: FieldKind) -> &'static str {
-    match kind {
-        FieldKind::Text => "text",
-        FieldKind::Bytes => "base64 text",
-        FieldKind::Bool => "true or false",
-        FieldKind::Int32 | FieldKind::Int64 | FieldKind::Uint32 | FieldKind::Uint64 => "a whole number",
-        FieldKind::Float | FieldKind::Double => "a number",
-        FieldKind::Enum(_) => "an enum's name or number",
-        FieldKind::Message(_) | FieldKind::Struct => "an object",
-        FieldKind::Timestamp => "an RFC 3339 timestamp in quotes",
-        FieldKind::Duration => "a duration such as \"1.5s\"",
     }
 }

@@ -10,8 +10,10 @@ use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess};
 
 use crate::path::{Part, Step};
 use crate::schema::{Field, FieldKind, MessageId};
-use crate::walk::{Json, Seed, TableKeySeed, TextKeySeed, Walk, drain_list, drain_object, is_value_wrapper};
-use crate::{FieldPath, Instant, Root, Schema, parse_duration, scalar};
+use crate::walk::{
+    Json, Object, Seed, TableKeySeed, TextKeySeed, Walk, Want, drain_list, drain_object, is_value_wrapper,
+};
+use crate::{FieldPath, Instant, LeafKind, Root, Schema, parse_duration, scalar};
 
 /// One value of a selected field.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -39,14 +41,17 @@ pub enum Scalar<'a> {
 pub struct Selection {
     schema: Arc<Schema>,
     root: Root,
+    /// What the values of each selected field are.
+    kinds: Vec<LeafKind>,
     nodes: Vec<Node>,
 }
 
 impl Selection {
     /// Selects these fields, all of one root; the `i`-th is reported with number `i`.
     pub fn new(schema: &Arc<Schema>, root: Root, paths: &[FieldPath]) -> Selection {
+        let kinds = paths.iter().map(FieldPath::kind).collect();
         let mut selection =
-            Selection { schema: Arc::clone(schema), root, nodes: vec![Node::default(), Node::default()] };
+            Selection { schema: Arc::clone(schema), root, kinds, nodes: vec![Node::default(), Node::default()] };
         for (slot, path) in paths.iter().enumerate() {
             debug_assert_eq!(path.root, root);
             selection.add(path, slot);
@@ -76,6 +81,33 @@ impl Selection {
             seen: None,
         };
         let _ = Seed(value).deserialize(&mut serde_json::Deserializer::from_str(text));
+    }
+
+    /// The set values of each selected field in words, in the order of the fields: a row for those who write tables. They
+    /// are spelled as in [`Schema::write_proto_json`], text without its quotes. What that leaves out for its type is
+    /// left out here, save an enum's name that the schema does not know.
+    pub fn texts(&self, json: &[u8]) -> Vec<Vec<String>> {
+        let mut row = vec![Vec::new(); self.kinds.len()];
+        self.extract(json, &mut |slot, value| {
+            let kind = self.kinds[slot];
+            let text = match value {
+                Scalar::Missing => None,
+                Scalar::Text(text) if kind == LeafKind::Bytes => scalar::canonical_base64(text),
+                Scalar::Text(text) => Some(text.to_owned()),
+                Scalar::Int(number) => Some(number.to_string()),
+                Scalar::Float(number) => Some(scalar::float_text(number)),
+                Scalar::Bool(value) => Some(value.to_string()),
+                Scalar::Enum(number) => match kind {
+                    LeafKind::Enum(id) => self.schema.enum_name(id, number).map(str::to_owned),
+                    _ => None,
+                }
+                .or_else(|| Some(number.to_string())),
+                Scalar::Time(time) => time.rfc3339(),
+                Scalar::Duration(nanos) => Some(scalar::duration_text(nanos)),
+            };
+            row[slot].extend(text);
+        });
+        row
     }
 
     /// Node 0 stands for "nothing selected below".
@@ -203,7 +235,7 @@ impl<'a> Walker<'a> {
 }
 
 /// A JSON scalar as the field's type has it; `None` where it does not fit.
-fn convert<'v>(schema: &Schema, kind: FieldKind, part: Part, value: Json<'v>) -> Option<Scalar<'v>> {
+pub(crate) fn convert<'v>(schema: &Schema, kind: FieldKind, part: Part, value: Json<'v>) -> Option<Scalar<'v>> {
     Some(match (kind, value) {
         (FieldKind::Text | FieldKind::Bytes, Json::Str(text)) => Scalar::Text(text),
         (FieldKind::Bool, Json::Bool(value)) => Scalar::Bool(value),
@@ -246,19 +278,6 @@ fn convert<'v>(schema: &Schema, kind: FieldKind, part: Part, value: Json<'v>) ->
         }),
         _ => return None,
     })
-}
-
-#[derive(Clone, Copy)]
-enum Want<'a> {
-    Field(&'a Field),
-    One(&'a Field),
-    Message(MessageId),
-    /// A free-form object.
-    Free,
-    /// A value in a free-form object.
-    FreeValue,
-    /// What stands under the key `fields` of a free-form object: the object itself in message form, or a value.
-    FreeFields,
 }
 
 struct Value<'w, 'a> {
@@ -559,28 +578,24 @@ impl<'a> Walk for Value<'_, 'a> {
         if self.depth >= limits::JSON_DEPTH_MAX {
             return drain_object(object);
         }
-        match self.want {
-            Want::Message(id) => self.message(id, object, None),
-            Want::Field(field) if field.map => self.entries(object),
-            Want::Field(field) | Want::One(field) => match field.kind {
-                FieldKind::Message(id) => {
-                    let node = self.walker.node(self.node);
-                    // An object where a list of labels is declared is its one element.
-                    if node.labels.is_empty() || !matches!(self.want, Want::Field(_)) {
-                        return self.message(id, object, None);
-                    }
-                    let mut met = vec![false; node.labels.len()];
-                    let walker = &mut *self.walker;
-                    Value { walker, want: self.want, node: self.node, depth: self.depth, label: None, seen: None }
-                        .labelled(id, object, &mut met)?;
-                    miss_labels(self.walker, node, &met);
-                    Ok(())
+        match self.want.object() {
+            Object::Message(id) => {
+                let node = self.walker.node(self.node);
+                // An object where a list of labels is declared is its one element.
+                if node.labels.is_empty() || !matches!(self.want, Want::Field(_)) {
+                    return self.message(id, object, None);
                 }
-                FieldKind::Struct => Value { want: Want::Free, ..self }.entries(object),
-                _ => drain_object(object),
-            },
-            Want::Free | Want::FreeFields => Value { want: Want::Free, ..self }.entries(object),
-            Want::FreeValue => self.free_value(object),
+                let mut met = vec![false; node.labels.len()];
+                let walker = &mut *self.walker;
+                Value { walker, want: self.want, node: self.node, depth: self.depth, label: None, seen: None }
+                    .labelled(id, object, &mut met)?;
+                miss_labels(self.walker, node, &met);
+                Ok(())
+            }
+            Object::Map(_) => self.entries(object),
+            Object::Free => Value { want: Want::Free, ..self }.entries(object),
+            Object::FreeValue => self.free_value(object),
+            Object::Scalar(_) => drain_object(object),
         }
     }
 }

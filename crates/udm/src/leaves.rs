@@ -10,8 +10,10 @@ use serde::de::{DeserializeSeed, MapAccess, SeqAccess};
 use event::limits;
 
 use crate::path::push_key;
-use crate::schema::{Field, FieldKind, MessageId, Tracks};
-use crate::walk::{Json, Seed, TableKeySeed, TextKeySeed, Walk, drain_list, drain_object, is_value_wrapper};
+use crate::schema::{FieldKind, MessageId, Tracks};
+use crate::walk::{
+    Json, Object, Seed, TableKeySeed, TextKeySeed, Walk, Want, drain_list, drain_object, is_value_wrapper,
+};
 use crate::{Groups, Root, Schema, scalar};
 
 /// One scalar of a record. Borrowed from the walk: copy what is to be kept.
@@ -47,19 +49,6 @@ struct Walker<'a> {
     number: String,
     key: String,
     visit: &'a mut dyn FnMut(Leaf<'_>),
-}
-
-#[derive(Clone, Copy)]
-enum Want<'a> {
-    Field(&'a Field),
-    One(&'a Field),
-    Message(MessageId),
-    /// A free-form object: its keys are names.
-    Free,
-    /// A value in a free-form object.
-    FreeValue,
-    /// What stands under the key `fields` of a free-form object: the object itself in message form, or a value.
-    FreeFields,
 }
 
 struct Value<'w, 'a> {
@@ -178,15 +167,16 @@ impl<'a> Walk for Value<'_, 'a> {
     }
 
     fn list<'de, A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let want = match self.want {
-            _ if self.depth >= limits::JSON_DEPTH_MAX => return drain_list(list),
-            Want::Field(field) if field.is_list() => Want::One(field),
-            Want::FreeValue => Want::FreeValue,
-            Want::FreeFields => {
+        if self.depth >= limits::JSON_DEPTH_MAX {
+            return drain_list(list);
+        }
+        let want = match (self.want, self.want.elements()) {
+            (_, Some(want)) => want,
+            (Want::FreeFields, None) => {
                 push_free_fields(&mut self.walker.path);
                 Want::FreeValue
             }
-            _ => return drain_list(list),
+            (_, None) => return drain_list(list),
         };
         while list
             .next_element_seed(Seed(Value { walker: self.walker, want, track: self.track, depth: self.depth + 1 }))?
@@ -196,17 +186,15 @@ impl<'a> Walk for Value<'_, 'a> {
     }
 
     fn object<'de, A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error> {
-        match self.want {
-            _ if self.depth >= limits::JSON_DEPTH_MAX => drain_object(object),
-            Want::Message(id) => self.message(id, object),
-            Want::Field(field) if field.map => self.entries(object),
-            Want::Field(field) | Want::One(field) => match field.kind {
-                FieldKind::Message(id) => self.message(id, object),
-                FieldKind::Struct => Value { want: Want::Free, ..self }.entries(object),
-                _ => drain_object(object),
-            },
-            Want::FreeFields => Value { want: Want::Free, ..self }.entries(object),
-            Want::Free | Want::FreeValue => self.entries(object),
+        if self.depth >= limits::JSON_DEPTH_MAX {
+            return drain_object(object);
+        }
+        match self.want.object() {
+            Object::Message(id) => self.message(id, object),
+            Object::Map(field) => Value { want: Want::Field(field), ..self }.entries(object),
+            Object::Free => Value { want: Want::Free, ..self }.entries(object),
+            Object::FreeValue => Value { want: Want::FreeValue, ..self }.entries(object),
+            Object::Scalar(_) => drain_object(object),
         }
     }
 }

@@ -3,16 +3,19 @@
 //!
 //! It stands between the dialects (which refuse what [`Schema::check`] calls a fault), the store (which fills its
 //! grouped columns and filters from [`Schema::visit_leaves`]) and the query language (which reads fields through
-//! [`Schema::resolve`] and [`Selection`]). All three read the JSON as the sender wrote it, in one pass, without a tree
-//! of values in between: key spellings mixed, scalars for lists, numbers as text (contracts/chronicle.md §0.1).
+//! [`Schema::resolve`] and [`Selection`]), and what shows records to clients of Google's API, which expect one spelling
+//! ([`Schema::write_proto_json`]). All of them read the JSON as the sender wrote it, in one pass, without a tree of
+//! values in between: key spellings mixed, scalars for lists, numbers as text (contracts/chronicle.md §0.1).
 //!
-//! Nothing here rewrites a record, and nothing knows of batches, customers or tables.
+//! Nothing here changes a record, and nothing knows of batches, customers or tables.
 
 mod check;
 mod extract;
 mod fold;
 mod leaves;
 mod path;
+mod place;
+mod proto_json;
 mod rules;
 mod scalar;
 mod schema;
@@ -23,5 +26,6 @@ pub use extract::{Scalar, Selection};
 pub use fold::{fold, fold_char, fold_into};
 pub use leaves::Leaf;
 pub use path::{FieldPath, LeafKind, UnknownField};
+pub use proto_json::LeftOut;
 pub use scalar::{Instant, parse_duration};
 pub use schema::{EnumId, Grouped, Groups, Root, Schema};

@@ -1,5 +1,9 @@
 //! The text forms of proto3 JSON scalars: integers, floats, bytes, durations, timestamps. Pure functions.
 
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::general_purpose::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use event::{Time, TimeError};
 
 /// A point in time as a `google.protobuf.Timestamp` holds it: wider than [`event::Time`], so that
@@ -27,11 +31,27 @@ impl Instant {
                 let year: i64 = text.get(..4)?.parse().ok()?;
                 let stand_in = 1700 + (year - 1700).rem_euclid(400);
                 let time = Instant::from(Time::parse_rfc3339(&format!("{stand_in}{}", &text[4..])).ok()?);
-                Some(Instant { secs: time.secs + (year - stand_in) / 400 * 146_097 * 86_400, nanos: time.nanos })
+                Some(Instant { secs: time.secs + (year - stand_in) / 400 * CYCLE_SECS, nanos: time.nanos })
             }
         }
     }
+
+    /// RFC 3339 in UTC with none, three, six or nine fraction digits, as proto3 JSON has it. `None` outside of the years
+    /// 1 to 9999, which a `google.protobuf.Timestamp` cannot hold; only an offset leads there.
+    pub fn rfc3339(self) -> Option<String> {
+        let cycles = (self.secs - SECS_OF_1700).div_euclid(CYCLE_SECS);
+        let stand_in = i128::from(self.secs - cycles * CYCLE_SECS) * 1_000_000_000 + i128::from(self.nanos);
+        let text = Time::from_nanos(i64::try_from(stand_in).ok()?).to_string();
+        let year = text.get(..4)?.parse::<i64>().ok()? + cycles * 400;
+        (1..=9999).contains(&year).then(|| format!("{year:04}{}", &text[4..]))
+    }
 }
+
+/// The calendar's period of 400 years.
+const CYCLE_SECS: i64 = 146_097 * 86_400;
+
+/// 1700-01-01T00:00:00Z: [`Time`] can hold every time of the 400 years from here.
+const SECS_OF_1700: i64 = -8_520_336_000;
 
 impl From<Time> for Instant {
     fn from(time: Time) -> Instant {
@@ -55,6 +75,30 @@ pub fn parse_duration(text: &str) -> Option<i128> {
     let secs: i128 = secs.parse().ok()?;
     let nanos: i128 = fraction.parse::<i128>().ok()? * 10i128.pow(9 - fraction.len() as u32);
     (secs <= 315_576_000_000).then_some(sign * (secs * 1_000_000_000 + nanos))
+}
+
+/// Nanoseconds as proto3 JSON writes a duration: `3s`, `-1.500s`.
+pub(crate) fn duration_text(nanos: i128) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let (secs, nanos) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
+    match nanos {
+        0 => format!("{sign}{secs}s"),
+        _ if nanos % 1_000_000 == 0 => format!("{sign}{secs}.{:03}s", nanos / 1_000_000),
+        _ if nanos % 1_000 == 0 => format!("{sign}{secs}.{:06}s", nanos / 1_000),
+        _ => format!("{sign}{secs}.{nanos:09}s"),
+    }
+}
+
+/// A float as proto3 JSON writes it, without the quotes of its three names.
+pub(crate) fn float_text(value: f64) -> String {
+    match value {
+        _ if value.is_nan() => "NaN".to_owned(),
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        // Whole numbers without a fraction; what has many digits with an exponent.
+        _ if value.abs() < 1e17 && value.fract() == 0.0 => value.to_string(),
+        _ => serde_json::to_string(&value).expect("a finite number is always JSON"),
+    }
 }
 
 /// An integer as proto3 JSON writes it in text: decimal digits, or a number with a point or exponent that is whole.
@@ -93,6 +137,44 @@ pub(crate) fn is_base64(text: &str) -> bool {
     text.len() - bare.len() <= 2
         && bare.len() % 4 != 1
         && bare.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_'))
+}
+
+/// Bytes as proto3 JSON writes them: base64 of the standard alphabet, padded. A UUID counts as its 16 bytes, which is
+/// what senders mean by one (the SDK's `metadata.id`), although its characters would pass for base64. `None` for
+/// what is neither.
+pub(crate) fn canonical_base64(text: &str) -> Option<String> {
+    let bytes = match uuid_bytes(text) {
+        Some(bytes) => bytes.to_vec(),
+        None if is_base64(text) => {
+            let bare: String = text.trim_end_matches('=').replace('-', "+").replace('_', "/");
+            LENIENT.decode(bare).ok()?
+        }
+        None => return None,
+    };
+    Some(STANDARD.encode(bytes))
+}
+
+/// Unpadded, and bits that the last character has too many do not matter.
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(DecodePaddingMode::RequireNone),
+);
+
+/// The bytes of a UUID in its usual form of 8-4-4-4-12 digits.
+fn uuid_bytes(text: &str) -> Option<[u8; 16]> {
+    let text = text.as_bytes();
+    if text.len() != 36 || [8, 13, 18, 23].iter().any(|at| text[*at] != b'-') {
+        return None;
+    }
+    let digits = text.iter().enumerate().filter(|(at, _)| ![8, 13, 18, 23].contains(at));
+    let mut bytes = [0u8; 16];
+    for (index, (_, digit)) in digits.enumerate() {
+        let value = char::from(*digit).to_digit(16)? as u8;
+        bytes[index / 2] = bytes[index / 2] << 4 | value;
+    }
+    Some(bytes)
 }
 
 #[cfg(test)]

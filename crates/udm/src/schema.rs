@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::path::{FieldPath, UnknownField};
 use crate::rules;
-use crate::{Checked, Faults, Leaf, Mode};
+use crate::{Checked, Faults, Leaf, LeftOut, Mode};
 
 /// Which message a record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,6 +86,15 @@ impl Schema {
     /// is not JSON ends the walk early: records are checked before they get here.
     pub fn visit_leaves(&self, root: Root, json: &[u8], visit: &mut dyn FnMut(Leaf<'_>)) {
         crate::leaves::visit_leaves(self, root, json, visit);
+    }
+
+    /// Appends the record as Google's API shows it, in canonical proto3 JSON: lower camel case, lists where the schema
+    /// has lists, 64-bit integers and bytes (padded base64; a UUID as its 16 bytes) in text, enums by name, times in UTC
+    /// and durations with 0, 3, 6 or 9 fraction digits. Nulls and empty lists are unset fields; free-form objects keep
+    /// what they hold. Whatever was stored, what is appended is one JSON object, on one line; what it does not show is
+    /// in the result.
+    pub fn write_proto_json(&self, root: Root, json: &[u8], out: &mut Vec<u8>) -> LeftOut {
+        crate::proto_json::write(self, root, json, out)
     }
 
     /// The nine grouped fields, in a fixed order that [`Groups`] numbers.
@@ -313,6 +322,21 @@ impl FieldKind {
             FieldKind::Uint32 => Some((0, u32::MAX.into())),
             FieldKind::Uint64 => Some((0, u64::MAX.into())),
             _ => None,
+        }
+    }
+
+    /// What belongs into a field of this type, for error texts.
+    pub(crate) fn describe(self) -> &'static str {
+        match self {
+            FieldKind::Text => "text",
+            FieldKind::Bytes => "base64 text",
+            FieldKind::Bool => "true or false",
+            FieldKind::Int32 | FieldKind::Int64 | FieldKind::Uint32 | FieldKind::Uint64 => "a whole number",
+            FieldKind::Float | FieldKind::Double => "a number",
+            FieldKind::Enum(_) => "an enum's name or number",
+            FieldKind::Message(_) | FieldKind::Struct => "an object",
+            FieldKind::Timestamp => "an RFC 3339 timestamp in quotes",
+            FieldKind::Duration => "a duration such as \"1.5s\"",
         }
     }
 }

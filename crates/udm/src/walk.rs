@@ -1,11 +1,15 @@
-//! The one serde adapter beneath checking, leaves and extraction: it turns serde's many `visit_*` calls into four
-//! questions (null, scalar, list, object), and holds what all three need on the way: key lookup and nesting.
+//! The one serde adapter beneath checking, leaves, extraction and the canonical form: it turns serde's many `visit_*`
+//! calls into four questions (null, scalar, list, object), and holds what all of them need on the way: what the schema
+//! has at a place ([`Want`]), key lookup and nesting.
+//!
+//! Absent: one walker for all four. They agree on what a list or an object means at a place, which stands here, but not
+//! on what to do there: extraction skips most of a record and reports gaps, the canonical form takes things back.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::schema::{KeyTable, Message};
+use crate::schema::{Field, FieldKind, KeyTable, Message, MessageId};
 
 /// A JSON scalar other than null.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +26,72 @@ pub(crate) trait Walk: Sized {
     fn scalar(self, value: Json<'_>);
     fn list<'de, A: SeqAccess<'de>>(self, list: A) -> Result<(), A::Error>;
     fn object<'de, A: MapAccess<'de>>(self, object: A) -> Result<(), A::Error>;
+}
+
+/// Walks a whole record; an error says why it cannot be read as JSON.
+pub(crate) fn walk_whole<W: Walk>(json: &[u8], walk: W) -> Result<(), String> {
+    let text = std::str::from_utf8(json).map_err(|error| format!("not UTF-8 from byte {}", error.valid_up_to()))?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let read = Seed(walk).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+    read.map_err(|error| format!("not JSON: {error}"))
+}
+
+/// What the schema has at the place of a JSON value.
+#[derive(Clone, Copy)]
+pub(crate) enum Want<'s> {
+    /// A message.
+    Message(MessageId),
+    /// A field, which may be a list or a map.
+    Field(&'s Field),
+    /// One value of a field: an element of its list, a value of its map.
+    One(&'s Field),
+    /// A free-form object: its keys are names.
+    Free,
+    /// A value in a free-form object, or of an unknown field: anything.
+    FreeValue,
+    /// What stands under the key `fields` of a free-form object: the object itself in message form, or a value. Only
+    /// those who give each value of a free-form object a name of its own tell it apart.
+    FreeFields,
+}
+
+/// What a JSON object is at a place.
+pub(crate) enum Object<'s> {
+    Message(MessageId),
+    Map(&'s Field),
+    Free,
+    FreeValue,
+    /// Wrong: a scalar of this type belongs there.
+    Scalar(FieldKind),
+}
+
+impl<'s> Want<'s> {
+    /// What the elements of a list are that stands here; `None` where no list belongs. [`Want::FreeFields`] has to be
+    /// told apart before.
+    // Every list and object of a record passes these two.
+    #[inline]
+    pub(crate) fn elements(self) -> Option<Want<'s>> {
+        match self {
+            Want::Field(field) if field.is_list() => Some(Want::One(field)),
+            Want::FreeValue => Some(Want::FreeValue),
+            _ => None,
+        }
+    }
+
+    /// What an object is that stands here. One where a list of messages belongs is its only element.
+    #[inline]
+    pub(crate) fn object(self) -> Object<'s> {
+        match self {
+            Want::Message(id) => Object::Message(id),
+            Want::Field(field) if field.map => Object::Map(field),
+            Want::Field(field) | Want::One(field) => match field.kind {
+                FieldKind::Message(id) => Object::Message(id),
+                FieldKind::Struct => Object::Free,
+                kind => Object::Scalar(kind),
+            },
+            Want::Free | Want::FreeFields => Object::Free,
+            Want::FreeValue => Object::FreeValue,
+        }
+    }
 }
 
 /// Makes a [`Walk`] of one value known to serde.

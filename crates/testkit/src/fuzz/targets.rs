@@ -151,6 +151,13 @@ pub fn targets() -> Vec<Target> {
                 move |bytes, shown| records.run(bytes, shown)
             }),
         },
+        Target {
+            name: "classify",
+            seeds: seeds::texts(seeds::LOGS),
+            syntax: seeds::LOG_TEXT,
+            change: None,
+            run: Box::new(classify),
+        },
     ]
 }
 
@@ -361,6 +368,25 @@ fn show_leaves(schema: &Schema, intake: &Intake, shown: &mut Shown) {
         for record in batch.records.iter().take(10) {
             schema.visit_leaves(root, &record.data, &mut |leaf| shown.note(outline(leaf.path)));
         }
+    }
+}
+
+fn classify(bytes: &[u8], shown: &mut Shown) {
+    let candidates = dialects::classify::classify(bytes);
+    assert!(candidates.len() <= event::limits::CLASSIFY_CANDIDATES_MAX);
+    assert!(candidates.is_sorted_by(|a, b| a.score >= b.score), "not best first: {candidates:?}");
+    for candidate in &candidates {
+        assert!(candidate.score > 0.0 && candidate.score < 1.0, "{candidate:?}");
+        shown.note((candidate.log_type, (candidate.score * 20.0) as u32));
+    }
+    if !candidates.is_empty() {
+        shown.valid();
+    }
+    // What stands behind the part that is looked at changes nothing.
+    let mut longer = bytes.to_vec();
+    if longer.len() >= event::limits::CLASSIFY_BYTES_MAX {
+        longer.extend_from_slice(b"\n{\"kind\":\"admin#reports#activity\"}");
+        assert_eq!(dialects::classify::classify(&longer), candidates);
     }
 }
 
@@ -620,6 +646,7 @@ impl Records {
             leaves.push((leaf.path.to_owned(), leaf.text.to_owned()));
         });
         shown.note((root, leaves.len().checked_ilog2()));
+        self.canonical(root, json, lenient.is_ok(), &leaves, shown);
         if root == Root::Event {
             self.selected_are_leaves(json, lenient.is_ok(), &leaves);
         }
@@ -659,6 +686,29 @@ impl Records {
                 path == "metadata.event_timestamp" && Time::parse_rfc3339(text).is_ok_and(|leaf| leaf == time)
             });
             assert!(has, "the check saw the time {time}, the leaves do not have it");
+        }
+    }
+
+    fn canonical(&self, root: Root, json: &[u8], is_good: bool, leaves: &[(String, String)], shown: &mut Shown) {
+        let mut once = Vec::new();
+        let left_out = self.schema.write_proto_json(root, json, &mut once);
+        for issue in &left_out.issues {
+            shown.note_message(&issue.message);
+        }
+        if let Err(faults) = self.schema.check(root, &once, Mode::Lenient) {
+            panic!("the canonical form is refused: {faults}");
+        }
+        let mut twice = Vec::new();
+        assert_eq!(
+            self.schema.write_proto_json(root, &once, &mut twice).count,
+            0,
+            "the canonical form leaves more out"
+        );
+        assert_eq!(once, twice, "the canonical form of the canonical form is another");
+        if is_good && left_out.count == 0 {
+            let mut paths = leaves.iter().map(|(path, _)| path.as_str());
+            self.schema.visit_leaves(root, &once, &mut |leaf| assert_eq!(paths.next(), Some(leaf.path)));
+            assert_eq!(paths.next(), None, "the canonical form has fewer leaves");
         }
     }
 

@@ -30,4 +30,4 @@ macro_rules! checks {
     };
 }
 
-checks! { raw_logs udm_events entities api_logs resources token bearer request_line log_recovery batch_codec query udm }
+checks! { raw_logs udm_events entities api_logs resources token bearer request_line log_recovery batch_codec query udm classify }

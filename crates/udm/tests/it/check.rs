@@ -160,6 +160,61 @@ fn what_proto3_json_allows() {
     );
 }
 
+/// Rules 1 and 3 to 7 of contracts/chronicle.md §0.1, rule by rule; the second is about headers.
+#[test]
+fn what_clients_of_the_api_may_write() {
+    let event = |metadata: &str, fields: &str| {
+        let json = format!(
+            r#"{{"metadata": {{"event_timestamp": "2026-01-02T03:04:05Z", "event_type": "GENERIC_EVENT"{metadata}}}{fields}}}"#
+        );
+        for mode in [Mode::Lenient, Mode::Strict] {
+            check(Root::Event, mode, &json, Ok(&[]));
+        }
+    };
+    // 1: both spellings in one body.
+    event(
+        r#", "productName": "p", "vendor_name": "v""#,
+        r#", "securityResult": [{"rule_name": "r", "threatName": "t"}]"#,
+    );
+    // 3: null is unset, whatever the type.
+    for field in
+        ["ip", "labels", "port", "user", "location", "file", "ip_geo_artifact", "resource_ancestors", "hostname"]
+    {
+        event("", &format!(r#", "principal": {{"{field}": null}}"#));
+    }
+    event(
+        r#", "id": null, "ingested_timestamp": null, "structured_fields": null, "log_type": null"#,
+        r#", "network": {"sent_bytes": null, "ip_protocol": null, "session_duration": null, "ipv6": null},
+            "security_result": [{"variables": null, "risk_score": null}], "additional": null, "about": null"#,
+    );
+    // 4: a value where a list is declared, also of enums and messages.
+    event(
+        "",
+        r#", "principal": {"ip": "1.2.3.4", "user": {"email_addresses": "a@b"}}, "about": {"mac": "m"},
+            "security_result": {"action": "ALLOW", "category": 10000, "about": {"ip": "::1"}},
+            "extensions": {"auth": {"mechanism": "NETWORK"}}"#,
+    );
+    // 5: 64-bit integers as numbers and as text.
+    for number in ["0", "9007199254740993", "18446744073709551615"] {
+        event("", &format!(r#", "network": {{"sent_bytes": {number}, "received_bytes": "{number}"}}"#));
+    }
+    event("", r#", "network": {"total_bytes": -9223372036854775808, "dns": {"answers": {"ttl": "4294967295"}}}"#);
+    // 6: bytes in both alphabets, padded or not, and UUIDs.
+    for text in ["QUI=", "QUI", "+/+/", "-_-_", "_-8", "_-8=", "/+8", "8c61ed3d-5d02-41ee-962e-2d7225e4686d"] {
+        event(&format!(r#", "id": "{text}""#), "");
+    }
+    // 7: enums by name and number, times with any fraction and offset.
+    for value in ["\"TCP\"", "6"] {
+        event("", &format!(r#", "network": {{"ip_protocol": {value}}}"#));
+    }
+    for digits in 0..=9 {
+        let fraction = if digits == 0 { String::new() } else { format!(".{}", &"123456789"[..digits]) };
+        for zone in ["Z", "+00:00", "-00:00", "+05:30", "-11:00", "+14:00"] {
+            event(&format!(r#", "ingested_timestamp": "2026-01-02T03:04:05{fraction}{zone}""#), "");
+        }
+    }
+}
+
 #[test]
 fn types_that_do_not_hold() {
     fault(r#""principal": {"ip": ["10.0.0.1", 5]}"#, &["principal.ip[1]: expected text, got a number"]);

@@ -143,3 +143,45 @@ fn entities_and_broken_records() {
     let deep = format!("{{\"additional\":{}1{}}}", "{\"a\":".repeat(5_000), "}".repeat(5_000));
     event(&["additional[\"a\"]", "principal.port"], &deep, &["1 missing"]);
 }
+
+#[test]
+fn rows_of_texts() {
+    let schema = Schema::load();
+    let paths = [
+        "metadata.event_type",
+        "metadata.id",
+        "metadata.event_timestamp",
+        "metadata.event_timestamp.seconds",
+        "principal.ip",
+        "principal.labels[\"env\"]",
+        "network.session_duration",
+        "network.ip_protocol",
+        "security_result.risk_score",
+        "additional.fields[\"k\"]",
+        "target.hostname",
+        "principal",
+    ]
+    .map(|path| schema.resolve(Root::Event, path).expect("the path exists"));
+    let row = Selection::new(&schema, Root::Event, &paths).texts(
+        br#"{"metadata": {"eventType": 15001, "id": "8c61ed3d-5d02-41ee-962e-2d7225e4686d",
+                "event_timestamp": "2026-01-02T03:04:05.5+01:00"},
+            "principal": {"ip": ["10.0.0.1", "::1"], "labels": [{"key": "env", "value": "p, \"q\""}]},
+            "network": {"session_duration": "1.5s", "ip_protocol": "warp"}, "security_result": {"risk_score": "2.0"},
+            "additional": {"k": [1, true, "x"]}}"#,
+    );
+    let expected: [&[&str]; 12] = [
+        &["USER_LOGIN"],
+        &["jGHtPV0CQe6WLi1yJeRobQ=="],
+        &["2026-01-02T02:04:05.500Z"],
+        &["1767319445"],
+        &["10.0.0.1", "::1"],
+        &["p, \"q\""],
+        &["1.500s"],
+        &["warp"],
+        &["2"],
+        &["1", "true", "x"],
+        &[],
+        &[],
+    ];
+    assert_eq!(row, expected);
+}

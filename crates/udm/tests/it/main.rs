@@ -3,4 +3,5 @@
 mod check;
 mod extract;
 mod properties;
+mod proto_json;
 mod samples;

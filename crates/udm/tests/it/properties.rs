@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use udm::{FieldPath, Mode, Root, Scalar, Schema, Selection};
 
 /// JSON with known and unknown keys and values that mostly fit somewhere.
-fn any_json() -> impl Strategy<Value = String> {
+pub(crate) fn any_json() -> impl Strategy<Value = String> {
     let scalar = prop::sample::select(vec![
         "null",
         "true",
@@ -79,7 +79,7 @@ const PATHS: &[&str] = &[
     "network.sent_bytes",
 ];
 
-fn paths(schema: &Schema) -> Vec<FieldPath> {
+pub(crate) fn paths(schema: &Schema) -> Vec<FieldPath> {
     PATHS.iter().map(|path| schema.resolve(Root::Event, path).expect("the path exists")).collect()
 }
 

@@ -1,6 +1,6 @@
 //! Records as real clients sent them.
 
-/// UDM events: two of the Ingestion API's documentation, one of Google's sample scripts, three of its SDK.
+/// UDM events: two of the Ingestion API's documentation, one of Google's sample scripts, four of its SDK.
 pub(crate) const EVENTS: &[&str] = &[
     r#"{"metadata": {"event_timestamp": "2019-10-22T12:00:00.000Z", "event_type": "USER_LOGIN",
         "product_name": "Acme SSO", "vendor_name": "Acme"},
@@ -28,6 +28,9 @@ pub(crate) const EVENTS: &[&str] = &[
     r#"{"metadata": {"event_type": "GENERIC_EVENT", "event_timestamp": "2026-11-21T19:38:05.404883Z",
         "id": "8c61ed3d-5d02-41ee-962e-2d7225e4686d"}}"#,
     r#"{"metadata": {"event_type": "GENERIC_EVENT", "event_timestamp": "2026-11-21T19:36:50.397476Z"}}"#,
+    r#"{"metadata": {"event_timestamp": "2026-01-02T03:04:05Z", "event_type": "USER_LOGIN", "product_name": "Custom",
+        "vendor_name": "Me", "event_id": "e1"}, "principal": {"user": {"userid": "j"}, "ip": "192.168.1.100"},
+        "target": {"application": "A"}, "security_result": {"action": "ALLOW", "summary": "ok"}}"#,
 ];
 
 /// Entities of the Ingestion API's documentation, Google's sample scripts and its SDK.
