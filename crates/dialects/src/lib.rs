@@ -10,6 +10,7 @@
 
 pub mod aip193;
 pub mod auth;
+pub mod chronicle_api;
 pub mod chronicle_ingestion;
 pub mod fuzz;
 mod json;
