@@ -202,6 +202,11 @@ impl Failure {
                         let asked = reply_retry_after(&reply, now).unwrap_or_default();
                         Error::RateLimited { refusal, retry_after: asked.max(Duration::from_secs(30)), attempts }
                     }
+                    // Said by what stands between, not by the API: it speaks of the connection, not of what was sent.
+                    408 => {
+                        let why = refusal.to_string();
+                        Error::Unavailable { status: Some(408), why, attempts, cause: None }
+                    }
                     501 | 400..=499 => Error::Refused(refusal),
                     500..=599 => {
                         let (status, why) = (Some(reply.status), refusal.to_string());

@@ -181,7 +181,8 @@ impl Spool {
         Ok(drained)
     }
 
-    /// Sends what is there and what comes, until `stop` is over. What time may heal is waited for without end.
+    /// Sends what is there and what comes, until `stop` is over. What time may heal is waited for without end, and so is a
+    /// reply that is none of the API's.
     ///
     /// # Errors
     ///
@@ -198,7 +199,8 @@ impl Spool {
                         self.arrived.notified().await;
                         Ok(())
                     }
-                    Err(error) if error.is_transient() => {
+                    // A page of something in between passes too; nothing is lost by asking again.
+                    Err(error) if error.is_transient() || matches!(error, Error::UnexpectedReply { .. }) => {
                         failures += 1;
                         tracing::warn!(%error, "the spool waits");
                         let clock = self.chronicle.shared.clock();
@@ -281,9 +283,10 @@ impl Spool {
             let records = request.records;
             match shared.call(outgoing).await.and_then(|reply| operation(&reply)) {
                 Ok(_) => {
-                    self.with_disk(move |disk| disk.done(&request)).await?;
+                    // Counted first: this future may be dropped at any await, and accepted is accepted.
                     drained.requests += 1;
                     drained.records += records;
+                    self.with_disk(move |disk| disk.done(&request)).await?;
                 }
                 Err(error) if is_about_content(&error, &request) => {
                     let (why, reply) = (error.to_string(), told(&error));

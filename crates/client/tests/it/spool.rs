@@ -135,6 +135,7 @@ async fn what_concerns_all_sets_nothing_aside() {
         // No log type stands in the path, so it is the instance that is not there.
         (status(404), "NotFound"),
         (status(429), "RateLimited"),
+        (status(408), "Unavailable"),
         (status(500), "Unavailable"),
         (page, "UnexpectedReply"),
     ] {
@@ -271,7 +272,9 @@ async fn running_sends_what_comes_waits_out_trouble_and_stops_when_told() {
                 .await
         }
     });
-    google.plan([status(503), status(500), not_taken(Answer::status(429).retry_after("45")), taken(Answer::dropped())]);
+    let slow_down = not_taken(Answer::status(429).retry_after("45"));
+    let page = not_taken(Answer::ok().body("<html>"));
+    google.plan([status(503), page, slow_down, taken(Answer::dropped())]);
     spool.push_log(("OKTA", "1")).await.unwrap();
     google.server.wait_for(5).await;
     spool.push_log(("OKTA", "2")).await.unwrap();

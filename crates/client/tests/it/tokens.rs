@@ -245,6 +245,13 @@ async fn a_wrong_instance_or_region_is_seen_before_anything_is_sent() {
         let error = client.chronicle(customer, project, region).unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
     }
+    let google_s = SecOpsClient::builder().credentials(Credentials::bearer("t")).build().unwrap();
+    for region in penstock_client::REGIONS {
+        let chronicle = google_s.chronicle(CUSTOMER, "p", region).unwrap();
+        let root = format!("https://{region}-chronicle.googleapis.com/v1alpha/");
+        assert!(format!("{chronicle:?}").contains(&root), "{chronicle:?}");
+        assert_eq!(chronicle.name(), format!("projects/p/locations/{region}/instances/{CUSTOMER}"));
+    }
     let odd = client.chronicle(CUSTOMER, "example.com:proj", "us").unwrap();
     odd.ingest_log("OKTA", "x").await.unwrap();
     let path = google.server.received()[0].path.clone();
