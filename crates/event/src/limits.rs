@@ -130,6 +130,35 @@ pub const CLOCK_SKEW_SECS: i64 = 300;
 /// How long a clean stop may take before what is left is cut off.
 pub const STOP_MAX: Duration = Duration::from_secs(5);
 
+/// Largest body that our client sends to the Chronicle API, before compression. Google says "4 MB"; this stays below
+/// 4,000,000 as well as below 2^22, so that it holds however the other side counts. Setting of the client.
+pub const CLIENT_BODY_BYTES_MAX: usize = (4 << 20) - (256 << 10);
+
+/// Most records of one request of our client. Google's older service takes 10,000 events at a time; the newer one names
+/// no number. Setting of the client.
+pub const CLIENT_BODY_RECORDS_MAX: usize = 10_000;
+
+/// How long our client waits for one reply (seed 001). Setting of the client.
+pub const CLIENT_REQUEST_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Most attempts of our client at one request before the caller is told. Setting of the client.
+pub const CLIENT_ATTEMPTS_MAX: u32 = 8;
+
+/// How long our client keeps trying one request before the caller is told. Setting of the client.
+pub const CLIENT_TRYING_MAX: Duration = Duration::from_secs(600);
+
+/// Largest reply that our client reads.
+pub const CLIENT_REPLY_BYTES_MAX: usize = 256 << 20;
+
+/// Largest error reply that our client keeps; the rest of it is not read.
+pub const CLIENT_ERROR_BYTES_MAX: usize = 64 << 10;
+
+/// How many bytes a client's spool may take on disk. Setting of the spool.
+pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
+
+/// When a client's spool begins a new segment. Also about how much it holds in memory while it freezes one.
+pub const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
+
 const _: () = {
     assert!(CHRONICLE_INGESTION_BODY_BYTES_MAX * 2 < MEMORY_BYTES / 2, "one request must fit an instance's half");
     assert!(FRAME_BYTES_MAX > CHRONICLE_INGESTION_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
@@ -138,4 +167,8 @@ const _: () = {
     assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
     assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
     assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");
+    assert!(CLIENT_BODY_BYTES_MAX < 4_000_000, "a body must be below 4 MB however it is counted");
+    assert!(CLIENT_REQUEST_TIMEOUT.as_secs() < CLIENT_TRYING_MAX.as_secs(), "one slow reply must leave room to try");
+    assert!(SPOOL_SEGMENT_BYTES > CLIENT_BODY_BYTES_MAX as u64, "a segment must hold a full batch");
+    assert!(SPOOL_BYTES_MAX > 4 * SPOOL_SEGMENT_BYTES, "a spool must hold more than what is being sent");
 };

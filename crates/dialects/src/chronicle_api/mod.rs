@@ -5,6 +5,7 @@
 //! it. [`import`] takes data in, [`resources`] and [`search`] ask components, the rest is answered from the snapshot.
 //! Parsers, parser extensions, data exports, pipelines, rules and the like are absent: those paths answer 501.
 
+pub mod encode;
 mod import;
 mod log_types;
 mod read;
