@@ -143,6 +143,7 @@ fn snapshot() -> Snapshot {
         instances: HashMap::from([tenant(1), tenant(2)]),
         accounts: HashMap::from([account(1), account(2)]),
         api_keys: HashMap::from([(SecretHash::of(KEY), key)]),
+        refresh_tokens: HashMap::new(),
         operator_token: None,
         token_secret: Secret([7; 32]),
         token_urls: vec!["http://127.0.0.1:8480/token".to_owned()],

@@ -12,9 +12,11 @@ pub mod aip193;
 pub mod auth;
 pub mod chronicle_ingestion;
 pub mod fuzz;
+pub mod iam_credentials;
 mod json;
 mod log_types;
 mod message;
+pub mod metadata_server;
 pub mod oauth2;
 mod refusal;
 mod route;
@@ -72,5 +74,6 @@ pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
     vec![
         std::sync::Arc::new(chronicle_ingestion::ChronicleIngestion::new()),
         std::sync::Arc::new(oauth2::OAuth2::new()),
+        std::sync::Arc::new(iam_credentials::IamCredentials::new()),
     ]
 }

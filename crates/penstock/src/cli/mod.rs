@@ -280,6 +280,24 @@ pub enum AccountCommand {
         /// Its e-mail address
         email: String,
     },
+    /// Write a file of application-default credentials with a new refresh token of an account
+    #[command(after_help = "Example:
+  penstock account adc ingest-1a2b3c@penstock-9b2bd9ac.iam.gserviceaccount.com --out adc.json
+  GOOGLE_APPLICATION_CREDENTIALS=adc.json …
+
+Google's Python library asks oauth2.googleapis.com for the tokens of such a file.")]
+    Adc {
+        /// Its e-mail address
+        email: String,
+        /// Where to write the file (mode 0600)
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// End all refresh tokens of an account, and the access tokens that they gave
+    RevokeAdc {
+        /// Its e-mail address
+        email: String,
+    },
 }
 
 /// `penstock key`

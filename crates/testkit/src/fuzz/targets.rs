@@ -188,6 +188,7 @@ impl Accepts {
             instances: HashMap::from([(instance, tenant)]),
             accounts: HashMap::from([("fuzz-1@example.com".to_owned(), account)]),
             api_keys: HashMap::from([(SecretHash::of(Accepts::API_KEY), api_key)]),
+            refresh_tokens: HashMap::new(),
             operator_token: None,
             token_secret: Secret([9; 32]),
             token_urls: vec!["http://127.0.0.1:8480/token".to_owned()],
