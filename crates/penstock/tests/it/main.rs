@@ -7,6 +7,7 @@
 mod bad_clients;
 mod cli;
 mod errors;
+mod google;
 mod journey;
 mod repeats;
 mod restored;
