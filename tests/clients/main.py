@@ -13,7 +13,7 @@ import traceback
 import unittest
 
 # In the order of running: what tells most, soonest, first.
-MODULES = ["sample", "senders", "bad", "kill9"]
+MODULES = ["sample", "senders", "adc", "bad", "kill9"]
 
 
 class Lines(unittest.TestResult):
@@ -77,6 +77,7 @@ def parse():
         "the folder with the seed documents.",
         epilog="examples: run            everything (under five minutes)\n"
         "          run sample     the sample program and what follows from it\n"
+        "          run adc        credentials as Google's library finds them, through the googleapis listener\n"
         "          run kill9 --rounds 20\n"
         "          run kill9 --unread-mb 2000\n"
         "          run bad --long",

@@ -9,8 +9,9 @@ use http::HeaderMap;
 
 use crate::auth::Role;
 use crate::log_types::{LogType, LogTypes};
+use crate::metadata_server::MetadataServer;
 use crate::resource::ResourceKind;
-use crate::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, Secret, SecretHash, Snapshot};
+use crate::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot};
 use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth};
 
 /// A server's knowledge, fixed: two instances with an account and a key each. Making it reads the UDM schema; make it
@@ -19,10 +20,17 @@ pub struct Fuzz {
     refusing: Snapshot,
     quarantining: Snapshot,
     router: Router,
+    metadata: MetadataServer,
+    /// A token of the first instance's account that may ask for others' tokens.
+    iam: String,
 }
 
 /// The API key of the first instance.
 const KEY: &str = "fuzz-key-1";
+/// An account of the first instance.
+const ACCOUNT: &str = "fuzz-1@example.com";
+/// The refresh token of that account, which is its client's id and secret as well.
+const REFRESH_TOKEN: &str = "fuzz-refresh";
 /// The time at which everything happens.
 const NOW_SECS: i64 = 1_700_000_000;
 
@@ -33,7 +41,11 @@ impl Fuzz {
         let refusing = snapshot();
         let quarantining = Snapshot { on_invalid: OnInvalid::Quarantine, ..refusing.clone() };
         let router = Router::new(crate::all()).expect("the built-in dialects claim different routes");
-        Fuzz { refusing, quarantining, router }
+        let metadata = MetadataServer::new(ACCOUNT, "fuzz", instance(1));
+        let scope = "https://www.googleapis.com/auth/iam";
+        let grant = auth::grant_on_this_machine(ACCOUNT, scope, &refusing).expect("the account is there");
+        let iam = auth::mint(&grant, auth::Lifetime::STANDARD, &refusing, now()).text;
+        Fuzz { refusing, quarantining, router, metadata, iam }
     }
 
     /// A body of raw logs.
@@ -77,8 +89,7 @@ impl Fuzz {
     /// A bearer token: no bytes without our secret or key may become a caller.
     pub fn bearer(&self, bytes: &[u8]) {
         let token = String::from_utf8_lossy(bytes);
-        let now = Time::from_secs(NOW_SECS).expect("within range");
-        assert!(auth::authenticate_bearer(&token, &self.refusing, now).is_err(), "a token from nowhere: {token:?}");
+        assert!(auth::authenticate_bearer(&token, &self.refusing, now()).is_err(), "a token from nowhere: {token:?}");
     }
 
     /// A request line: method, space, path.
@@ -91,6 +102,49 @@ impl Fuzz {
             let _ = head.query_value("key");
             let _ = self.router.lookup(&head);
         }
+    }
+
+    /// An account and a body that asks for its token, with a line between: no other account's token is given, and no
+    /// right to ask for more. Gives what it means.
+    pub fn generate_access_token(&self, bytes: &[u8]) -> Option<Intake> {
+        let text = String::from_utf8_lossy(bytes);
+        let (email, body) = text.split_once('\n').unwrap_or((ACCOUNT, &text));
+        let path = format!("/v1/projects/-/serviceAccounts/{email}:generateAccessToken");
+        let bearer = format!("Bearer {}", self.iam).parse().expect("a token is visible ASCII");
+        let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, bearer)]);
+        let head = Head::new(http::Method::POST, &path, None, headers, [127, 0, 0, 1].into()).ok()?;
+        let request = Request { head, body: Bytes::copy_from_slice(body.as_bytes()) };
+        let Lookup::Found(found) = self.router.lookup(&request.head) else { return None };
+        let caller = found.dialect.authenticate(&found, &request.head, &self.refusing, now()).ok()?;
+        let mut next_id = || BatchId::from_u128(1 << 80).expect("the low bits are zero");
+        let intake = found.dialect.accept(&found, &request, caller, &self.refusing, now(), &mut next_id);
+        match &intake {
+            Intake::Refuse(refusal) => check_refusal(found.dialect.as_ref(), refusal),
+            Intake::Answer(reply) if found.dialect.name() == "iam_credentials" => {
+                let answer: serde_json::Value = serde_json::from_slice(&reply.body).expect("an answer is JSON");
+                let token = answer["accessToken"].as_str().expect("an answer has a token");
+                let caller = auth::authenticate_bearer(token, &self.refusing, now()).expect("the token is good");
+                assert_eq!((caller.sender(), caller.instance()), (ACCOUNT, Some(instance(1))));
+                assert!(!caller.scopes().contains(crate::Scope::Iam));
+            }
+            _ => {}
+        }
+        Some(intake)
+    }
+
+    /// A request line at the metadata server. Gives its answer.
+    pub fn metadata(&self, bytes: &[u8]) -> Option<Reply> {
+        let text = String::from_utf8_lossy(bytes);
+        let (method, target) = text.split_once(' ').unwrap_or(("GET", &text));
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let method = method.parse().ok()?;
+        let flavor = http::HeaderName::from_static("metadata-flavor");
+        let headers = HeaderMap::from_iter([(flavor.clone(), http::HeaderValue::from_static("Google"))]);
+        let head = Head::new(method, path, query, headers, [127, 0, 0, 1].into()).ok()?;
+        let reply = self.metadata.answer(&head, &self.refusing, now());
+        assert!(reply.body.len() < limits::ERROR_BODY_BYTES_MAX);
+        assert_eq!(reply.headers.iter().filter(|(name, _)| *name == flavor).count(), 1);
+        Some(reply)
     }
 
     fn post(&self, path: &str, body: &[u8]) {
@@ -109,10 +163,9 @@ impl Fuzz {
 
     fn check(&self, request: &Request, snapshot: &Snapshot) {
         let Lookup::Found(found) = self.router.lookup(&request.head) else { panic!("the path is claimed") };
-        let now = Time::from_secs(NOW_SECS).expect("within range");
-        let caller = found.dialect.authenticate(&found, &request.head, snapshot, now).expect("the key is valid");
+        let caller = found.dialect.authenticate(&found, &request.head, snapshot, now()).expect("the key is valid");
         let mut next_id = || BatchId::from_u128(1 << 80).expect("the low bits are zero");
-        match found.dialect.accept(&found, request, caller, snapshot, now, &mut next_id) {
+        match found.dialect.accept(&found, request, caller, snapshot, now(), &mut next_id) {
             Intake::Commit { batches, .. } => {
                 assert!(!batches.is_empty());
                 for (caller, batch) in batches {
@@ -143,6 +196,10 @@ fn check_refusal(dialect: &dyn Dialect, refusal: &Refusal) {
 const API_LOGS: &str =
     "/v1alpha/projects/p/locations/l/instances/00000000-0000-0000-0000-000000000001/logTypes/OKTA/logs:import";
 
+fn now() -> Time {
+    Time::from_secs(NOW_SECS).expect("within range")
+}
+
 fn instance(number: u128) -> InstanceId {
     InstanceId::from_uuid(uuid::Uuid::from_u128(number))
 }
@@ -163,11 +220,17 @@ fn snapshot() -> Snapshot {
         };
         (format!("fuzz-{number}@example.com"), account)
     };
+    let refresh_token = RefreshToken {
+        account: ACCOUNT.to_owned(),
+        client_id: REFRESH_TOKEN.to_owned(),
+        client_secret: SecretHash::of(REFRESH_TOKEN),
+    };
     let key = ApiKey { id: "1".to_owned(), instance: instance(1), role: Role::Ingest, disabled: false };
     Snapshot {
         instances: HashMap::from([tenant(1), tenant(2)]),
         accounts: HashMap::from([account(1), account(2)]),
         api_keys: HashMap::from([(SecretHash::of(KEY), key)]),
+        refresh_tokens: HashMap::from([(SecretHash::of(REFRESH_TOKEN), refresh_token)]),
         operator_token: None,
         token_secret: Secret([7; 32]),
         token_urls: vec!["http://127.0.0.1:8480/token".to_owned()],

@@ -18,9 +18,11 @@ pub mod chronicle_ingestion;
 pub mod classify;
 mod faults;
 pub mod fuzz;
+pub mod iam_credentials;
 mod json;
 mod log_types;
 mod message;
+pub mod metadata_server;
 pub mod oauth2;
 mod refusal;
 pub mod resource;
@@ -81,5 +83,6 @@ pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
         std::sync::Arc::new(chronicle_ingestion::ChronicleIngestion::new()),
         std::sync::Arc::new(chronicle_api::ChronicleApi::new()),
         std::sync::Arc::new(oauth2::OAuth2::new()),
+        std::sync::Arc::new(iam_credentials::IamCredentials::new()),
     ]
 }

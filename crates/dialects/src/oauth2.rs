@@ -1,13 +1,16 @@
-//! The token endpoint: `POST /token` with the JWT-bearer grant of RFC 7523, as Google's has it, so that Google's own
-//! libraries take a key file whose `token_uri` is ours. Other grants, refresh tokens and discovery are absent.
+//! The token endpoint: `POST /token` as Google's has it, so that Google's own libraries take a key file whose `token_uri`
+//! is ours: the JWT-bearer grant of RFC 7523, and the refresh-token grant of RFC 6749 §6 for the refresh tokens that
+//! `penstock account adc` writes. Other grants, consent pages and discovery are absent, and so nobody gets a refresh
+//! token here.
 
-use event::{BatchId, Time, limits};
+use event::{BatchId, Time};
 use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
 use http::{Method, StatusCode};
 
 use crate::{Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Snapshot, aip193, auth};
 
-const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const JWT_BEARER: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+const REFRESH_TOKEN: &str = "refresh_token";
 
 /// The dialect.
 pub struct OAuth2 {
@@ -35,7 +38,7 @@ impl Dialect for OAuth2 {
     }
 
     fn authenticate(&self, _: &Found<'_>, _: &Head, _: &Snapshot, _: Time) -> Result<Option<Caller>, Refusal> {
-        // The assertion in the body is the credential.
+        // The assertion or the refresh token in the body is the credential.
         Ok(None)
     }
 
@@ -81,29 +84,50 @@ impl Dialect for OAuth2 {
     }
 }
 
-fn granted(token: &str) -> Reply {
-    let body =
-        format!(r#"{{"access_token":"{token}","expires_in":{},"token_type":"Bearer"}}"#, limits::ACCESS_TOKEN_SECS);
+/// `scope` is left out: google-auth fails where a scope that it asked for is not named there, and which of a role's rights
+/// its scopes come to is said at use.
+fn granted(token: &auth::AccessToken) -> Reply {
+    let (token, secs) = (&token.text, auth::Lifetime::STANDARD.secs());
+    let body = format!(r#"{{"access_token":"{token}","expires_in":{secs},"token_type":"Bearer"}}"#);
     Reply::json(StatusCode::OK, body).with_header(CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
-fn grant(body: &[u8], snapshot: &Snapshot, now: Time) -> Result<String, Refusal> {
+fn grant(body: &[u8], snapshot: &Snapshot, now: Time) -> Result<auth::AccessToken, Refusal> {
     let field = |name: &str| form_urlencoded::parse(body).find(|(key, _)| key == name).map(|(_, value)| value);
-    match field("grant_type").as_deref() {
-        Some(GRANT_TYPE) => {}
-        Some(_) => {
-            let message = format!("The only grant_type served here is {GRANT_TYPE}.");
+    let need = |name: &str| field(name).ok_or_else(|| Refusal::invalid(format!("The form field {name} is missing.")));
+    let grant = match &*need("grant_type")? {
+        JWT_BEARER => {
+            let assertion = need("assertion")?;
+            auth::verify_assertion(assertion.trim(), snapshot, now).map_err(|error| {
+                let cause = match error {
+                    auth::JwtError::Scope => Cause::PermissionDenied,
+                    _ => Cause::Unauthenticated,
+                };
+                Refusal::new(cause, format!("{error}."))
+            })?
+        }
+        REFRESH_TOKEN => {
+            let (refresh_token, client_id) = (need("refresh_token")?, need("client_id")?);
+            let (client_secret, scope) = (need("client_secret")?, field("scope"));
+            let asked = auth::RefreshRequest {
+                refresh_token: &refresh_token,
+                client_id: &client_id,
+                client_secret: &client_secret,
+                scope: scope.as_deref(),
+            };
+            auth::grant_by_refresh_token(&asked, snapshot).map_err(|error| {
+                let cause = match error {
+                    auth::NoGrant::Scope => Cause::PermissionDenied,
+                    _ => Cause::Unauthenticated,
+                };
+                Refusal::new(cause, format!("{error}."))
+            })?
+        }
+        _ => {
+            let message =
+                format!("The values of grant_type that are served here are {JWT_BEARER} and {REFRESH_TOKEN}.");
             return Err(Refusal::new(Cause::Unsupported, message));
         }
-        None => return Err(Refusal::invalid("The form field grant_type is missing.")),
-    }
-    let assertion = field("assertion").ok_or_else(|| Refusal::invalid("The form field assertion is missing."))?;
-    let assertion = auth::verify_assertion(assertion.trim(), snapshot, now).map_err(|error| {
-        let cause = match error {
-            auth::JwtError::Scope => Cause::PermissionDenied,
-            _ => Cause::Unauthenticated,
-        };
-        Refusal::new(cause, format!("{error}."))
-    })?;
-    Ok(auth::mint(&assertion, snapshot, now))
+    };
+    Ok(auth::mint(&grant, auth::Lifetime::STANDARD, snapshot, now))
 }

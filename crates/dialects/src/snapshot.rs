@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub accounts: HashMap<String, Account>,
     /// The API keys, by the hash of the key.
     pub api_keys: HashMap<SecretHash, ApiKey>,
+    /// The refresh tokens that we gave out, by the hash of the token.
+    pub refresh_tokens: HashMap<SecretHash, RefreshToken>,
     /// The operator's token, by its hash. It reaches every instance with every scope. Must not begin with
     /// `pst1.`, which access tokens begin with.
     pub operator_token: Option<SecretHash>,
@@ -82,6 +84,17 @@ pub struct ApiKey {
     pub role: Role,
     /// A disabled key is refused at once.
     pub disabled: bool,
+}
+
+/// A refresh token, but for the token itself.
+#[derive(Debug, Clone)]
+pub struct RefreshToken {
+    /// The account whose access tokens it gives.
+    pub account: String,
+    /// The client id that was given out with it.
+    pub client_id: String,
+    /// The client secret that was given out with it.
+    pub client_secret: SecretHash,
 }
 
 impl Account {

@@ -75,6 +75,7 @@ impl World {
             ]),
             accounts: HashMap::new(),
             api_keys,
+            refresh_tokens: HashMap::new(),
             operator_token: Some(SecretHash::of(OPERATOR)),
             token_secret: Secret([9; 32]),
             token_urls: vec!["http://127.0.0.1:8480/token".to_owned()],

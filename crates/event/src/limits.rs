@@ -43,6 +43,12 @@ pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// even where the body limit would still allow it.
 pub const INFLATE_SLACK_BYTES: usize = 1 << 20;
 
+/// Largest head of a CONNECT request. A client says little more than where to.
+pub const CONNECT_HEAD_BYTES_MAX: usize = 8 << 10;
+
+/// Most hosts whose certificates the googleapis listener keeps; the one that was not asked for longest goes first.
+pub const CERTIFICATES_MAX: usize = 256;
+
 /// Deepest nesting of a JSON body. UDM itself nests less than 20 deep.
 pub const JSON_DEPTH_MAX: usize = 64;
 
@@ -121,6 +127,12 @@ pub const CLASSIFY_CANDIDATES_MAX: usize = 5;
 /// Lifetime of an access token; one second under the hour, as Google's say.
 pub const ACCESS_TOKEN_SECS: u64 = 3_599;
 
+/// Longest life that may be asked for an access token of an impersonated account, as Google's.
+pub const ACCESS_TOKEN_SECS_MAX: u64 = 3_600;
+
+/// Most refresh tokens of one account; Google's number.
+pub const REFRESH_TOKENS_MAX: usize = 100;
+
 /// Longest life that a sender's signed assertion may claim (`exp` − `iat`), in seconds.
 pub const ASSERTION_SECS_MAX: i64 = 3_600;
 
@@ -160,6 +172,7 @@ pub const SPOOL_BYTES_MAX: u64 = 1 << 30;
 pub const SPOOL_SEGMENT_BYTES: u64 = 8 << 20;
 
 const _: () = {
+    assert!(ACCESS_TOKEN_SECS <= ACCESS_TOKEN_SECS_MAX, "the usual life is one that may be asked for");
     assert!(CHRONICLE_INGESTION_BODY_BYTES_MAX * 2 < MEMORY_BYTES / 2, "one request must fit an instance's half");
     assert!(FRAME_BYTES_MAX > CHRONICLE_INGESTION_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
     assert!(CHRONICLE_API_BODY_BYTES_MAX * 4 < MEMORY_BYTES / 2, "one request must fit an instance's half");

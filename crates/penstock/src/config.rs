@@ -45,6 +45,41 @@ pub struct Listen {
     pub url: Option<String>,
     /// Listen beyond loopback without TLS: for a proxy in front that ends TLS.
     pub allow_plain: bool,
+    /// A listener of its own for programs that believe to speak with Google.
+    pub googleapis: Option<Googleapis>,
+    /// A listener of its own that answers as a metadata server.
+    pub metadata: Option<Metadata>,
+}
+
+/// `[listen.googleapis]`: there is such a listener where the section is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Googleapis {
+    /// Address and port, which programs name as their HTTPS proxy.
+    pub address: SocketAddr,
+    /// Listen beyond loopback.
+    pub allow_remote: bool,
+}
+
+impl Default for Googleapis {
+    fn default() -> Googleapis {
+        Googleapis { address: SocketAddr::from(([127, 0, 0, 1], 8481)), allow_remote: false }
+    }
+}
+
+/// `[listen.metadata]`: there is such a listener where the section is.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metadata {
+    /// Address and port; loopback only.
+    #[serde(default = "metadata_address")]
+    pub address: SocketAddr,
+    /// E-mail address of the account whose tokens it gives to whoever asks.
+    pub account: String,
+}
+
+fn metadata_address() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8482))
 }
 
 /// `[listen.tls]`
@@ -199,7 +234,14 @@ impl Default for Config {
 
 impl Default for Listen {
     fn default() -> Listen {
-        Listen { address: SocketAddr::from(([127, 0, 0, 1], 8480)), tls: None, url: None, allow_plain: false }
+        Listen {
+            address: SocketAddr::from(([127, 0, 0, 1], 8480)),
+            tls: None,
+            url: None,
+            allow_plain: false,
+            googleapis: None,
+            metadata: None,
+        }
     }
 }
 
@@ -299,6 +341,23 @@ impl Config {
             && !url.starts_with("https://")
         {
             bail!("listen.url is {url:?}: it begins with http:// or https://, such as https://logs.example.com");
+        }
+        if let Some(Googleapis { address, allow_remote: false }) = &self.listen.googleapis
+            && !address.ip().is_loopback()
+        {
+            bail!(
+                "listen.googleapis.address is {address}, which others can reach: whoever trusts this server's authority \
+                 would speak with it as if it were Google. Set listen.googleapis.allow_remote = true if that is meant"
+            );
+        }
+        if let Some(Metadata { address, .. }) = &self.listen.metadata
+            && !address.ip().is_loopback()
+        {
+            bail!(
+                "listen.metadata.address is {address}, which others can reach: it gives tokens to whoever asks. Use a \
+                 loopback address, such as 127.0.0.1:{}",
+                address.port()
+            );
         }
         if self.limits.connections_max == 0 {
             bail!("limits.connections_max is 0: nobody could connect; at least 1");
@@ -440,6 +499,20 @@ mod tests {
     }
 
     #[test]
+    fn a_section_makes_a_listener() {
+        assert!(load("", &[]).unwrap().listen.googleapis.is_none() && load("", &[]).unwrap().listen.metadata.is_none());
+        let googleapis = load("[listen.googleapis]\n", &[]).unwrap().listen.googleapis.unwrap();
+        assert_eq!((googleapis.address.to_string().as_str(), googleapis.allow_remote), ("127.0.0.1:8481", false));
+        let remote = [("PENSTOCK_LISTEN__GOOGLEAPIS", "{ address = \"0.0.0.0:443\", allow_remote = true }")];
+        assert_eq!(load("", &remote).unwrap().listen.googleapis.unwrap().address.port(), 443);
+        let metadata = [("PENSTOCK_LISTEN__METADATA__ACCOUNT", "sa@p.iam.gserviceaccount.com")];
+        let metadata = load("", &metadata).unwrap().listen.metadata.unwrap();
+        assert_eq!(metadata.address.to_string(), "127.0.0.1:8482");
+        assert_eq!(metadata.account, "sa@p.iam.gserviceaccount.com");
+        assert!(load("[listen.metadata]\naccount = \"a@b\"\naddress = \"[::1]:0\"\n", &[]).is_ok());
+    }
+
+    #[test]
     fn variables_go_over_the_file() {
         let config = load(
             "[log]\nkeep = \"1d\"\n[store]\nkeep_days = { OKTA = 30, \"*\" = 365 }\n",
@@ -471,6 +544,11 @@ mod tests {
             ("[store]\nkeep_days = { okta = 3 }\n", "is no log type"),
             ("[logging]\nlevel = \"loud\"\n", "is no level"),
             ("data = 5\n", "expected path string"),
+            ("[listen.googleapis]\naddress = \"0.0.0.0:8481\"\n", "listen.googleapis.allow_remote"),
+            ("[listen.googleapis]\nallow_remot = true\n", "did you mean `allow_remote`?"),
+            ("[listen.metadata]\naddress = \"127.0.0.1:8482\"\n", "missing field `account`"),
+            ("[listen.metadata]\naccount = \"a@b\"\naddress = \"192.0.2.1:8482\"\n", "Use a loopback address"),
+            ("[listen.metadata]\naccount = \"a@b\"\naddress = \"0.0.0.0:8482\"\n", "Use a loopback address"),
         ];
         for (text, expected) in cases {
             let error = load(text, &[]).unwrap_err();

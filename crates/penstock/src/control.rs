@@ -12,10 +12,10 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use dialects::auth::KeyFile;
-use dialects::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, Secret, SecretHash};
+use dialects::auth::{AuthorizedUserFile, KeyFile};
+use dialects::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, RefreshToken, Secret, SecretHash};
 use dialects::{LogType, LogTypes, Role, Snapshot};
-use event::{InstanceId, Time};
+use event::{InstanceId, Time, limits};
 use resources::{Document, ResourceError, Resources};
 use rsa::pkcs1::EncodeRsaPublicKey;
 use rsa::pkcs8::EncodePrivateKey;
@@ -78,6 +78,7 @@ impl From<ResourceError> for ControlError {
 const INSTANCE: &str = "instance";
 const ACCOUNT: &str = "account";
 const API_KEY: &str = "api_key";
+const REFRESH_TOKEN: &str = "refresh_token";
 const LOG_TYPE: &str = "log_type";
 const CONNECTOR: &str = "connector";
 const SERVER: &str = "server";
@@ -110,6 +111,17 @@ struct ApiKeyDocument {
     disabled: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+struct RefreshTokenDocument {
+    /// The account whose access tokens it gives.
+    account: String,
+    client_id: String,
+    /// BLAKE3 of the client's secret, hex.
+    client_secret_hash: String,
+    /// BLAKE3 of the refresh token, hex. The token itself is nowhere.
+    hash: String,
+}
+
 /// A key file and what it belongs to.
 pub struct NewAccount {
     /// The file's content.
@@ -129,6 +141,7 @@ impl Control {
             log_types: builtin.clone(),
             accounts: HashMap::new(),
             api_keys: HashMap::new(),
+            refresh_tokens: HashMap::new(),
             operator_token: None,
             token_secret: Secret([0; 32]),
             token_urls: Vec::new(),
@@ -263,10 +276,15 @@ impl Control {
         for document in self.resources.list(API_KEY, None)? {
             let Some(instance) = known_instance(&document, &instances) else { continue };
             let stored: ApiKeyDocument = serde_json::from_value(document.json)?;
-            let hash: [u8; 32] =
-                hex::decode(&stored.hash)?.try_into().ok().context("a stored key hash has 32 bytes")?;
             let key = ApiKey { id: document.id, instance, role: stored.role, disabled: stored.disabled };
-            api_keys.insert(SecretHash::from_bytes(hash), key);
+            api_keys.insert(secret_hash(&stored.hash)?, key);
+        }
+        let mut refresh_tokens = HashMap::new();
+        for document in self.resources.list(REFRESH_TOKEN, None)? {
+            let stored: RefreshTokenDocument = serde_json::from_value(document.json)?;
+            let RefreshTokenDocument { account, client_id, client_secret_hash, hash } = stored;
+            let token = RefreshToken { account, client_id, client_secret: secret_hash(&client_secret_hash)? };
+            refresh_tokens.insert(secret_hash(&hash)?, token);
         }
         let secret = self.resources.get(SERVER, "", "token_secret")?;
         let secret = hex::decode(secret.json["secret"].as_str().unwrap_or_default())?;
@@ -276,6 +294,7 @@ impl Control {
             log_types: self.builtin.clone(),
             accounts,
             api_keys,
+            refresh_tokens,
             operator_token: Some(SecretHash::of(&self.operator_token()?)),
             token_secret: Secret(secret),
             token_urls: self.url()?.iter().map(|url| token_url(url)).collect(),
@@ -390,7 +409,7 @@ impl Control {
         Ok(NewAccount { key_file, role })
     }
 
-    /// Gives an account a new key in place of all it had.
+    /// Gives an account a new key in place of all it had. Its refresh tokens end, too.
     pub fn rotate_account(&self, email: &str, now: Time) -> Result<NewAccount, ControlError> {
         let found = self.find(ACCOUNT, email)?;
         let instance: InstanceId = found.parent.parse().map_err(anyhow::Error::from)?;
@@ -402,6 +421,8 @@ impl Control {
         account.keys = fresh.keys;
         let role = account.role;
         self.change(|| {
+            // First, so that a crash in between leaves no refresh token that outlived the rotation.
+            self.delete_refresh_tokens(email)?;
             let document = serde_json::to_value(account).map_err(anyhow::Error::from)?;
             self.resources.update(ACCOUNT, &found.parent, email, &document, Some(found.etag), &now.to_string())?;
             Ok(())
@@ -421,6 +442,60 @@ impl Control {
         })
     }
 
+    /// Makes a refresh token of an account, in the file that Google's libraries take; the only time that it is seen.
+    pub fn create_refresh_token(&self, email: &str, now: Time) -> Result<AuthorizedUserFile, ControlError> {
+        let id = format!("adc-{}", hex::encode(random_bytes::<6>()));
+        let refresh_token = format!("psr_{}", hex::encode(random_bytes::<32>()));
+        let client_secret = format!("psc_{}", hex::encode(random_bytes::<24>()));
+        let client_id = format!("{id}.penstock");
+        let hex_of = |secret: &str| hex::encode(SecretHash::of(secret).as_bytes());
+        let document = RefreshTokenDocument {
+            account: email.to_owned(),
+            client_id: client_id.clone(),
+            client_secret_hash: hex_of(&client_secret),
+            hash: hex_of(&refresh_token),
+        };
+        let document = serde_json::to_value(document).map_err(anyhow::Error::from)?;
+        let url = self.url()?.unwrap_or_else(|| "http://127.0.0.1:8480".to_owned());
+        self.change(|| {
+            let account = self.find(ACCOUNT, email)?;
+            if account.json["disabled"] == Value::Bool(true) {
+                return Err(ControlError::Invalid(format!("account {email} is disabled")));
+            }
+            if self.refresh_tokens_of(email)?.len() >= limits::REFRESH_TOKENS_MAX {
+                let most = limits::REFRESH_TOKENS_MAX;
+                return Err(ControlError::Invalid(format!(
+                    "account {email} has {most} refresh tokens; revoke them first"
+                )));
+            }
+            self.resources.create(REFRESH_TOKEN, &account.parent, &id, &document, &now.to_string())?;
+            Ok(())
+        })?;
+        Ok(AuthorizedUserFile::new(email, &client_id, &client_secret, &refresh_token, &token_url(&url)))
+    }
+
+    /// Ends all refresh tokens of an account, and the access tokens that they gave. Says how many there were.
+    pub fn revoke_refresh_tokens(&self, email: &str) -> Result<usize, ControlError> {
+        self.change(|| {
+            self.find(ACCOUNT, email)?;
+            self.delete_refresh_tokens(email)
+        })
+    }
+
+    fn delete_refresh_tokens(&self, email: &str) -> Result<usize, ControlError> {
+        let all = self.refresh_tokens_of(email)?;
+        for token in &all {
+            self.resources.delete(REFRESH_TOKEN, &token.parent, &token.id)?;
+        }
+        Ok(all.len())
+    }
+
+    fn refresh_tokens_of(&self, email: &str) -> Result<Vec<Document>, ControlError> {
+        let mut all = self.resources.list(REFRESH_TOKEN, None)?;
+        all.retain(|document| document.json["account"] == email);
+        Ok(all)
+    }
+
     /// The instance that an account belongs to.
     pub fn account_instance(&self, email: &str) -> Result<InstanceId, ControlError> {
         Ok(self.find(ACCOUNT, email)?.parent.parse().map_err(anyhow::Error::from)?)
@@ -429,7 +504,16 @@ impl Control {
     /// Accounts, without their keys.
     pub fn list_accounts(&self, instance: Option<InstanceId>) -> Result<Vec<Value>, ControlError> {
         let parent = instance.map(|id| id.to_string());
-        Ok(self.resources.list(ACCOUNT, parent.as_deref())?.iter().map(show_account).collect())
+        let mut counts: HashMap<String, u64> = HashMap::new();
+        for token in self.resources.list(REFRESH_TOKEN, parent.as_deref())? {
+            *counts.entry(token.json["account"].as_str().unwrap_or_default().to_owned()).or_default() += 1;
+        }
+        let show = |document: &Document| {
+            let mut shown = show_account(document);
+            shown["refresh_tokens"] = counts.get(&document.id).copied().unwrap_or_default().into();
+            shown
+        };
+        Ok(self.resources.list(ACCOUNT, parent.as_deref())?.iter().map(show).collect())
     }
 
     fn prepare_account(
@@ -613,6 +697,11 @@ pub fn write_json_private(path: &Path, document: &impl Serialize) -> anyhow::Res
 
 fn known_instance(document: &Document, instances: &HashMap<InstanceId, Instance>) -> Option<InstanceId> {
     document.parent.parse().ok().filter(|id| instances.contains_key(id))
+}
+
+fn secret_hash(hexadecimal: &str) -> anyhow::Result<SecretHash> {
+    let bytes: [u8; 32] = hex::decode(hexadecimal)?.try_into().ok().context("a stored hash has 32 bytes")?;
+    Ok(SecretHash::from_bytes(bytes))
 }
 
 fn show_instance(document: &Document) -> Value {

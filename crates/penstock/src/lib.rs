@@ -4,11 +4,13 @@
 
 pub mod api;
 pub mod bench;
+pub mod ca;
 pub mod cli;
 pub mod components;
 pub mod config;
 pub mod control;
 pub mod follow;
+pub mod metadata;
 pub mod pipeline;
 pub mod rates;
 pub mod read;

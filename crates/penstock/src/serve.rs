@@ -13,14 +13,16 @@ use anyhow::{Context, bail};
 use commit::{Disk, LogState};
 use dialects::Router;
 use event::{IdSource, Time, limits};
-use receive::{Budget, Front, Ledger, Listener};
+use receive::{Budget, Front, Googleapis, Ledger, Listener, Nothing};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
-use crate::api::{Api, SEARCHES_MAX};
+use crate::api::{Api, Ca, SEARCHES_MAX};
+use crate::ca;
 use crate::components::Answers;
 use crate::config::{Config, OnInvalid, Sync, UdmValidation};
 use crate::control::{Control, Settings};
+use crate::metadata::Metadata;
 use crate::pipeline::{Clock, Pipeline};
 use crate::rates::{Rates, SAMPLE_EVERY};
 use crate::state;
@@ -31,13 +33,17 @@ pub struct Server {
     pub address: SocketAddr,
     /// Its URL, which key files name.
     pub url: String,
+    /// Where programs find it that believe to speak with Google.
+    pub googleapis: Option<SocketAddr>,
+    /// Where it answers as a metadata server.
+    pub metadata: Option<SocketAddr>,
     /// Documents and their snapshot.
     pub control: Arc<Control>,
     /// The stages.
     pub pipeline: Arc<Pipeline>,
     is_new: bool,
     stop: watch::Sender<bool>,
-    serving: JoinHandle<()>,
+    serving: Vec<JoinHandle<()>>,
     sampling: JoinHandle<()>,
     token_file: Option<PathBuf>,
     _lock: DirectoryLock,
@@ -78,10 +84,34 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", config.listen.address))?;
         let address = listener.address()?;
         let url = url_of(config, scheme, address);
+        let googleapis = config.listen.googleapis.as_ref().map(|listen| {
+            let googleapis = Arc::new(Googleapis::new(ca::open_or_make(dir, clock())?, Arc::clone(&clock)));
+            let listener = Listener::bind_googleapis(listen.address, Arc::clone(&googleapis))
+                .with_context(|| format!("cannot listen on {} (listen.googleapis.address)", listen.address))?;
+            anyhow::Ok((listener, googleapis))
+        });
+        let (googleapis, ca) = match googleapis.transpose()? {
+            Some((listener, googleapis)) => {
+                let address = listener.address()?;
+                (Some((listener, address)), Some(Ca::of(googleapis.authority(), &proxy_url(address))))
+            }
+            None => (None, None),
+        };
+        let metadata = config.listen.metadata.as_ref().map(|listen| {
+            let listener = Listener::bind(listen.address, None)
+                .with_context(|| format!("cannot listen on {} (listen.metadata.address)", listen.address))?;
+            let address = listener.address()?;
+            anyhow::Ok((listener, address, listen.account.as_str()))
+        });
+        let metadata = metadata.transpose()?;
 
         let schema = udm::Schema::load();
         let control = Control::open(dir, settings(config, schema), Some(&url), clock())?;
         let control = Arc::new(control);
+        let metadata = metadata.map(|(listener, address, account)| {
+            anyhow::Ok((listener, address, Metadata::new(account, &control, &clock)?))
+        });
+        let metadata = metadata.transpose()?;
         let pipeline = Pipeline::start(config, dir, parts.disk, &control, &clock)?;
         // One that has no place in deliver.db although it was made before this start has lost it: it begins at the oldest,
         // since delivering twice is better than not at all.
@@ -112,9 +142,10 @@ impl Server {
             },
             searches: Arc::clone(&searches),
             store_at_start: pipeline.at_start.clone(),
+            ca,
         };
         let front = Front {
-            router: Router::new(dialects::all())?,
+            router: Arc::new(Router::new(dialects::all())?),
             snapshot: Arc::clone(control.snapshot()),
             log: pipeline.log.clone(),
             budget,
@@ -128,11 +159,29 @@ impl Server {
                 searches,
             }),
             now: Arc::clone(&clock),
-            ids: Mutex::new(IdSource::default()),
+            ids: Arc::new(Mutex::new(IdSource::default())),
             random: Arc::new(rand::random::<u64>),
         };
         let (stop, stopping) = watch::channel(false);
-        let serving = tokio::spawn(listener.serve(Arc::new(front), config.limits.connections_max, stopping, DRAIN_MAX));
+        let places = Arc::new(Semaphore::new(config.limits.connections_max.min(Semaphore::MAX_PERMITS)));
+        let spawn = |listener: Listener, front: Front| {
+            tokio::spawn(listener.serve(Arc::new(front), Arc::clone(&places), stopping.clone(), DRAIN_MAX))
+        };
+        let mut serving = Vec::new();
+        let googleapis = googleapis.map(|(listener, address)| {
+            // Who believes to speak with Google has no business with our own API, and no way to mean it.
+            serving.push(spawn(listener, Front { own: Arc::new(Nothing), ..front.clone() }));
+            address
+        });
+        let metadata = match metadata {
+            Some((listener, address, metadata)) => {
+                let router = Arc::new(Router::new(Vec::new())?);
+                serving.push(spawn(listener, Front { router, own: Arc::new(metadata), ..front.clone() }));
+                Some(address)
+            }
+            None => None,
+        };
+        serving.push(spawn(listener, front));
         let sampling = tokio::spawn(async move {
             loop {
                 rates.sample(ledger.counts());
@@ -144,7 +193,20 @@ impl Server {
         } else {
             None
         };
-        Ok(Server { address, url, control, pipeline, is_new, stop, serving, sampling, token_file, _lock: lock })
+        Ok(Server {
+            address,
+            url,
+            googleapis,
+            metadata,
+            control,
+            pipeline,
+            is_new,
+            stop,
+            serving,
+            sampling,
+            token_file,
+            _lock: lock,
+        })
     }
 
     /// Says where the server is and what to try first, on standard output.
@@ -163,6 +225,17 @@ impl Server {
             writeln!(out, "  key file        none; `penstock account create --role admin --out FILE` makes one")?;
         }
         writeln!(out, "  operator token  {}", token.display())?;
+        if let Some(address) = self.googleapis {
+            let certificate = ca::certificate_file(&config.data);
+            let certificate = std::path::absolute(&certificate).unwrap_or(certificate);
+            writeln!(out, "  googleapis      programs reach this server in place of Google with")?;
+            writeln!(out, "                    export HTTPS_PROXY={}", proxy_url(address))?;
+            writeln!(out, "                    export REQUESTS_CA_BUNDLE={}", shell_quoted(&certificate))?;
+        }
+        if let Some(address) = self.metadata {
+            writeln!(out, "  metadata        gives tokens to every program on this machine that is started with")?;
+            writeln!(out, "                    export GCE_METADATA_HOST={address} GCE_METADATA_IP={address}")?;
+        }
         if recovered.cut_bytes > 0 {
             writeln!(
                 out,
@@ -224,7 +297,9 @@ impl Server {
     pub async fn stop(self) {
         self.stop.send_replace(true);
         self.sampling.abort();
-        let _ = self.serving.await;
+        for serving in self.serving {
+            let _ = serving.await;
+        }
         if let Some(path) = &self.token_file {
             let _ = std::fs::remove_file(path);
         }
@@ -294,6 +369,14 @@ fn url_of(config: &Config, scheme: &str, address: SocketAddr) -> String {
         return format!("{scheme}://127.0.0.1:{}", address.port());
     }
     format!("{scheme}://{address}")
+}
+
+/// How programs on this machine name the googleapis listener as their proxy.
+fn proxy_url(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        return format!("http://127.0.0.1:{}", address.port());
+    }
+    format!("http://{address}")
 }
 
 /// The TLS settings of these files, or what is wrong with them.

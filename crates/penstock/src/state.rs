@@ -35,11 +35,17 @@ pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
         .mode(0o600)
         .open(&beside)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
-        .and_then(|()| std::fs::rename(&beside, path));
+        .and_then(|()| std::fs::rename(&beside, path))
+        // Without it a power cut could take the file's name back, though somebody was told of its content.
+        .and_then(|()| std::fs::File::open(parent_of(path))?.sync_all());
     if written.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
     written
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn state_dir() -> Option<PathBuf> {

@@ -31,10 +31,12 @@ use crate::own::{AnswerBody, Components, Own, OwnRequest};
 /// The reply to every batch that is committed names it.
 pub const BATCH_HEADER: &str = "x-penstock-batch";
 
-/// Everything that a request needs on its way, shared by all listeners of a server.
+/// Everything that a request needs on its way. Listeners of a server share all but `router` and `own`, which say what is
+/// served there.
+#[derive(Clone)]
 pub struct Front {
     /// Who claims which path.
-    pub router: Router,
+    pub router: Arc<Router>,
     /// Keys, log types and limits as they are now; swapped whole when they change.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// Where batches go.
@@ -45,14 +47,14 @@ pub struct Front {
     pub wait_max: Duration,
     /// What was received and what became of it.
     pub ledger: Arc<Ledger>,
-    /// Our own API.
+    /// Our own API, or [`crate::own::Nothing`] where that is not served.
     pub own: Arc<dyn Own>,
     /// Who answers what dialects cannot.
     pub components: Arc<dyn Components>,
     /// The clock.
     pub now: Arc<dyn Fn() -> Time + Send + Sync>,
     /// Makes batch ids.
-    pub ids: Mutex<IdSource>,
+    pub ids: Arc<Mutex<IdSource>>,
     /// Random bits for them.
     pub random: Arc<dyn Fn() -> u64 + Send + Sync>,
 }

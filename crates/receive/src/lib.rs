@@ -1,19 +1,25 @@
 //! The HTTP front door: listeners, budgets, inflate, ask the dialect, commit, reply.
 //!
 //! Where it sits: senders speak to [`server::Listener`]; [`handle::handle`] is one request's story; the dialects decide
-//! what a request means, and `commit` alone says that it is durable. Absent on purpose: anything that knows what a
-//! record is.
+//! what a request means, and `commit` alone says that it is durable. Senders that cannot be told of another address than
+//! Google's come in through [`googleapis`]. Absent on purpose: anything that knows what a record is.
 
+pub mod authority;
 pub mod body;
 pub mod budget;
+pub mod connect;
 pub mod connection;
+pub mod googleapis;
 pub mod handle;
 pub mod ledger;
 pub mod own;
 pub mod server;
 
+pub use authority::{Authority, AuthorityError};
 pub use budget::Budget;
+pub use connect::GoogleHost;
+pub use googleapis::Googleapis;
 pub use handle::Front;
 pub use ledger::Ledger;
-pub use own::{AnswerBody, Components, Own, OwnRequest};
+pub use own::{AnswerBody, Components, Nothing, Own, OwnRequest};
 pub use server::Listener;

@@ -30,6 +30,24 @@ pub trait Components: Send + Sync {
     ) -> Pin<Box<dyn Future<Output = Result<Outcome, Refusal>> + Send + 'a>>;
 }
 
+/// Claims nothing: for listeners that do not serve our own API.
+pub struct Nothing;
+
+impl Own for Nothing {
+    fn claims(&self, _: &str) -> bool {
+        false
+    }
+
+    fn answer(&self, request: OwnRequest) -> Pin<Box<dyn Future<Output = http::Response<AnswerBody>> + Send + '_>> {
+        let refusal = dialects::Refusal::not_found(&request.method, &request.path);
+        Box::pin(async move {
+            let mut response = http::Response::new(AnswerBody::whole(dialects::aip193::refuse(&refusal).body));
+            *response.status_mut() = refusal.cause.http_status();
+            response
+        })
+    }
+}
+
 /// A request to our own API.
 pub struct OwnRequest {
     /// The method.
@@ -44,6 +62,20 @@ pub struct OwnRequest {
     pub body: Bytes,
     /// The client's address.
     pub peer: IpAddr,
+}
+
+impl OwnRequest {
+    /// Its head, as dialects and authentication know it.
+    pub fn head(&self) -> dialects::Head {
+        dialects::Head {
+            method: self.method.clone(),
+            path: self.path.clone(),
+            raw_path: self.path.clone(),
+            query: self.query.clone(),
+            headers: self.headers.clone(),
+            peer: self.peer,
+        }
+    }
 }
 
 /// What goes back: known at once, or produced while it is sent.

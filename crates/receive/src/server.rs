@@ -1,4 +1,5 @@
-//! Listeners: accept, speak HTTP/1.1 (with TLS where set), hand each request to `handle`, stop cleanly.
+//! Listeners: accept, speak HTTP/1.1 (with TLS where set, behind CONNECT on the googleapis listener), hand each request to
+//! `handle`, stop cleanly.
 
 use std::convert::Infallible;
 use std::io;
@@ -16,17 +17,26 @@ use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
 use crate::connection::{Busy, Phase, Timed};
+use crate::googleapis::Googleapis;
 use crate::handle::{Front, handle};
 use crate::own::AnswerBody;
 
 /// Where a server listens.
 pub struct Listener {
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    before: Before,
+}
+
+/// What comes before HTTP.
+#[derive(Clone)]
+enum Before {
+    Nothing,
+    Tls(TlsAcceptor),
+    Tunnel(Arc<Googleapis>),
 }
 
 /// Longest that a TLS handshake may take.
-const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
+pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Pause after an accept that failed for want of descriptors or memory, so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -34,6 +44,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 impl Listener {
     /// Takes the address. Port 0 takes a free port; [`Listener::address`] tells which.
     pub fn bind(address: SocketAddr, tls: Option<Arc<rustls::ServerConfig>>) -> io::Result<Listener> {
+        Listener::bind_before(address, tls.map_or(Before::Nothing, |tls| Before::Tls(tls.into())))
+    }
+
+    /// Takes the address for programs that believe to speak with Google.
+    pub fn bind_googleapis(address: SocketAddr, googleapis: Arc<Googleapis>) -> io::Result<Listener> {
+        Listener::bind_before(address, Before::Tunnel(googleapis))
+    }
+
+    fn bind_before(address: SocketAddr, before: Before) -> io::Result<Listener> {
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(address),
             socket2::Type::STREAM,
@@ -44,7 +63,7 @@ impl Listener {
         socket.bind(&address.into())?;
         socket.listen(4096)?;
         let listener = TcpListener::from_std(socket.into())?;
-        Ok(Listener { listener, tls: tls.map(TlsAcceptor::from) })
+        Ok(Listener { listener, before })
     }
 
     /// The address that it listens on.
@@ -52,23 +71,18 @@ impl Listener {
         self.listener.local_addr()
     }
 
-    /// Serves until `stop` says so, then lets requests in flight finish for up to `stop_max`.
+    /// Serves until `stop` says so, then lets requests in flight finish for up to `stop_max`. Each open connection takes
+    /// one of `places`, which all listeners of a server share.
     pub async fn serve(
         self,
         front: Arc<Front>,
-        connections_max: usize,
+        places: Arc<Semaphore>,
         mut stop: watch::Receiver<bool>,
         stop_max: Duration,
     ) {
-        let places = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
         let mut connections = tokio::task::JoinSet::new();
         let closing = stop.clone();
         loop {
-            // A full house waits in the kernel's queue: nobody is turned away who would be served a moment later.
-            let place = tokio::select! {
-                place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
-                () = stopped(&mut stop) => break,
-            };
             let (stream, peer) = tokio::select! {
                 accepted = self.listener.accept() => match accepted {
                     Ok(accepted) => accepted,
@@ -80,13 +94,22 @@ impl Listener {
                 },
                 () = stopped(&mut stop) => break,
             };
+            // A full house waits, one at the door and the others in the kernel's queue: nobody is turned away who would be
+            // served a moment later. Only then, or a listener that nobody comes to would hold a place that another needs.
+            let place = tokio::select! {
+                place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
+                () = stopped(&mut stop) => break,
+            };
             // Replies are short and must not wait for a full segment.
             let _ = stream.set_nodelay(true);
-            let (front, tls, closing) = (Arc::clone(&front), self.tls.clone(), closing.clone());
+            let (front, before, closing) = (Arc::clone(&front), self.before.clone(), closing.clone());
             connections.spawn(async move {
-                match tls {
-                    None => serve_connection(stream, peer.ip(), front, closing).await,
-                    Some(tls) => serve_tls(tls, stream, peer.ip(), front, closing).await,
+                match before {
+                    Before::Nothing => serve_connection(stream, peer.ip(), front, closing).await,
+                    Before::Tls(tls) => serve_tls(tls, stream, peer.ip(), front, closing).await,
+                    Before::Tunnel(googleapis) => {
+                        serve_tunnel(&googleapis, stream, peer.ip(), front, closing).await;
+                    }
                 }
                 drop(place);
             });
@@ -116,6 +139,23 @@ async fn serve_tls(
         Ok(Ok(stream)) => serve_connection(stream, peer, front, closing).await,
         Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+    }
+}
+
+async fn serve_tunnel(
+    googleapis: &Googleapis,
+    stream: TcpStream,
+    peer: IpAddr,
+    front: Arc<Front>,
+    mut closing: watch::Receiver<bool>,
+) {
+    // Until a request can come there is nothing that a stop would have to wait for.
+    let stream = tokio::select! {
+        stream = googleapis.open(stream, peer) => stream,
+        () = stopped(&mut closing) => None,
+    };
+    if let Some(stream) = stream {
+        serve_connection(stream, peer, front, closing).await;
     }
 }
 

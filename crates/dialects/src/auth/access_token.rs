@@ -4,32 +4,56 @@
 //!
 //! ```text
 //! token   = "pst1." base64url(payload) "." base64url(mac)
-//! payload = instance:16  scopes:u8  expires_at_secs:i64be  key_id_len:u8 key_id  account
+//! payload = instance:16  scopes:u8  expires_at_secs:i64be  bond_len:u8 bond  account
+//! bond    = key_id | "refresh:" base64url(hash of the refresh token)
 //! mac     = HMAC-SHA256(secret, "pst1." base64url(payload))
 //! ```
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use event::{InstanceId, Time, limits};
+use event::{InstanceId, Time};
 use ring::hmac;
 
-use super::{Assertion, Caller, Scopes, caller_of_account};
+use super::{Bond, Caller, Grant, Lifetime, Scopes, caller_of_account};
 use crate::Refusal;
-use crate::snapshot::{Secret, Snapshot};
+use crate::snapshot::{Account, Secret, SecretHash, Snapshot};
 
 const PREFIX: &str = "pst1.";
 
-/// An access token for a proven assertion, good for [`limits::ACCESS_TOKEN_SECS`] from `now`.
-pub fn mint(assertion: &Assertion, snapshot: &Snapshot, now: Time) -> String {
-    let expires_at = now.secs().saturating_add(limits::ACCESS_TOKEN_SECS as i64);
-    let payload = Payload {
-        instance: assertion.instance(),
-        scopes: assertion.scopes(),
-        expires_at,
-        key_id: assertion.key_id(),
-        account: assertion.account(),
+/// Begins the bond of a token that a refresh token was given for. Ids of keys are hexadecimal, so none begins so.
+const REFRESH: &str = "refresh:";
+
+/// A new access token.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken {
+    /// The token. A secret.
+    pub text: String,
+    /// The second from which on it is refused.
+    pub expires_at: Time,
+}
+
+impl std::fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AccessToken").field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// An access token for a grant, good for so long from `now`.
+pub fn mint(grant: &Grant, lifetime: Lifetime, snapshot: &Snapshot, now: Time) -> AccessToken {
+    let expires_at = now.secs().saturating_add(lifetime.secs().cast_signed());
+    let bond = match grant.bond() {
+        Bond::Key(key_id) => key_id.clone(),
+        Bond::RefreshToken(hash) => format!("{REFRESH}{}", URL_SAFE_NO_PAD.encode(hash.as_bytes())),
     };
-    encode(&payload, &snapshot.token_secret)
+    let payload = Payload {
+        instance: grant.instance(),
+        scopes: grant.scopes(),
+        expires_at,
+        bond: &bond,
+        account: grant.account(),
+    };
+    let text = encode(&payload, &snapshot.token_secret);
+    AccessToken { text, expires_at: Time::from_secs(expires_at).unwrap_or(Time::MAX) }
 }
 
 /// Who holds this token; `None` when it is none of ours by its look.
@@ -42,17 +66,19 @@ struct Payload<'a> {
     instance: InstanceId,
     scopes: Scopes,
     expires_at: i64,
-    key_id: &'a str,
+    bond: &'a str,
     account: &'a str,
 }
 
 fn encode(payload: &Payload<'_>, secret: &Secret) -> String {
-    let mut bytes = Vec::with_capacity(26 + payload.key_id.len() + payload.account.len());
+    let mut bytes = Vec::with_capacity(26 + payload.bond.len() + payload.account.len());
     bytes.extend_from_slice(payload.instance.uuid().as_bytes());
     bytes.push(payload.scopes.bits());
     bytes.extend_from_slice(&payload.expires_at.to_be_bytes());
-    bytes.push(u8::try_from(payload.key_id.len()).expect("verify_assertion refuses longer key ids"));
-    bytes.extend_from_slice(payload.key_id.as_bytes());
+    bytes.push(
+        u8::try_from(payload.bond.len()).expect("key ids are made by us, and verify_assertion refuses longer ones"),
+    );
+    bytes.extend_from_slice(payload.bond.as_bytes());
     bytes.extend_from_slice(payload.account.as_bytes());
     let signed = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes));
     let mac = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &secret.0), signed.as_bytes());
@@ -63,13 +89,13 @@ fn decode(bytes: &[u8]) -> Option<Payload<'_>> {
     let (instance, rest) = bytes.split_first_chunk::<16>()?;
     let (scopes, rest) = rest.split_first()?;
     let (expires_at, rest) = rest.split_first_chunk::<8>()?;
-    let (key_id_len, rest) = rest.split_first()?;
-    let (key_id, account) = rest.split_at_checked(usize::from(*key_id_len))?;
+    let (bond_len, rest) = rest.split_first()?;
+    let (bond, account) = rest.split_at_checked(usize::from(*bond_len))?;
     Some(Payload {
         instance: InstanceId::from_uuid(uuid::Uuid::from_bytes(*instance)),
         scopes: Scopes::from_bits(*scopes)?,
         expires_at: i64::from_be_bytes(*expires_at),
-        key_id: std::str::from_utf8(key_id).ok()?,
+        bond: std::str::from_utf8(bond).ok()?,
         account: std::str::from_utf8(account).ok()?,
     })
 }
@@ -88,11 +114,24 @@ fn verify(token: &str, rest: &str, snapshot: &Snapshot, now: Time) -> Result<Cal
         let expired = Time::from_secs(payload.expires_at).unwrap_or(Time::MAX);
         return Err(Refusal::unauthenticated(format!("The access token expired at {expired}; ask for a new one.")));
     }
-    let ended = || Refusal::unauthenticated("The access token's account or key was disabled or rotated.");
+    let ended = || {
+        Refusal::unauthenticated("The access token's account, key or refresh token was disabled, rotated or revoked.")
+    };
     let caller = caller_of_account(payload.account, snapshot, payload.scopes).ok_or_else(ended)?;
     let account = snapshot.accounts.get(payload.account).ok_or_else(ended)?;
-    if account.instance != payload.instance || !account.keys.contains_key(payload.key_id) {
+    if account.instance != payload.instance || !holds(&payload, account, snapshot) {
         return Err(ended());
     }
     Ok(caller)
+}
+
+/// Whether what the token is bound to is still there.
+fn holds(payload: &Payload<'_>, account: &Account, snapshot: &Snapshot) -> bool {
+    if account.keys.contains_key(payload.bond) {
+        return true;
+    }
+    let hash = payload.bond.strip_prefix(REFRESH).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
+    let hash: Option<[u8; 32]> = hash.and_then(|bytes| bytes.try_into().ok());
+    let refresh_token = hash.and_then(|hash| snapshot.refresh_tokens.get(&SecretHash::from_bytes(hash)));
+    refresh_token.is_some_and(|token| token.account == payload.account)
 }

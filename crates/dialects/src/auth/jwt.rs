@@ -6,47 +6,16 @@
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use event::{InstanceId, Time, limits};
+use event::{Time, limits};
 use ring::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 
-use super::{Caller, Scopes, caller_of_account};
+use super::{Bond, Caller, Grant, Scope, Scopes, caller_of_account};
 use crate::Refusal;
 use crate::snapshot::{Account, Snapshot};
 
 /// `aud` values that clients write whatever the key file's `token_uri` says.
 const GOOGLE_TOKEN_URLS: [&str; 2] =
     ["https://oauth2.googleapis.com/token", "https://www.googleapis.com/oauth2/v4/token"];
-
-/// A proven assertion: this account asks, with this key, for these scopes. Only [`verify_assertion`] makes one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Assertion {
-    account: String,
-    key_id: String,
-    instance: InstanceId,
-    scopes: Scopes,
-}
-
-impl Assertion {
-    /// The account's e-mail address.
-    pub fn account(&self) -> &str {
-        &self.account
-    }
-
-    /// The id of the key that signed.
-    pub fn key_id(&self) -> &str {
-        &self.key_id
-    }
-
-    /// The account's instance.
-    pub fn instance(&self) -> InstanceId {
-        self.instance
-    }
-
-    /// What was asked for, as far as the account's role allows it.
-    pub fn scopes(&self) -> Scopes {
-        self.scopes
-    }
-}
 
 /// Why a JWT proves nothing. The texts tell an honest sender what to mend, and an attacker nothing about which accounts
 /// and keys exist: an unknown account and a wrong signature read the same.
@@ -117,7 +86,7 @@ impl Audience {
 }
 
 /// Checks an assertion that asks the token endpoint for an access token.
-pub fn verify_assertion(jwt: &str, snapshot: &Snapshot, now: Time) -> Result<Assertion, JwtError> {
+pub fn verify_assertion(jwt: &str, snapshot: &Snapshot, now: Time) -> Result<Grant, JwtError> {
     let (claims, account, key_id) = verify(jwt, snapshot, now)?;
     let is_ours = |aud: &str| GOOGLE_TOKEN_URLS.contains(&aud) || snapshot.token_urls.iter().any(|own| own == aud);
     if !claims.aud.as_ref().is_some_and(|aud| aud.any(is_ours)) {
@@ -125,10 +94,10 @@ pub fn verify_assertion(jwt: &str, snapshot: &Snapshot, now: Time) -> Result<Ass
         return Err(JwtError::Audience(own.to_owned()));
     }
     let scopes = claims.scope.as_deref().and_then(Scopes::from_google).ok_or(JwtError::Scope)?;
-    Ok(Assertion {
+    Ok(Grant {
         instance: account.instance,
         scopes: scopes.and(account.scopes()),
-        key_id: key_id.to_owned(),
+        bond: Bond::Key(key_id.to_owned()),
         account: claims.iss,
     })
 }
@@ -147,8 +116,9 @@ pub(super) fn authenticate(jwt: &str, snapshot: &Snapshot, now: Time) -> Result<
     }
     let scopes = match (&claims.scope, &claims.aud) {
         (Some(scope), _) => Scopes::from_google(scope).ok_or_else(|| refuse(JwtError::Scope))?,
-        // An audience without scopes asks for the service, that is for all that the account may do there.
-        (None, Some(_)) => account.scopes(),
+        // An audience without scopes asks for the service, that is for all that the account may do there; others'
+        // tokens are another service's.
+        (None, Some(_)) => account.scopes().without(Scope::Iam),
         (None, None) => return Err(refuse(JwtError::Scope)),
     };
     caller_of_account(&claims.iss, snapshot, scopes).ok_or_else(|| refuse(JwtError::Invalid))

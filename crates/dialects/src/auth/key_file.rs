@@ -1,5 +1,6 @@
 //! A service account's key file in Google's format, and signing with it: the client side, which our own commands and
-//! tests use, and the form in which `account create` hands a key out so that Google's libraries take it unchanged.
+//! tests use, and the form in which `account create` hands a key out so that Google's libraries take it unchanged. Beside
+//! it the other file that they take, `authorized_user` with a refresh token, which `account adc` hands out.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
@@ -79,6 +80,57 @@ impl std::fmt::Debug for KeyFile {
         f.debug_struct("KeyFile")
             .field("client_email", &self.client_email)
             .field("private_key_id", &self.private_key_id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The fields of Google's `authorized_user` files, as application-default credentials name a person's login. Here a refresh
+/// token stands for a service account.
+#[derive(Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct AuthorizedUserFile {
+    /// Always `authorized_user`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The account's e-mail address.
+    pub account: String,
+    /// Sent with the refresh token.
+    pub client_id: String,
+    /// Sent with the refresh token. A secret.
+    pub client_secret: String,
+    /// The refresh token. A secret.
+    pub refresh_token: String,
+    /// Our token endpoint. google-auth asks Google's whatever stands here; others follow it.
+    pub token_uri: String,
+    /// Always `googleapis.com`.
+    pub universe_domain: String,
+}
+
+impl AuthorizedUserFile {
+    /// The file of a refresh token.
+    pub fn new(
+        account: &str,
+        client_id: &str,
+        client_secret: &str,
+        refresh_token: &str,
+        token_uri: &str,
+    ) -> AuthorizedUserFile {
+        AuthorizedUserFile {
+            kind: "authorized_user".to_owned(),
+            account: account.to_owned(),
+            client_id: client_id.to_owned(),
+            client_secret: client_secret.to_owned(),
+            refresh_token: refresh_token.to_owned(),
+            token_uri: token_uri.to_owned(),
+            universe_domain: googleapis(),
+        }
+    }
+}
+
+impl std::fmt::Debug for AuthorizedUserFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AuthorizedUserFile")
+            .field("account", &self.account)
+            .field("client_id", &self.client_id)
             .finish_non_exhaustive()
     }
 }

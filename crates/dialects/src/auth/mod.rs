@@ -1,20 +1,25 @@
 //! Who is calling. Only this module makes a [`Caller`], and nothing is appended to the log without one.
 //!
-//! Four ways in, all of them Google's: an access token from our own token endpoint ([`crate::oauth2`]), a JWT that the
-//! sender signed itself ([`jwt`]), an API key (`?key=` or `X-Goog-Api-Key`), and the operator's token, which reaches
-//! every instance. What is compared with a secret is compared by hash or MAC, in constant time. Sessions, passwords and
+//! Four ways in, all of them Google's: an access token of ours (from [`crate::oauth2`], [`crate::iam_credentials`] or
+//! [`crate::metadata_server`], for a [`Grant`]), a JWT that the sender signed itself ([`jwt`]), an API key (`?key=` or
+//! `X-Goog-Api-Key`), and the operator's token, which reaches every instance. What is compared with a secret is compared by hash or MAC, in constant time. Sessions, passwords and
 //! request signatures are absent.
 
 mod access_token;
+mod grant;
 mod jwt;
 mod key_file;
 
 use event::{InstanceId, Time};
 use http::header::AUTHORIZATION;
 
-pub use access_token::mint;
-pub use jwt::{Assertion, JwtError, verify_assertion};
-pub use key_file::{KeyFile, KeyFileError, sign_assertion, sign_bearer};
+pub use access_token::{AccessToken, mint};
+pub use grant::{
+    Bond, Grant, Lifetime, NoGrant, RefreshRequest, grant_by_impersonation, grant_by_refresh_token,
+    grant_on_this_machine,
+};
+pub use jwt::{JwtError, verify_assertion};
+pub use key_file::{AuthorizedUserFile, KeyFile, KeyFileError, sign_assertion, sign_bearer};
 
 use crate::snapshot::{SecretHash, Snapshot};
 use crate::{Head, Refusal};
@@ -28,16 +33,20 @@ pub enum Scope {
     Read,
     /// Change resources.
     Admin,
+    /// Ask for another account's token.
+    Iam,
 }
 
 impl Scope {
-    const ALL: [Scope; 3] = [Scope::Ingest, Scope::Read, Scope::Admin];
+    const ALL: [Scope; 4] = [Scope::Ingest, Scope::Read, Scope::Admin, Scope::Iam];
 
     const fn bit(self) -> u8 {
         match self {
             Scope::Ingest => 1,
             Scope::Read => 2,
             Scope::Admin => 4,
+            // Tokens from before it existed read as they did: without it.
+            Scope::Iam => 8,
         }
     }
 
@@ -47,6 +56,7 @@ impl Scope {
             Scope::Ingest => "ingest",
             Scope::Read => "read",
             Scope::Admin => "admin",
+            Scope::Iam => "iam",
         }
     }
 }
@@ -59,7 +69,7 @@ impl Scopes {
     /// None.
     pub const NONE: Scopes = Scopes(0);
     /// All.
-    pub const ALL: Scopes = Scopes(7);
+    pub const ALL: Scopes = Scopes(15);
 
     /// Exactly these.
     pub fn of(scopes: &[Scope]) -> Scopes {
@@ -76,6 +86,11 @@ impl Scopes {
         Scopes(self.0 & other.0)
     }
 
+    /// These but for one.
+    pub const fn without(self, scope: Scope) -> Scopes {
+        Scopes(self.0 & !scope.bit())
+    }
+
     /// Those in either.
     pub const fn or(self, other: Scopes) -> Scopes {
         Scopes(self.0 | other.0)
@@ -85,12 +100,13 @@ impl Scopes {
     pub fn from_google(scope: &str) -> Option<Scopes> {
         let known = scope.split_ascii_whitespace().filter_map(|scope| {
             Some(match scope.strip_prefix("https://www.googleapis.com/auth/")? {
-                "cloud-platform" | "chronicle" => Scopes::ALL,
+                "cloud-platform" => Scopes::ALL,
+                "chronicle" => Scopes::ALL.without(Scope::Iam),
                 "malachite-ingestion" => Scopes::of(&[Scope::Ingest]),
                 "chronicle.readonly" => Scopes::of(&[Scope::Read]),
                 "chronicle-backstory" => Scopes::of(&[Scope::Read, Scope::Admin]),
-                // Only for asking for another account's token; allows nothing by itself.
-                "iam" => Scopes::NONE,
+                // Only for asking for another account's token; allows nothing else.
+                "iam" => Scopes::of(&[Scope::Iam]),
                 _ => return None,
             })
         });
@@ -214,6 +230,7 @@ impl Caller {
             Scope::Ingest => "send data (scope ingest)",
             Scope::Read => "search or look (scope read)",
             Scope::Admin => "change anything (scope admin)",
+            Scope::Iam => "ask for another account's token (scope iam)",
         };
         let message = format!("{} may not {what}: {held}.", self.sender);
         Err(Refusal::permission_denied(message).of(self))
@@ -266,7 +283,8 @@ pub fn authenticate_api_key(key: &str, snapshot: &Snapshot) -> Result<Caller, Re
             instance: Some(found.instance),
             sender: format!("key:{}", found.id),
             role: found.role,
-            scopes: found.role.scopes(),
+            // An API key is no account, and only accounts and the operator impersonate.
+            scopes: found.role.scopes().without(Scope::Iam),
         }),
         _ => Err(Refusal::unauthenticated("The API key is not valid.")),
     }

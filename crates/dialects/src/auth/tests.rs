@@ -231,7 +231,7 @@ fn access_tokens_live_and_die_with_their_account() {
     let assertion =
         sign_assertion(&key_file, GOOGLE, "https://www.googleapis.com/auth/cloud-platform", world.now).unwrap();
     let assertion = verify_assertion(&assertion, &world.snapshot, world.now).unwrap();
-    let token = mint(&assertion, &world.snapshot, world.now);
+    let token = mint(&assertion, Lifetime::STANDARD, &world.snapshot, world.now).text;
 
     let ask = |world: &World, token: &str| authenticate_bearer(token, &world.snapshot, world.now);
     let check = |world: &World, name: &str, part: &str| {
@@ -263,18 +263,18 @@ fn access_tokens_live_and_die_with_their_account() {
         world.snapshot.accounts.insert(EMAIL.to_owned(), changed);
     };
     change(&mut world, &|account| account.disabled = true);
-    check(&world, "disabled", "disabled or rotated");
+    check(&world, "disabled", "disabled, rotated");
     change(&mut world, &|account| drop(account.keys.remove("kid1")));
-    check(&world, "rotated", "disabled or rotated");
+    check(&world, "rotated", "disabled, rotated");
     change(&mut world, &|account| account.instance = instance(THEIRS));
-    check(&world, "made anew elsewhere", "disabled or rotated");
+    check(&world, "made anew elsewhere", "disabled, rotated");
     change(&mut world, &|account| account.role = Role::Read);
     assert_eq!(ask(&world, &token).unwrap().scopes(), Scopes::of(&[Scope::Read]), "the role of now counts");
     world.snapshot.accounts.remove(EMAIL);
-    check(&world, "deleted", "disabled or rotated");
+    check(&world, "deleted", "disabled, rotated");
     change(&mut world, &|_| ());
     world.snapshot.instances.remove(&instance(OURS));
-    check(&world, "instance deleted", "disabled or rotated");
+    check(&world, "instance deleted", "disabled, rotated");
 
     // No byte of it may be another.
     let world = World {
@@ -368,7 +368,14 @@ fn nothing_secret_is_shown() {
         [127, 0, 0, 1].into(),
     )
     .unwrap();
-    let shown = format!("{:?} {key_file:?} {head:?} {:?}", world.snapshot, world.snapshot.token_secret);
+    add_refresh_token(&mut world, "sesame", EMAIL);
+    let adc = AuthorizedUserFile::new(EMAIL, "id", "sesame", "sesame", "http://127.0.0.1:8480/token");
+    let assertion = sign_assertion(&key_file, GOOGLE, MALACHITE, world.now).unwrap();
+    let grant = verify_assertion(&assertion, &world.snapshot, world.now).unwrap();
+    let token = mint(&grant, Lifetime::STANDARD, &world.snapshot, world.now);
+    let shown = format!("{:?} {key_file:?} {head:?} {adc:?} {token:?}", world.snapshot);
+    assert!(!shown.contains("pst1."), "{shown}");
+    let shown = format!("{shown} {:?}", world.snapshot.token_secret);
     assert!(!shown.contains("sesame") && !shown.contains("PRIVATE") && !shown.contains("9, 9, 9"), "{shown}");
     assert_eq!(serde_json::to_value(&key_file).unwrap()["type"], "service_account");
     let back: KeyFile = serde_json::from_value(serde_json::to_value(&key_file).unwrap()).unwrap();
@@ -377,19 +384,117 @@ fn nothing_secret_is_shown() {
     assert_eq!(sign_assertion(&broken, GOOGLE, MALACHITE, Time::default()), Err(KeyFileError::Pem));
 }
 
+/// A refresh token of an account, as control keeps it.
+fn add_refresh_token(world: &mut World, token: &str, account: &str) {
+    let kept = crate::snapshot::RefreshToken {
+        account: account.to_owned(),
+        client_id: "client".to_owned(),
+        client_secret: SecretHash::of("secret"),
+    };
+    world.snapshot.refresh_tokens.insert(SecretHash::of(token), kept);
+}
+
+#[test]
+fn refresh_tokens_live_and_die_with_their_account() {
+    let mut world = World::new();
+    let pair = KeyPair::from_seed("one");
+    world.add_account(EMAIL, OURS, Role::Ingest, "kid1", &pair);
+    world.add_account("admin@x", OURS, Role::Admin, "kid1", &pair);
+    add_refresh_token(&mut world, "refresh-ingest", EMAIL);
+    add_refresh_token(&mut world, "refresh-admin", "admin@x");
+
+    let form = |fields: &[(&str, &str)]| {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.extend_pairs([("grant_type", "refresh_token")]).extend_pairs(fields);
+        form.finish()
+    };
+    let ask = |world: &World, token: &str, more: &[(&str, &str)]| {
+        let mut fields = vec![("client_id", "client"), ("client_secret", "secret"), ("refresh_token", token)];
+        fields.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
+        fields.extend(more.iter().filter(|(_, value)| *value != "-"));
+        world.call("POST", "/token", &[], form(&fields).as_bytes()).replied()
+    };
+    let scopes = |world: &World, token: &str, more: &[(&str, &str)]| {
+        let (status, body) = ask(world, token, more);
+        assert_eq!((status, &body["token_type"]), (200, &json!("Bearer")), "{token} {more:?}: {body}");
+        let names: Vec<&String> = body.as_object().unwrap().keys().collect();
+        assert_eq!(names, ["access_token", "expires_in", "token_type"], "no new refresh token, no scope");
+        authenticate_bearer(body["access_token"].as_str().unwrap(), &world.snapshot, world.now).unwrap().scopes()
+    };
+    assert_eq!(scopes(&world, "refresh-ingest", &[]), Scopes::of(&[Scope::Ingest]));
+    assert_eq!(scopes(&world, "refresh-admin", &[]), Scopes::ALL);
+    assert_eq!(scopes(&world, "refresh-admin", &[("scope", "")]), Scopes::ALL);
+    assert_eq!(scopes(&world, "refresh-admin", &[("scope", MALACHITE)]), Scopes::of(&[Scope::Ingest]));
+    let cloud = "openid https://www.googleapis.com/auth/cloud-platform";
+    assert_eq!(scopes(&world, "refresh-ingest", &[("scope", cloud)]), Scopes::of(&[Scope::Ingest]));
+
+    let refused = |world: &World, name: &str, token: &str, more: &[(&str, &str)], error: &str| {
+        let (status, body) = ask(world, token, more);
+        assert_eq!((status, &body["error"]), (400, &json!(error)), "{name}: {body}");
+        body["error_description"].as_str().unwrap().to_owned()
+    };
+    // Which of the three is wrong is not said.
+    let why = refused(&world, "unknown", "refresh-other", &[], "invalid_grant");
+    assert_eq!(refused(&world, "client", "refresh-admin", &[("client_id", "other")], "invalid_grant"), why);
+    assert_eq!(refused(&world, "secret", "refresh-admin", &[("client_secret", "other")], "invalid_grant"), why);
+    assert_eq!(refused(&world, "empty", "", &[], "invalid_grant"), why);
+    refused(&world, "no client", "refresh-admin", &[("client_id", "-")], "invalid_request");
+    refused(&world, "no token", "refresh-admin", &[("refresh_token", "-")], "invalid_request");
+    refused(&world, "scope", "refresh-admin", &[("scope", "openid")], "invalid_scope");
+
+    // The access token dies with the refresh token, with its account, and is no other account's.
+    let (_, body) = ask(&world, "refresh-admin", &[]);
+    let token = body["access_token"].as_str().unwrap().to_owned();
+    let check = |name: &str, change: &dyn Fn(&mut Snapshot)| {
+        let mut world =
+            World { snapshot: world.snapshot.clone(), router: crate::Router::new(crate::all()).unwrap(), ..world };
+        assert!(authenticate_bearer(&token, &world.snapshot, world.now).is_ok());
+        change(&mut world.snapshot);
+        let error = authenticate_bearer(&token, &world.snapshot, world.now).unwrap_err();
+        assert!(error.message.contains("disabled, rotated or revoked"), "{name}: {}", error.message);
+        refused(&world, name, "refresh-admin", &[], "invalid_grant");
+    };
+    check("revoked", &|snapshot| drop(snapshot.refresh_tokens.remove(&SecretHash::of("refresh-admin"))));
+    check("disabled", &|snapshot| snapshot.accounts.get_mut("admin@x").unwrap().disabled = true);
+    check("deleted", &|snapshot| drop(snapshot.accounts.remove("admin@x")));
+    check("instance deleted", &|snapshot| drop(snapshot.instances.remove(&instance(OURS))));
+}
+
+#[test]
+fn tokens_from_before_there_was_the_scope_iam_are_read() {
+    let mut world = World::new();
+    world.add_account(EMAIL, OURS, Role::Admin, "kid1", &KeyPair::from_seed("one"));
+    let token = |scopes: u8| {
+        let mut bytes = instance(OURS).uuid().as_bytes().to_vec();
+        bytes.push(scopes);
+        bytes.extend((world.now.secs() + 60).to_be_bytes());
+        bytes.extend(b"\x04kid1");
+        bytes.extend(EMAIL.as_bytes());
+        let signed = format!("pst1.{}", URL_SAFE_NO_PAD.encode(bytes));
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &[9; 32]);
+        format!("{signed}.{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes())))
+    };
+    let ask =
+        |scopes: u8| authenticate_bearer(&token(scopes), &world.snapshot, world.now).map(|caller| caller.scopes());
+    assert_eq!(ask(7), Ok(Scopes::of(&[Scope::Ingest, Scope::Read, Scope::Admin])));
+    assert_eq!(ask(15), Ok(Scopes::ALL));
+    assert!(ask(16).is_err(), "a scope that is not known");
+}
+
 #[test]
 fn google_scopes() {
     let check = |scope: &str, expected: Option<&[Scope]>| {
         let scope = scope.split(' ').map(|name| format!("https://www.googleapis.com/auth/{name}")).collect::<Vec<_>>();
         assert_eq!(Scopes::from_google(&scope.join(" ")), expected.map(Scopes::of), "{scope:?}");
     };
-    check("cloud-platform", Some(&[Scope::Ingest, Scope::Read, Scope::Admin]));
+    check("cloud-platform", Some(&[Scope::Ingest, Scope::Read, Scope::Admin, Scope::Iam]));
     check("chronicle", Some(&[Scope::Ingest, Scope::Read, Scope::Admin]));
     check("chronicle.readonly", Some(&[Scope::Read]));
     check("chronicle-backstory", Some(&[Scope::Read, Scope::Admin]));
     check("malachite-ingestion", Some(&[Scope::Ingest]));
     check("malachite-ingestion chronicle.readonly", Some(&[Scope::Ingest, Scope::Read]));
-    check("iam", Some(&[]));
+    check("iam", Some(&[Scope::Iam]));
+    check("iam chronicle.readonly", Some(&[Scope::Iam, Scope::Read]));
     check("drive", None);
     assert_eq!(Scopes::from_google(""), None);
     assert_eq!(Scopes::from_google("cloud-platform"), None);

@@ -33,6 +33,8 @@ pub async fn answer(api: &Api, request: &OwnRequest, segments: &[&str]) -> Resul
         ("POST", ["accounts"], None) => create_account(api, &asker, request).await,
         ("POST", ["accounts", _], Some("rotate")) => rotate_account(api, &asker, last).await,
         ("POST", ["accounts", _], Some("disable")) => disable_account(api, &asker, last).await,
+        ("POST", ["accounts", _], Some("adc")) => create_refresh_token(api, &asker, last).await,
+        ("POST", ["accounts", _], Some("revoke-adc")) => revoke_refresh_tokens(api, &asker, last).await,
 
         ("GET", ["keys"], None) => {
             let instance = asker.instance(parameter(request, "instance").as_deref())?;
@@ -184,6 +186,23 @@ async fn disable_account(api: &Api, asker: &Asker, email: &str) -> Result<Answer
     account_within_reach(api, asker, email)?;
     let email = email.to_owned();
     control(api, move |control, now| control.disable_account(&email, now)).await
+}
+
+async fn create_refresh_token(api: &Api, asker: &Asker, email: &str) -> Result<Answer, Refusal> {
+    let instance = account_within_reach(api, asker, email)?;
+    let email = email.to_owned();
+    control(api, move |control, now| {
+        let file = serde_json::to_value(control.create_refresh_token(&email, now)?).map_err(anyhow::Error::from)?;
+        Ok(json!({ "email": email, "instance": instance.to_string(), "adc_file": file }))
+    })
+    .await
+}
+
+async fn revoke_refresh_tokens(api: &Api, asker: &Asker, email: &str) -> Result<Answer, Refusal> {
+    account_within_reach(api, asker, email)?;
+    let email = email.to_owned();
+    control(api, move |control, _| Ok(json!({ "email": email, "revoked": control.revoke_refresh_tokens(&email)? })))
+        .await
 }
 
 fn account_within_reach(api: &Api, asker: &Asker, email: &str) -> Result<InstanceId, Refusal> {

@@ -14,7 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use commit::LogState;
-use dialects::{Caller, Head, Refusal, Scope, auth};
+use dialects::{Caller, Refusal, Scope, auth};
 use event::{InstanceId, Time};
 use http::{Method, Response, StatusCode};
 use receive::{AnswerBody, Budget, Ledger, Own, OwnRequest};
@@ -49,6 +49,22 @@ pub struct Api {
     pub searches: Arc<Semaphore>,
     /// Position of the store's cursor and records waiting at the start, for conservation.
     pub store_at_start: status::AtStart,
+    /// The authority of the googleapis listener, while there is one.
+    pub ca: Option<Ca>,
+}
+
+/// What may be shown of the googleapis listener's authority.
+pub struct Ca {
+    certificate: String,
+    expires_at: Time,
+    proxy: String,
+}
+
+impl Ca {
+    /// Of this authority, with the listener at this URL.
+    pub fn of(authority: &receive::Authority, proxy: &str) -> Ca {
+        Ca { certificate: authority.certificate_pem(), expires_at: authority.expires_at(), proxy: proxy.to_owned() }
+    }
 }
 
 /// Searches that run at the same time; more wait.
@@ -135,6 +151,8 @@ impl Api {
                 let asker = self.asker(&request, Scope::Read)?;
                 Ok(json(StatusCode::OK, &status::answer(self, &asker).await?))
             }
+            ["ca"] if get => self.certificate_authority(&request),
+            ["ca"] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             ["search"] => Err(Refusal::wrong_method(&method, &path, vec![Method::POST])),
             ["status"] | ["receipts", _] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             segments => manage::answer(self, &request, segments).await,
@@ -143,18 +161,27 @@ impl Api {
 
     /// Who asks, if it may do this.
     pub(crate) fn asker(&self, request: &OwnRequest, scope: Scope) -> Result<Asker, Refusal> {
-        let head = Head {
-            method: request.method.clone(),
-            path: request.path.clone(),
-            raw_path: request.path.clone(),
-            query: request.query.clone(),
-            headers: request.headers.clone(),
-            peer: request.peer,
-        };
+        let asker = self.anyone(request)?;
+        asker.caller.require(scope)?;
+        Ok(asker)
+    }
+
+    /// Who asks, whatever it may do.
+    fn anyone(&self, request: &OwnRequest) -> Result<Asker, Refusal> {
         let snapshot = self.control.snapshot().load();
-        let caller = auth::authenticate(&head, &snapshot, (self.clock)())?;
-        caller.require(scope)?;
-        Ok(Asker { caller })
+        Ok(Asker { caller: auth::authenticate(&request.head(), &snapshot, (self.clock)())? })
+    }
+
+    /// Certificates are no secret, and every sender needs this one.
+    fn certificate_authority(&self, request: &OwnRequest) -> Result<Answer, Refusal> {
+        self.anyone(request)?;
+        let Some(Ca { certificate, expires_at, proxy }) = &self.ca else {
+            return Err(not_found("The googleapis listener is off; the section [listen.googleapis] turns it on."));
+        };
+        let shown = serde_json::json!({
+            "certificate": certificate, "expires_at": expires_at.to_string(), "proxy": proxy,
+        });
+        Ok(json(StatusCode::OK, &shown))
     }
 
     /// Health and metrics are open on this machine; from elsewhere they take a credential.

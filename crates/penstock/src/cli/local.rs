@@ -30,6 +30,9 @@ pub fn check(args: &CheckArgs) -> Result<(), CliError> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         crate::serve::tls_config(&tls.cert, &tls.key)?;
     }
+    if config.listen.googleapis.is_some() {
+        crate::ca::open(&config.data, crate::serve::now())?;
+    }
     EnvFilter::try_new(&config.logging.level)
         .map_err(|error| CliError::Refused(format!("logging.level is {:?}: {error}", config.logging.level)))?;
     say(&format!("{} is good.", args.config.display()));

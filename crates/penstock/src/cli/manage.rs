@@ -18,6 +18,7 @@ const ACCOUNT_COLUMNS: &[(&str, &str)] = &[
     ("ROLE", "/role"),
     ("INSTANCE", "/instance"),
     ("DISABLED", "/disabled"),
+    ("ADC FILES", "/refresh_tokens"),
     ("CREATED", "/created_at"),
 ];
 const KEY_COLUMNS: &[(&str, &str)] =
@@ -76,7 +77,7 @@ pub async fn account_create(
         }
         (Err(error), _) => return Err(error),
     };
-    hand_out(remote.output, made, out)
+    hand_out(remote.output, made, out, KEY_FILE)
 }
 
 fn is_running(data: &Path) -> bool {
@@ -124,17 +125,23 @@ fn refuse_to_overwrite(out: &Path) -> Result<(), CliError> {
     Ok(())
 }
 
-fn hand_out(format: Format, mut made: Value, out: &Path) -> Result<(), CliError> {
-    let key_file = made["key_file"].take();
-    write_json_private(out, &key_file)?;
+/// A file with a secret that an answer holds: the answer's field, and what the file is.
+type Secret = (&'static str, &'static str);
+
+const KEY_FILE: Secret = ("key_file", "key");
+const ADC_FILE: Secret = ("adc_file", "refresh token");
+
+fn hand_out(format: Format, mut made: Value, out: &Path, (field, what): Secret) -> Result<(), CliError> {
+    let file = made[field].take();
+    write_json_private(out, &file)?;
     let email = made["email"].as_str().unwrap_or_default().to_owned();
     if let Some(made) = made.as_object_mut() {
-        made.remove("key_file");
+        made.remove(field);
         made.insert("out".to_owned(), json!(out.display().to_string()));
     }
     match format {
         Format::Table => {
-            format.remark(&format!("Wrote the key of {email} to {}. It is not kept anywhere else.", out.display()))
+            format.remark(&format!("Wrote the {what} of {email} to {}. It is not kept anywhere else.", out.display()))
         }
         format => format.one(&made),
     }
@@ -153,12 +160,28 @@ pub async fn account(client: &Client, command: AccountCommand) -> Result<(), Cli
             refuse_to_overwrite(&out)?;
             let path = format!("/api/accounts/{}:rotate", segment(&email));
             let made = client.call(Method::POST, &path, None).await?;
-            hand_out(client.format, made, &out)?;
+            hand_out(client.format, made, &out, KEY_FILE)?;
         }
         AccountCommand::Disable { email } => {
             let path = format!("/api/accounts/{}:disable", segment(&email));
             client.call(Method::POST, &path, None).await?;
             client.format.remark(&format!("Account {email} is disabled."));
+        }
+        AccountCommand::Adc { email, out } => {
+            refuse_to_overwrite(&out)?;
+            let path = format!("/api/accounts/{}:adc", segment(&email));
+            let made = client.call(Method::POST, &path, None).await?;
+            hand_out(client.format, made, &out, ADC_FILE)?;
+        }
+        AccountCommand::RevokeAdc { email } => {
+            let path = format!("/api/accounts/{}:revoke-adc", segment(&email));
+            let answer = client.call(Method::POST, &path, None).await?;
+            match client.format {
+                Format::Table => {
+                    client.format.remark(&format!("Refresh tokens of {email} that ended: {}.", answer["revoked"]));
+                }
+                format => format.one(&answer),
+            }
         }
     }
     Ok(())

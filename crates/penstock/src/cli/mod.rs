@@ -3,6 +3,7 @@
 //! `serve`, `check` and `log verify` work on this machine; every other command asks a running server, so that there is
 //! one way to do a thing and one place that checks it.
 
+mod ca;
 mod client;
 mod connector;
 mod demo;
@@ -93,6 +94,20 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Print the certificate that programs must trust to reach this server in place of Google
+    #[command(after_help = "Examples:
+  penstock ca --out penstock-ca.pem
+  export HTTPS_PROXY=http://127.0.0.1:8481 REQUESTS_CA_BUNDLE=$PWD/penstock-ca.pem
+  secops log ingest …                              any program for Google SecOps, unchanged
+
+The section [listen.googleapis] of the configuration turns the listener on that such programs reach. The authority
+signs for googleapis.com only. With `--data DIR` the certificate is found without a running server, too. httplib2 reads
+HTTPLIB2_CA_CERTS, curl CURL_CA_BUNDLE, Go SSL_CERT_FILE.")]
+    Ca {
+        /// Where to write it, in place of standard output
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
     /// Log types beyond the built-in ones
     #[command(subcommand)]
     LogType(LogTypeCommand),
@@ -280,6 +295,25 @@ pub enum AccountCommand {
         /// Its e-mail address
         email: String,
     },
+    /// Write a file of application-default credentials with a new refresh token of an account
+    #[command(after_help = "Example:
+  penstock account adc ingest-1a2b3c@penstock-9b2bd9ac.iam.gserviceaccount.com --out adc.json
+  GOOGLE_APPLICATION_CREDENTIALS=adc.json …
+
+Google's Python library asks oauth2.googleapis.com for the tokens of such a file, so programs that use it need the
+googleapis listener; see `penstock ca --help`.")]
+    Adc {
+        /// Its e-mail address
+        email: String,
+        /// Where to write the file (mode 0600)
+        #[arg(long)]
+        out: PathBuf,
+    },
+    /// End all refresh tokens of an account, and the access tokens that they gave
+    RevokeAdc {
+        /// Its e-mail address
+        email: String,
+    },
 }
 
 /// `penstock key`
@@ -460,6 +494,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Account(AccountCommand::Create { instance, role, name, out }) => {
             manage::account_create(&remote, instance, role, name, &out).await
         }
+        Command::Ca { out } => ca::run(&remote, out.as_deref()).await,
         command => {
             let client = Client::connect(&remote)?;
             match command {
@@ -474,7 +509,11 @@ async fn run(cli: Cli) -> Result<(), CliError> {
                 Command::Connector(command) => connector::run(&client, command).await,
                 Command::Dlq(command) => connector::dead_letters(&client, command).await,
                 Command::Bench(command) => crate::bench::run_command(command, &client, &remote).await,
-                Command::Serve(_) | Command::Check(_) | Command::Log(_) | Command::Completion { .. } => {
+                Command::Serve(_)
+                | Command::Check(_)
+                | Command::Log(_)
+                | Command::Ca { .. }
+                | Command::Completion { .. } => {
                     unreachable!("handled above, without a server")
                 }
             }

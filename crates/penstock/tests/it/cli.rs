@@ -384,6 +384,99 @@ fn makes_what_others_need() {
 }
 
 #[test]
+fn in_place_of_google() {
+    let home = Home::new();
+    let data = home.data();
+    home.run(&["ca", "--data", &data, "--server", "http://127.0.0.1:1"]).fails(1, &["keys/operator.token"]);
+    let mut command = home.command(&["serve", "--data", &data, "--listen", "127.0.0.1:0"]);
+    command.env("PENSTOCK_LISTEN__GOOGLEAPIS__ADDRESS", "127.0.0.1:0").env("PENSTOCK_LOGGING__LEVEL", "trace");
+    let server = home.start(command);
+    let url = server.url.clone();
+    let at = |args: &[&str]| home.run(&[args, &["--server", &url]].concat());
+
+    // Two lines to paste, and what they name is there.
+    let exported = |name: &str| {
+        let line = server.greeting.lines().find_map(|line| line.trim().strip_prefix(&format!("export {name}=")));
+        line.unwrap_or_else(|| panic!("no {name} in {}", server.greeting)).to_owned()
+    };
+    let proxy = exported("HTTPS_PROXY");
+    TcpStream::connect(proxy.strip_prefix("http://").unwrap()).unwrap();
+    let certificate = std::fs::read_to_string(exported("REQUESTS_CA_BUNDLE")).unwrap();
+    assert!(Path::new(&exported("REQUESTS_CA_BUNDLE")).is_absolute());
+    assert!(
+        certificate.starts_with("-----BEGIN CERTIFICATE-----") && !certificate.contains("PRIVATE"),
+        "{certificate}"
+    );
+    assert_eq!(mode(&home.path("data/keys/googleapis-ca.key.pem")), 0o600);
+    assert_eq!(at(&["ca"]).ok(), certificate);
+    at(&["ca", "--out", "ca.pem"]).ok();
+    assert_eq!(std::fs::read_to_string(home.path("ca.pem")).unwrap(), certificate);
+    let shown = at(&["ca", "-o", "json"]).json();
+    assert_eq!((&shown["certificate"], &shown["proxy"]), (&json!(certificate), &json!(proxy)));
+    let help = home.run(&["ca", "--help"]).ok();
+    assert!(help.contains("HTTPS_PROXY") && help.contains("REQUESTS_CA_BUNDLE"), "{help}");
+
+    // A refresh token's file, private and never written over; its secrets are shown nowhere else.
+    at(&["account", "create", "--role", "ingest", "--out", "sa.json"]).ok();
+    let read = |name: &str| -> Value { serde_json::from_slice(&std::fs::read(home.path(name)).unwrap()).unwrap() };
+    let email = read("sa.json")["client_email"].as_str().unwrap().to_owned();
+    let said = at(&["account", "adc", &email, "--out", "adc.json"]).ok();
+    assert_eq!(mode(&home.path("adc.json")), 0o600);
+    let adc = read("adc.json");
+    assert_eq!((&adc["type"], &adc["token_uri"]), (&json!("authorized_user"), &json!(format!("{url}/token"))));
+    at(&["account", "adc", &email, "--out", "adc.json"]).fails(1, &["adc.json exists"]);
+    at(&["account", "adc", "nobody@nowhere", "--out", "none.json"]).fails(1, &["nobody@nowhere"]);
+    assert!(!home.path("none.json").exists());
+    let field = |name: &str| adc[name].as_str().unwrap().to_owned();
+    let body = format!(
+        "grant_type=refresh_token&client_id={}&client_secret={}&refresh_token={}",
+        field("client_id"),
+        field("client_secret"),
+        field("refresh_token")
+    );
+    let grant = || {
+        let mut stream = server.connect();
+        let length = body.len();
+        write!(
+            stream,
+            "POST /token HTTP/1.1\r\nHost: p\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).unwrap();
+        reply
+    };
+    let granted = grant();
+    assert!(granted.starts_with("HTTP/1.1 200") && granted.contains("pst1."), "{granted}");
+    let listed = at(&["account", "list", "-o", "json"]).ok();
+    assert!(at(&["account", "revoke-adc", &email]).ok().contains('1'));
+    assert!(grant().contains("invalid_grant"));
+    assert_eq!(at(&["account", "revoke-adc", &email, "-o", "json"]).json()["revoked"], 0);
+    assert_eq!(server.stop().to_string(), "exit status: 0");
+    let log = std::fs::read_to_string(home.path("log")).unwrap();
+    let key = std::fs::read_to_string(home.path("data/keys/googleapis-ca.key.pem")).unwrap();
+    for secret in [field("refresh_token"), field("client_secret"), key.lines().nth(1).unwrap().to_owned()] {
+        for (place, text) in [("log", &log), ("answer", &said), ("list", &listed)] {
+            assert!(!text.contains(&secret), "{secret:?} is in the {place}");
+        }
+    }
+
+    // Without the server, from its directory.
+    assert_eq!(home.run(&["ca", "--data", &data, "--server", &url]).ok(), certificate);
+    home.run(&["ca", "--server", &url]).fails(3, &[&url]);
+    let other = Home::new();
+    let server = other.serve();
+    other.run(&["ca", "--server", &server.url]).fails(1, &["[listen.googleapis]"]);
+    assert_eq!(server.stop().to_string(), "exit status: 0");
+    other.run(&["ca", "--data", &other.data(), "--server", &url]).fails(1, &["has no certificate authority"]);
+    std::fs::write(home.path("data/keys/googleapis-ca.key.pem"), "rubbish").unwrap();
+    home.run(&["ca", "--data", &data, "--server", &url]).fails(1, &["googleapis-ca.key.pem cannot be used"]);
+    let config = format!("data = {data:?}\n[listen.googleapis]\n");
+    std::fs::write(home.path("google.toml"), config).unwrap();
+    home.run(&["check", "google.toml"]).fails(1, &["googleapis-ca.key.pem cannot be used"]);
+}
+
+#[test]
 fn without_a_server() {
     let home = Home::new();
     let nobody = "http://127.0.0.1:1";
@@ -409,6 +502,8 @@ fn without_a_server() {
         ("[listen]\naddress = \"0.0.0.0:8480\"\n", &["listen.tls", "allow_plain"]),
         ("[limits]\nmemory_bytes = 1\n", &["memory_bytes"]),
         ("[logging]\nlevel = \"a=b=c\"\n", &["logging.level"]),
+        ("[listen.googleapis]\naddress = \"0.0.0.0:8481\"\n", &["listen.googleapis.address", "allow_remote"]),
+        ("[listen.metadata]\naddress = \"127.0.0.1:8482\"\n", &["account"]),
         ("log = [\n", &["bad.toml"]),
     ] {
         std::fs::write(home.path("bad.toml"), text).unwrap();

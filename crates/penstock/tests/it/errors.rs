@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use dialects::auth::{KeyFile, mint, sign_assertion, sign_bearer, verify_assertion};
+use dialects::auth::{KeyFile, Lifetime, mint, sign_assertion, sign_bearer, verify_assertion};
 use event::limits;
 use http::Method;
 use hyper::body::Frame;
@@ -277,7 +277,7 @@ async fn credentials_paths_and_methods() {
     let expired = {
         let snapshot = server.server.control.snapshot().load();
         let assertion = sign_assertion(&ingest, &server.url("/token"), INGESTION, long_ago).unwrap();
-        mint(&verify_assertion(&assertion, &snapshot, long_ago).unwrap(), &snapshot, long_ago)
+        mint(&verify_assertion(&assertion, &snapshot, long_ago).unwrap(), Lifetime::STANDARD, &snapshot, long_ago).text
     };
     let other_key = KeyFile { private_key: read.private_key.clone(), ..ingest.clone() };
     let unauthenticated = [

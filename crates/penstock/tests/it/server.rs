@@ -109,6 +109,11 @@ impl TestServer {
         TestServer::run(dir, config, None).await
     }
 
+    /// One in a stopped one's directory, with a configuration of its own that names it.
+    pub async fn start_in(dir: TempDir, config: Config) -> TestServer {
+        TestServer::run(dir, config, None).await
+    }
+
     /// Stops it; gives its directory.
     pub async fn stop(self) -> TempDir {
         self.server.stop().await;

@@ -63,6 +63,13 @@ const CALLS: &[Call] = &[
     call("POST", "/api/accounts", r#"{"instance": "{instance}", "role": "ingest", "name": "{own}-{n}"}"#),
     call("POST", "/api/accounts/{doomed_account}:disable", ""),
     call("POST", "/api/accounts/{doomed_account}:rotate", ""),
+    call("POST", "/api/accounts/{doomed_account}:adc", ""),
+    call("POST", "/api/accounts/{doomed_account}:revoke-adc", ""),
+    call(
+        "POST",
+        "/v1/projects/-/serviceAccounts/{doomed_account}:generateAccessToken",
+        r#"{"scope": ["https://www.googleapis.com/auth/cloud-platform"]}"#,
+    ),
     call("GET", "/api/keys", ""),
     call("GET", "/api/keys?instance={instance}", ""),
     call("POST", "/api/keys", r#"{"instance": "{instance}", "role": "read", "name": "{own} {n}"}"#),

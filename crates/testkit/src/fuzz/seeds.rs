@@ -355,6 +355,8 @@ pub(super) const TOKENS: &[&str] = &[
         \"aud\":[\"a\",\"http://127.0.0.1:8480/token\"],\"scope\":\"https://www.googleapis.\
         com/auth/cloud-platform x\"}",
     "grant_type=refresh_token&refresh_token=a%20b+c",
+    "grant_type=refresh_token&client_id=fuzz-refresh&client_secret=fuzz-refresh&refresh_token=fuzz-refresh&scope=\
+        https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fcloud-platform+openid",
     "%67rant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=&assertion=a.b.c",
 ];
 
@@ -374,6 +376,11 @@ pub(super) const TOKEN: Syntax = Syntax {
     words: &[
         "grant_type",
         "assertion",
+        "refresh_token",
+        "client_id",
+        "client_secret",
+        "scope",
+        "fuzz-refresh",
         "=",
         "&",
         "+",
@@ -489,6 +496,81 @@ pub(super) const LOG_TEXT: Syntax = Syntax {
     is_binary: false,
     bytes_max: BYTES_MAX,
 };
+
+pub(super) const CONNECT_HEADS: &[&str] = &[
+    "CONNECT oauth2.googleapis.com:443 HTTP/1.0\r\n\r\n",
+    "CONNECT us-chronicle.googleapis.com:443 HTTP/1.1\r\nHost: us-chronicle.googleapis.com:443\r\n\
+        Proxy-Connection: Keep-Alive\r\n\r\n\u{16}\u{3}\u{1}",
+    "CONNECT chronicle.europe-west12.rep.googleapis.com:443 HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+    "CONNECT example.com:443 HTTP/1.1\r\n\r\n",
+    "CONNECT oauth2.googleapis.com:80 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "GET http://oauth2.googleapis.com/token HTTP/1.1\r\nHost: x\r\n\r\n",
+];
+
+pub(super) const CONNECT_HEAD: Syntax = Syntax {
+    words: &[
+        "CONNECT ",
+        "GET ",
+        "connect ",
+        " HTTP/1.1\r\n",
+        " HTTP/1.0\r\n",
+        " HTTP/2.0\r\n",
+        "\r\n",
+        "\n",
+        "\r\n\r\n",
+        ":443",
+        ":80",
+        ":0443",
+        ":0",
+        ":65536",
+        ":",
+        "oauth2.googleapis.com",
+        "iamcredentials",
+        "backstory",
+        "malachiteingestion-pa",
+        "-chronicle",
+        "chronicle.",
+        ".rep",
+        ".googleapis.com",
+        "us",
+        "-",
+        ".",
+        "@",
+        "[::1]",
+        "\u{e9}",
+        "\0",
+        "\t",
+        "Host: ",
+        "Content-Length: 0\r\n",
+        "Content-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "X: y\r\n",
+        "\u{16}\u{3}\u{1}",
+    ],
+    wraps: &[("CONNECT ", ":443 HTTP/1.1\r\n\r\n"), ("", ".googleapis.com"), ("X: ", "\r\n")],
+    joins: &["", "-", ".", ":", "\r\n", " "],
+    is_binary: false,
+    bytes_max: 16 << 10,
+};
+
+/// An account, then a body.
+pub(super) const IMPERSONATIONS: &[&str] = &[
+    "fuzz-1@example.com\n{\"delegates\":null,\"scope\":[\"https://www.googleapis.com/auth/cloud-platform\"],\
+        \"lifetime\":\"600s\"}",
+    "fuzz-2@example.com\n{\"scope\":\"https://www.googleapis.com/auth/malachite-ingestion\",\"lifetime\":\"3.5s\"}",
+    "nobody%40example.com\n{\"delegates\":[\"projects/-/serviceAccounts/a@b\"],\"scope\":[]}",
+    "fuzz-1%40example.com\n{\"scope\":[\"https://www.googleapis.com/auth/iam\",\"openid\"],\"lifetime\":\"3600.000s\"}",
+];
+
+pub(super) const METADATA: &[&str] = &[
+    "GET /",
+    "GET /computeMetadata/v1/project/project-id",
+    "GET /computeMetadata/v1/instance/service-accounts/?recursive=true",
+    "GET /computeMetadata/v1/instance/service-accounts/default/?recursive=true",
+    "GET /computeMetadata/v1/instance/service-accounts/fuzz-1%40example.com/email",
+    "HEAD /computeMetadata/v1/instance/service-accounts/default/token?scopes=https%3A%2F%2Fwww.googleapis.com%2Fauth%2Fiam,x",
+    "POST /computeMetadata/v1/universe/universe-domain",
+];
 
 pub(super) const REQUEST_LINES: &[&str] = &[
     "POST /v2/unstructuredlogentries:batchCreate?key=a%20b",

@@ -10,12 +10,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use commit::{Followed, Log, LogOptions};
 use dialects::resource::ResourceKind;
-use dialects::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, Secret, SecretHash, Snapshot};
+use dialects::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot};
 use dialects::{Caller, Head, Intake, LogType, LogTypes, Lookup, Refusal, Request, Role, Router, auth};
 use event::{Batch, BatchId, InstanceId, Kind, Label, Record, Time, codec};
 use http::{HeaderMap, Method};
 use rand::Rng;
 use rand::rngs::StdRng;
+use receive::connect::{NoTunnel, Said};
 use ring::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use udm::{Mode, Root, Scalar, Schema, Selection};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -104,6 +105,57 @@ pub fn targets() -> Vec<Target> {
                 move |bytes, shown| {
                     fuzz.request_line(bytes);
                     show_head(&accepts.claimed(bytes), shown);
+                }
+            }),
+        },
+        Target {
+            name: "connect_head",
+            seeds: seeds::texts(seeds::CONNECT_HEADS),
+            syntax: seeds::CONNECT_HEAD,
+            change: None,
+            run: Box::new(|bytes, shown| match receive::connect::fuzz(bytes) {
+                Said::Part => shown.note("part"),
+                Said::Tunnel { host, head_bytes } => {
+                    shown.valid();
+                    let shape = outline(host.as_str()).replace(|c: char| c.is_ascii_lowercase(), "");
+                    shown.note((shape, head_bytes.ilog2(), bytes.len() > head_bytes));
+                }
+                Said::Other(why) => {
+                    shown.note(std::mem::discriminant(&why));
+                    if let NoTunnel::Malformed(what) = why {
+                        shown.note(what);
+                    }
+                }
+            }),
+        },
+        Target {
+            name: "generate_access_token",
+            seeds: seeds::texts(seeds::IMPERSONATIONS),
+            syntax: seeds::JSON,
+            change: None,
+            run: Box::new({
+                let fuzz = Arc::clone(&fuzz);
+                move |bytes, shown| {
+                    if let Some(intake) = fuzz.generate_access_token(bytes) {
+                        show_intake(&intake, shown);
+                    }
+                }
+            }),
+        },
+        Target {
+            name: "metadata",
+            seeds: seeds::texts(seeds::METADATA),
+            syntax: seeds::REQUEST_LINE,
+            change: None,
+            run: Box::new({
+                let fuzz = Arc::clone(&fuzz);
+                move |bytes, shown| {
+                    if let Some(reply) = fuzz.metadata(bytes) {
+                        if reply.status == http::StatusCode::OK {
+                            shown.valid();
+                        }
+                        shown.note((reply.status.as_u16(), reply.body.len().checked_ilog2()));
+                    }
                 }
             }),
         },
@@ -210,10 +262,18 @@ impl Accepts {
         };
         let api_key = ApiKey { id: "1".to_owned(), instance, role: Role::Ingest, disabled: false };
         let tenant = Instance::new("tenant", log_types.clone());
+        // The one that a seed has; its client's id and secret are the same text.
+        let refresh_token = "fuzz-refresh";
+        let kept = RefreshToken {
+            account: "fuzz-1@example.com".to_owned(),
+            client_id: refresh_token.to_owned(),
+            client_secret: SecretHash::of(refresh_token),
+        };
         let snapshot = Snapshot {
             instances: HashMap::from([(instance, tenant)]),
             accounts: HashMap::from([("fuzz-1@example.com".to_owned(), account)]),
             api_keys: HashMap::from([(SecretHash::of(Accepts::API_KEY), api_key)]),
+            refresh_tokens: HashMap::from([(SecretHash::of(refresh_token), kept)]),
             operator_token: None,
             token_secret: Secret([9; 32]),
             token_urls: vec!["http://127.0.0.1:8480/token".to_owned()],

@@ -149,3 +149,13 @@ fn a_claimed_path_with_two_escapes() {
         claimed.is_ok_and(|(head, name)| name.is_some() && head.raw_path.matches('%').count() >= 2)
     });
 }
+
+#[test]
+fn a_tunnel_to_a_regional_endpoint_with_a_number_and_bytes_after_the_head() {
+    use receive::connect::{Said, read};
+    check("connect_head", |bytes| {
+        let Said::Tunnel { host, head_bytes } = read(bytes) else { return false };
+        let region = host.as_str().strip_prefix("chronicle.").unwrap_or_default();
+        region.contains('-') && bytes.len() > head_bytes && bytes[..head_bytes].windows(9).any(|at| at == b"HTTP/1.0\r")
+    });
+}

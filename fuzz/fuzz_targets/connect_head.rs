@@ -1,0 +1,5 @@
+//! The target `connect_head` of `testkit::fuzz::targets`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| penstock_fuzz::run("connect_head", bytes));
