@@ -8,6 +8,7 @@ pub mod cli;
 pub mod components;
 pub mod config;
 pub mod control;
+mod field_values;
 pub mod follow;
 pub mod pipeline;
 pub mod rates;

@@ -17,7 +17,7 @@ mod test;
 
 pub use diagnostic::{Diagnostic, Mistake};
 pub use fuzz::fuzz;
-pub use parse::{Options, parse_raw, parse_udm};
+pub use parse::{Options, has_raw_conditions, parse_raw, parse_udm};
 pub use predicate::Predicate;
 pub use prune::Prune;
 pub use raw::{raw_regex, raw_text};

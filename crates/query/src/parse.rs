@@ -57,7 +57,7 @@ pub fn parse_udm(text: &str, schema: &Arc<Schema>, options: Options) -> Result<P
 pub fn parse_raw(text: &str, case_sensitive: bool) -> Result<Predicate, Diagnostic> {
     check_length(text)?;
     let mut parser = Parser::new(text, Language::Raw, case_sensitive);
-    if has_conditions(text) {
+    if has_raw_conditions(text) {
         let expression = parser.whole()?;
         let mut raws: Vec<Option<Raw>> = parser.raws.into_iter().map(Some).collect();
         return Ok(Predicate { body: raw_body(expression, &mut raws), kinds: vec![Kind::Raw] });
@@ -81,7 +81,7 @@ pub fn parse_raw(text: &str, case_sensitive: bool) -> Result<Predicate, Diagnost
 
 /// Whether a search of raw logs is made of conditions: it begins with one, or has one whose value is in quotes or
 /// slashes somewhere.
-fn has_conditions(text: &str) -> bool {
+pub fn has_raw_conditions(text: &str) -> bool {
     let is_word = |character: char| character.is_alphanumeric() || matches!(character, '_' | '.');
     text.match_indices("raw").any(|(at, word)| {
         let before = &text[..at];

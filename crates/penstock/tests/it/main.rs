@@ -8,6 +8,7 @@ mod bad_clients;
 mod captures;
 mod cli;
 mod errors;
+mod google_search;
 mod journey;
 mod repeats;
 mod restored;

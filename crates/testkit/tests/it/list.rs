@@ -30,4 +30,7 @@ macro_rules! checks {
     };
 }
 
-checks! { raw_logs udm_events entities api_logs resources token bearer request_line log_recovery batch_codec query udm classify }
+checks! {
+    raw_logs udm_events entities api_logs resources udm_search raw_log_search table_search token bearer request_line
+    log_recovery batch_codec query udm classify
+}
