@@ -4,6 +4,8 @@
 //! binary names, and hands what came of it to the ask's own `render`, which is pure like the rest of the dialect: it was
 //! made while the request was read, so nothing of the request is needed any more.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use event::{InstanceId, Kind, Label, RecordId, Time};
 use query::Predicate;
@@ -62,7 +64,11 @@ pub enum Question {
         instance: InstanceId,
         /// Which.
         ids: Vec<RecordId>,
+        /// Most bytes of records; when they have more, the rows are cut off and said to be.
+        bytes_max: usize,
     },
+    /// Which values of fields hold a text.
+    FieldValues(FieldValuesCall),
 }
 
 /// What is to be done with resources of a kind.
@@ -120,6 +126,21 @@ pub struct SearchCall {
     pub bytes_max: usize,
 }
 
+/// A look at the values of fields in the newest events.
+#[derive(Debug)]
+pub struct FieldValuesCall {
+    /// Whose events.
+    pub instance: InstanceId,
+    /// What a value must hold, in any letter case; never empty.
+    pub text: String,
+    /// Most values.
+    pub values_max: usize,
+    /// Most events that are looked at: the newest ones.
+    pub records_max: usize,
+    /// Most bytes of events that are looked at.
+    pub bytes_max: usize,
+}
+
 /// What a component said.
 #[derive(Debug)]
 pub enum Outcome {
@@ -138,6 +159,26 @@ pub enum Outcome {
         /// Whether there are more.
         truncated: bool,
     },
+    /// Values of fields, those of the newest events first.
+    FieldValues {
+        /// The values.
+        values: Vec<FieldValue>,
+        /// Whether more were seen than were asked for.
+        has_more: bool,
+    },
+}
+
+/// A value that a field was seen to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldValue {
+    /// The field, in canonical form.
+    pub path: String,
+    /// Its value.
+    pub value: String,
+    /// When the event that was received last of those looked at with it was received.
+    pub received_at: Time,
+    /// Which characters of the value are the text that was looked for.
+    pub matched: Range<usize>,
 }
 
 /// A record that a search found.

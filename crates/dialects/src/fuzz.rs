@@ -7,6 +7,7 @@ use bytes::Bytes;
 use event::{BatchId, InstanceId, Time, limits};
 use http::HeaderMap;
 
+use crate::ask::{Ask, FoundRecord, Outcome, Question};
 use crate::auth::Role;
 use crate::log_types::{LogType, LogTypes};
 use crate::metadata_server::MetadataServer;
@@ -31,6 +32,12 @@ const KEY: &str = "fuzz-key-1";
 const ACCOUNT: &str = "fuzz-1@example.com";
 /// The refresh token of that account, which is its client's id and secret as well.
 const REFRESH_TOKEN: &str = "fuzz-refresh";
+/// Where the paths of the first instance begin.
+const INSTANCE: &str = "/v1alpha/projects/p/locations/us/instances/00000000-0000-0000-0000-000000000001";
+/// An event for searches to show.
+const EVENT: &str = r#"{"metadata": {"eventType": "USER_LOGIN", "description": "a,\"b\"\nc"},
+    "principal": {"ip": ["10.0.0.1", "::1"], "port": 443, "user": {"userid": "joe"}},
+    "additional": {"fields": {"k": {"stringValue": "v"}}}}"#;
 /// The time at which everything happens.
 const NOW_SECS: i64 = 1_700_000_000;
 
@@ -61,6 +68,33 @@ impl Fuzz {
     /// A body of entities.
     pub fn entities(&self, bytes: &[u8]) {
         self.post("/v2/entities:batchCreate", bytes);
+    }
+
+    /// The query string of a UDM search, of a validation, and of a look at the values of fields.
+    pub fn udm_search(&self, bytes: &[u8]) {
+        let query = format!("key={KEY}&{}", String::from_utf8_lossy(bytes));
+        for call in [":udmSearch", ":validateQuery", ":findUdmFieldValues", "/events:batchGet"] {
+            let head = Head::new(
+                http::Method::GET,
+                &format!("{INSTANCE}{call}"),
+                Some(&query),
+                HeaderMap::new(),
+                [127, 0, 0, 1].into(),
+            );
+            let request = Request { head: head.expect("a fixed path"), body: Bytes::new() };
+            self.check(&request, &self.refusing);
+        }
+    }
+
+    /// A body of a search of raw logs.
+    pub fn raw_log_search(&self, bytes: &[u8]) {
+        self.post(&format!("{INSTANCE}:searchRawLogs"), bytes);
+    }
+
+    /// A body of a search that is answered with a table or a view.
+    pub fn table_search(&self, bytes: &[u8]) {
+        self.post(&format!("{INSTANCE}/legacy:legacyFetchUdmSearchCsv"), bytes);
+        self.post(&format!("{INSTANCE}/legacy:legacyFetchUdmSearchView"), bytes);
     }
 
     /// A form at the token endpoint.
@@ -181,9 +215,45 @@ impl Fuzz {
                 }
             }
             Intake::Refuse(refusal) => check_refusal(found.dialect.as_ref(), &refusal),
-            Intake::Answer(_) | Intake::Ask(..) | Intake::Filtered { .. } => {}
+            Intake::Ask(ask) => check_ask(ask),
+            Intake::Answer(_) | Intake::Filtered { .. } => {}
         }
     }
+}
+
+/// Nothing is asked about another instance, and what comes of a search can be said whatever was asked.
+fn check_ask(ask: Ask) {
+    assert_eq!(ask.caller.instance(), Some(instance(1)));
+    let asked = match &ask.question {
+        Question::Resource { instance, .. } | Question::Records { instance, .. } => *instance,
+        Question::Search(call) => call.instance,
+        Question::FieldValues(call) => call.instance,
+    };
+    assert_eq!(asked, instance(1));
+    let outcome = match ask.question {
+        Question::Search(call) => {
+            let kind = call.kinds[0];
+            let row = |number: u32, data: &'static str| FoundRecord {
+                id: BatchId::from_u128(1 << 80).expect("the low bits are zero").record(number),
+                kind,
+                event_time: Time::from_secs(NOW_SECS).expect("within range"),
+                received_at: Time::from_secs(NOW_SECS).expect("within range"),
+                collected_at: None,
+                log_type: "OKTA".to_owned(),
+                namespace: String::new(),
+                labels: Vec::new(),
+                feed: String::new(),
+                data: Bytes::from_static(data.as_bytes()),
+            };
+            let rows = vec![row(0, EVENT), row(1, "no JSON"), row(2, "{}")];
+            let matching = rows.iter().filter(|row| call.predicate.matches(row.kind, &row.data)).count();
+            assert!(call.rows_max > 0 && matching <= rows.len());
+            Outcome::Rows { rows, truncated: call.rows_max < 3 }
+        }
+        _ => return,
+    };
+    let reply = ask.render.render(outcome).expect("rows can be shown");
+    assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).is_ok());
 }
 
 fn check_refusal(dialect: &dyn Dialect, refusal: &Refusal) {
@@ -225,7 +295,7 @@ fn snapshot() -> Snapshot {
         client_id: REFRESH_TOKEN.to_owned(),
         client_secret: SecretHash::of(REFRESH_TOKEN),
     };
-    let key = ApiKey { id: "1".to_owned(), instance: instance(1), role: Role::Ingest, disabled: false };
+    let key = ApiKey { id: "1".to_owned(), instance: instance(1), role: Role::Admin, disabled: false };
     Snapshot {
         instances: HashMap::from([tenant(1), tenant(2)]),
         accounts: HashMap::from([account(1), account(2)]),

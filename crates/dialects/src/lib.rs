@@ -33,7 +33,7 @@ mod testing;
 
 use event::{BatchId, Time};
 
-pub use ask::{Act, Ask, FoundRecord, Outcome, Question, Render, SearchCall};
+pub use ask::{Act, Ask, FieldValue, FieldValuesCall, FoundRecord, Outcome, Question, Render, SearchCall};
 pub use auth::{Caller, Role, Scope, Scopes};
 pub use log_types::{LogType, LogTypes, NotALogType};
 pub use message::{Head, HeadError, Intake, Reply, Request};

@@ -68,6 +68,18 @@ impl Head {
         let query = self.query.as_deref()?;
         form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
     }
+
+    /// The first value of the first of these query parameters that there is.
+    pub fn query_any(&self, names: &[&str]) -> Option<String> {
+        names.iter().find_map(|name| self.query_value(name))
+    }
+
+    /// Every value of a query parameter, decoded, in their order.
+    pub fn query_values(&self, name: &str) -> Vec<String> {
+        let query = self.query.as_deref().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.filter(|(key, _)| key == name).map(|(_, value)| value.into_owned()).collect()
+    }
 }
 
 /// Shows the request line's method and path only: query and headers may hold credentials.

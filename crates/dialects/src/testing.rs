@@ -176,6 +176,23 @@ fn replied(reply: &crate::Reply) -> Outcome {
     Outcome::Replied { status: reply.status.as_u16(), headers, body }
 }
 
+/// An event as a store gives it, the `number`-th of its batch.
+pub(crate) fn found(number: u32, data: &str) -> crate::FoundRecord {
+    let batch = BatchId::from_u128(0x0192_0000_0000_7000_8000_0001_0000_0000).unwrap();
+    crate::FoundRecord {
+        id: batch.record(number),
+        kind: event::Kind::Udm,
+        event_time: Time::from_secs(1_700_000_000).unwrap(),
+        received_at: Time::from_secs(1_700_000_005).unwrap(),
+        collected_at: None,
+        log_type: "UDM".to_owned(),
+        namespace: String::new(),
+        labels: Vec::new(),
+        feed: String::new(),
+        data: Bytes::copy_from_slice(data.as_bytes()),
+    }
+}
+
 /// An RSA key pair for tests only.
 pub(crate) struct KeyPair {
     pub(crate) private_pem: String,

@@ -115,6 +115,21 @@ pub const GOOGLE_SEARCH_ROWS_MAX: usize = 10_000;
 /// Most bytes of records that one search of Google's APIs gives: its reply is one JSON text and is made in memory.
 pub const GOOGLE_SEARCH_BYTES_MAX: usize = 16 << 20;
 
+/// Most events that one call gets by their names.
+pub const EVENTS_BATCH_MAX: usize = 100;
+
+/// Most columns of a search that is answered with CSV.
+pub const CSV_COLUMNS_MAX: usize = 100;
+
+/// Most values that one look at the values of fields gives.
+pub const FIELD_VALUES_MAX: usize = 1_000;
+
+/// Most events that it looks at: the newest ones.
+pub const FIELD_VALUES_RECORDS_MAX: usize = 10_000;
+
+/// Longest value that it gives: longer ones help nobody who writes a query.
+pub const FIELD_VALUE_BYTES_MAX: usize = 1 << 10;
+
 /// Longest query text.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use dialects::resource::ResourceKind;
-use dialects::{Act, Caller, Cause, FoundRecord, Outcome, Question, Refusal, SearchCall};
-use event::{InstanceId, RecordId};
+use dialects::{Act, Caller, Cause, FieldValuesCall, FoundRecord, Outcome, Question, Refusal, SearchCall};
+use event::{InstanceId, Kind, RecordId};
 use receive::Components;
 use search::{Row, Wanted};
 use store::Store;
@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 
 use crate::api::blocking;
 use crate::control::{Control, WayError};
+use crate::field_values::FieldValues;
 use crate::pipeline::{Clock, Pipeline};
 
 /// The components that are asked.
@@ -43,6 +44,7 @@ impl Components for Answers {
             let instance = match &question {
                 Question::Resource { instance, .. } | Question::Records { instance, .. } => *instance,
                 Question::Search(call) => call.instance,
+                Question::FieldValues(call) => call.instance,
             };
             if !caller.reaches(instance) {
                 tracing::error!(%instance, sender = caller.sender(), "a question about a foreign instance");
@@ -51,7 +53,8 @@ impl Components for Answers {
             match question {
                 Question::Resource { instance, kind, act } => self.resource(instance, kind, act).await,
                 Question::Search(call) => self.search(call).await,
-                Question::Records { instance, ids } => self.records(instance, ids).await,
+                Question::Records { instance, ids, bytes_max } => self.records(instance, ids, bytes_max).await,
+                Question::FieldValues(call) => self.field_values(call).await,
             }
         })
     }
@@ -108,24 +111,57 @@ impl Answers {
             });
             summary.map(|summary| Outcome::Rows { rows, truncated: summary.truncated || bytes >= bytes_max })
         });
-        searched.await?.map_err(failed)
+        searched.await?.map_err(|error| failed(&error))
     }
 
-    async fn records(&self, instance: InstanceId, ids: Vec<RecordId>) -> Result<Outcome, Refusal> {
+    async fn records(&self, instance: InstanceId, ids: Vec<RecordId>, bytes_max: usize) -> Result<Outcome, Refusal> {
         let store = self.store()?;
         let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
         let searched = blocking(move || {
             let snapshot = store.snapshot();
-            let mut rows = Vec::new();
+            let (mut rows, mut bytes) = (Vec::new(), 0);
             for id in ids {
                 search::find(&snapshot, Some(instance), Wanted::Record(id), &mut |row| {
+                    bytes += row.data.len();
                     rows.push(found(row));
                     ControlFlow::Continue(())
                 })?;
+                if bytes > bytes_max {
+                    return Ok(Outcome::Rows { rows, truncated: true });
+                }
             }
             Ok(Outcome::Rows { rows, truncated: false })
         });
-        searched.await?.map_err(failed)
+        searched.await?.map_err(|error| failed(&error))
+    }
+
+    async fn field_values(&self, call: FieldValuesCall) -> Result<Outcome, Refusal> {
+        let store = self.store()?;
+        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
+        let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
+        let running = Arc::clone(&cancel.0);
+        let schema = Arc::clone(self.control.schema());
+        let searched = blocking(move || {
+            let predicate = query::parse_udm(EVERY_EVENT, &schema, query::Options::default());
+            let query = search::Query {
+                instance: Some(call.instance),
+                kinds: vec![Kind::Udm],
+                predicate: predicate.expect("a fixed query of fields that the schema has"),
+                from: None,
+                to: None,
+                log_types: Vec::new(),
+                limit: call.records_max,
+            };
+            let mut values = FieldValues::new(&call.text, call.values_max);
+            let mut bytes = 0;
+            let looked = search::run(&store.snapshot(), &query, &running, &mut |row| {
+                bytes += row.data.len();
+                let enough = values.look(&schema, &row.data, row.received_at) || bytes >= call.bytes_max;
+                if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            looked.map(|_| values.finish())
+        });
+        searched.await?.map_err(|error| failed(&error))
     }
 
     fn store(&self) -> Result<Arc<Store>, Refusal> {
@@ -135,6 +171,9 @@ impl Answers {
         })
     }
 }
+
+/// Holds for every event: what is unset reads as empty.
+const EVERY_EVENT: &str = "metadata.product_name = \"\" OR metadata.product_name != \"\"";
 
 fn found(row: Row) -> FoundRecord {
     FoundRecord {
@@ -151,7 +190,7 @@ fn found(row: Row) -> FoundRecord {
     }
 }
 
-fn failed(error: search::SearchError) -> Refusal {
+fn failed(error: &search::SearchError) -> Refusal {
     tracing::error!(%error, "a search failed");
     Refusal::internal()
 }

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod components;
 pub mod config;
 pub mod control;
+mod field_values;
 pub mod follow;
 pub mod metadata;
 pub mod pipeline;

@@ -13,11 +13,44 @@ pub struct Diagnostic {
     pub span: Range<usize>,
     /// How it could be mended, if we know.
     pub help: Option<String>,
+    /// What kind of mistake it is.
+    pub mistake: Mistake,
+}
+
+/// Kinds of mistakes, for protocols that sort them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Mistake {
+    /// None of the others.
+    #[default]
+    Other,
+    /// A name that is no field, or none that can be compared.
+    Field,
+    /// A parenthesis that is not closed.
+    OpenBracket,
+    /// A text or regular expression that is not closed.
+    OpenQuote,
+    /// More than a query may have of something.
+    TooLarge,
 }
 
 impl Diagnostic {
     pub(crate) fn new(span: Range<usize>, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { message: message.into(), span, help: None }
+        Diagnostic { message: message.into(), span, help: None, mistake: Mistake::Other }
+    }
+
+    pub(crate) fn mistake(mut self, mistake: Mistake) -> Diagnostic {
+        self.mistake = mistake;
+        self
+    }
+
+    /// The first and last place that is meant, each as line and column, both counted from 1, columns in characters. The
+    /// last is the one behind what is meant.
+    pub fn position(&self, query: &str) -> [(usize, usize); 2] {
+        let start = floor(query, self.span.start);
+        [start, floor(query, self.span.end).max(start)].map(|at| {
+            let line_start = query[..at].rfind('\n').map_or(0, |at| at + 1);
+            (query[..at].matches('\n').count() + 1, query[line_start..at].chars().count() + 1)
+        })
     }
 
     pub(crate) fn help(mut self, help: impl Into<String>) -> Diagnostic {
@@ -108,5 +141,19 @@ mod tests {
         check("ab\r\ncd", 0..6, "error: wrong\n  |\n1 | ab\n  | ^^^\n  = help: mend it\n");
         // A span from somewhere else must not panic either.
         check("é", 1..99, "error: wrong\n  |\n1 | é\n  | ^\n  = help: mend it\n");
+    }
+
+    #[test]
+    fn places_are_counted_in_lines_and_characters() {
+        for (query, span, expected) in [
+            ("abc def", 4..7, [(1, 5), (1, 8)]),
+            ("a\nbb x", 5..6, [(2, 4), (2, 5)]),
+            ("東京 x", 7..8, [(1, 4), (1, 5)]),
+            ("ab\ncd", 1..4, [(1, 2), (2, 2)]),
+            ("", 0..0, [(1, 1), (1, 1)]),
+            ("é", 1..99, [(1, 1), (1, 2)]),
+        ] {
+            assert_eq!(Diagnostic::new(span.clone(), "wrong").position(query), expected, "{query:?} {span:?}");
+        }
     }
 }

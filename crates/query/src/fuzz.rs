@@ -5,7 +5,7 @@ use std::sync::Arc;
 use event::Kind;
 use udm::{Root, Schema};
 
-use crate::{Options, parse_udm, raw_regex, raw_text};
+use crate::{Options, parse_raw, parse_udm, raw_regex, raw_text};
 
 const EVENT: &str = r#"{"metadata": {"eventType": "USER_LOGIN", "event_timestamp": "2026-01-02T03:04:05Z",
     "id": "QUJD"},
@@ -42,7 +42,23 @@ pub fn fuzz(schema: &Arc<Schema>, bytes: &[u8]) {
                 }
             }
         }
-        for predicate in [raw_text(&text, case_sensitive), raw_regex(&text, case_sensitive)].into_iter().flatten() {
+        let raw = parse_raw(&text, case_sensitive);
+        match &raw {
+            Err(diagnostic) => {
+                assert!(text.get(diagnostic.span.clone()).is_some(), "a span outside the query: {diagnostic:?}");
+                diagnostic.position(&text);
+            }
+            Ok(predicate) if predicate.to_string().len() <= event::limits::QUERY_BYTES_MAX => {
+                let printed = predicate.to_string();
+                let again = parse_raw(&printed, case_sensitive).expect("a printed query can be read");
+                assert_eq!(again.to_string(), printed);
+                let matches = predicate.matches(Kind::Raw, EVENT.as_bytes());
+                assert_eq!(again.matches(Kind::Raw, EVENT.as_bytes()), matches, "{printed}");
+            }
+            Ok(_) => {}
+        }
+        for predicate in [raw_text(&text, case_sensitive), raw_regex(&text, case_sensitive), raw].into_iter().flatten()
+        {
             if predicate.matches(Kind::Raw, EVENT.as_bytes()) {
                 let held = udm::fold(EVENT);
                 assert!(predicate.prune().possible(&mut |_| true, &mut |wanted| held.contains(wanted)), "{predicate}");

@@ -1,8 +1,8 @@
 //! Query languages to one [`Predicate`], evaluated on one record. The store asks a predicate what its filters may rule
 //! out ([`Predicate::prune`]); search and connectors ask it about each record that is left ([`Predicate::matches`]).
 //!
-//! Two languages: UDM search ([`parse_udm`]) over events and entities, and raw text ([`raw_text`], [`raw_regex`]) over
-//! log lines. What UDM search can say in Google's product and not here (sections, functions, lists, variables) is
+//! Two languages: UDM search ([`parse_udm`]) over events and entities, and raw text over log lines: one text
+//! ([`raw_text`]), one expression ([`raw_regex`]), or conditions on them as Google's API takes them ([`parse_raw`]). What UDM search can say in Google's product and not here (sections, functions, lists, variables) is
 //! refused by name; nothing is read as something else.
 //!
 //! Absent: tables, time ranges, limits on rows. Those belong to whoever runs a predicate.
@@ -15,9 +15,9 @@ mod prune;
 mod raw;
 mod test;
 
-pub use diagnostic::Diagnostic;
+pub use diagnostic::{Diagnostic, Mistake};
 pub use fuzz::fuzz;
-pub use parse::{Options, parse_udm};
+pub use parse::{Options, has_raw_conditions, parse_raw, parse_udm};
 pub use predicate::Predicate;
 pub use prune::Prune;
 pub use raw::{raw_regex, raw_text};

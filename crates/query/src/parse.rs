@@ -1,4 +1,4 @@
-//! UDM search text to a [`Predicate`].
+//! UDM search text to a [`Predicate`], and the search of raw logs of Google's API, which joins its conditions alike.
 //!
 //! ```text
 //! query     = or
@@ -26,14 +26,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use event::{Kind, limits};
+use event::Kind;
 use regex::RegexBuilder;
 use udm::{FieldPath, Instant, LeafKind, Root, Schema, Selection, UnknownField};
 
 use crate::predicate::{Body, Condition, Expression, Table, Udm};
-use crate::raw::syntax;
+use crate::raw::{Raw, check_length, syntax};
 use crate::test::{Op, Quoted, Test};
-use crate::{CONDITIONS_MAX, Diagnostic, NESTING_MAX, Predicate, REGEX_BYTES_MAX, REGEXES_MAX};
+use crate::{CONDITIONS_MAX, Diagnostic, Mistake, NESTING_MAX, Predicate, REGEX_BYTES_MAX, REGEXES_MAX};
 
 /// How a UDM search is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,22 +44,64 @@ pub struct Options {
 
 /// Reads a UDM search.
 pub fn parse_udm(text: &str, schema: &Arc<Schema>, options: Options) -> Result<Predicate, Diagnostic> {
-    if text.len() > limits::QUERY_BYTES_MAX {
-        let message = format!("the query is {} bytes long, more than {}", text.len(), limits::QUERY_BYTES_MAX);
-        return Err(Diagnostic::new(0..0, message));
+    check_length(text)?;
+    let mut parser = Parser::new(text, Language::Udm(schema), options.case_sensitive);
+    let expression = parser.whole()?;
+    parser.finish(schema, expression)
+}
+
+/// Reads a search of raw logs as Google's API takes it: conditions on `raw`, joined as in UDM search, or one text in
+/// quotes, or one regular expression in slashes, or else a plain text that is searched for as it stands.
+///
+/// Text and expressions ignore letter case unless `case_sensitive`; `nocase` makes one condition ignore it all the same.
+pub fn parse_raw(text: &str, case_sensitive: bool) -> Result<Predicate, Diagnostic> {
+    check_length(text)?;
+    let mut parser = Parser::new(text, Language::Raw, case_sensitive);
+    if has_raw_conditions(text) {
+        let expression = parser.whole()?;
+        let mut raws: Vec<Option<Raw>> = parser.raws.into_iter().map(Some).collect();
+        return Ok(Predicate { body: raw_body(expression, &mut raws), kinds: vec![Kind::Raw] });
     }
-    let mut parser = Parser { text, at: 0, schema, options, nesting: 0, conditions: Vec::new(), regexes: 0 };
-    parser.space()?;
-    if parser.rest().is_empty() {
-        return Err(
-            Diagnostic::new(0..0, "the query is empty").help("write a condition such as principal.ip = \"10.0.0.1\"")
-        );
+    let trimmed = text.trim();
+    let start = text.len() - text.trim_start().len();
+    if trimmed.is_empty() {
+        return Err(parser.empty());
     }
-    let expression = parser.or()?;
-    if !parser.rest().is_empty() {
-        return Err(parser.surprise("expected AND, OR or a condition"));
+    // Two slashes begin a comment, and the paths of some.
+    if trimmed.starts_with(['"', '`', '/']) && !trimmed.starts_with("//") {
+        parser.at = start;
+        // What only begins like a text in quotes is a plain text: `"GET /" 404`.
+        let value = parser.raw_value().and_then(|raw| parser.space().map(|()| raw));
+        if parser.rest().is_empty() {
+            return Ok(value?.into());
+        }
     }
-    parser.finish(expression)
+    Ok(Raw::text(trimmed, case_sensitive, start..start + trimmed.len())?.into())
+}
+
+/// Whether a search of raw logs is made of conditions: it begins with one, or has one whose value is in quotes or
+/// slashes somewhere.
+pub fn has_raw_conditions(text: &str) -> bool {
+    let is_word = |character: char| character.is_alphanumeric() || matches!(character, '_' | '.');
+    text.match_indices("raw").any(|(at, word)| {
+        let before = &text[..at];
+        let behind = text[at + word.len()..].trim_start();
+        let value = behind.trim_start_matches(['!', '<', '=', '>']);
+        if value.len() == behind.len() {
+            return false;
+        }
+        !before.ends_with(is_word) && (before.trim().is_empty() || value.trim_start().starts_with(['"', '`', '/']))
+    })
+}
+
+fn raw_body(expression: Expression, raws: &mut [Option<Raw>]) -> Body {
+    let mut bodies = |parts: Vec<Expression>| parts.into_iter().map(|part| raw_body(part, raws)).collect();
+    match expression {
+        Expression::All(parts) => Body::All(bodies(parts)),
+        Expression::One(parts) => Body::One(bodies(parts)),
+        Expression::Not(inner) => Body::Not(Box::new(raw_body(*inner, raws))),
+        Expression::Is(index) => Body::Raw(raws[index].take().expect("each condition stands in one place")),
+    }
 }
 
 /// A condition with its field as found in each kind of record.
@@ -79,20 +121,66 @@ struct Field {
     places: [Option<Vec<FieldPath>>; 2],
 }
 
+/// What conditions are about.
+#[derive(Clone, Copy)]
+enum Language<'a> {
+    Udm(&'a Arc<Schema>),
+    Raw,
+}
+
 struct Parser<'a> {
     text: &'a str,
     at: usize,
-    schema: &'a Arc<Schema>,
-    options: Options,
+    language: Language<'a>,
+    case_sensitive: bool,
     nesting: usize,
     conditions: Vec<Read>,
+    /// The conditions of a search of raw logs.
+    raws: Vec<Raw>,
     regexes: usize,
 }
 
 const ROOTS: [(Root, Kind); 2] = [(Root::Event, Kind::Udm), (Root::Entity, Kind::Entity)];
 
 impl<'a> Parser<'a> {
-    fn finish(self, expression: Expression) -> Result<Predicate, Diagnostic> {
+    fn new(text: &'a str, language: Language<'a>, case_sensitive: bool) -> Parser<'a> {
+        Parser {
+            text,
+            at: 0,
+            language,
+            case_sensitive,
+            nesting: 0,
+            conditions: Vec::new(),
+            raws: Vec::new(),
+            regexes: 0,
+        }
+    }
+
+    /// All of the query as one expression.
+    fn whole(&mut self) -> Result<Expression, Diagnostic> {
+        self.space()?;
+        if self.rest().is_empty() {
+            return Err(self.empty());
+        }
+        let expression = self.or()?;
+        if !self.rest().is_empty() {
+            return Err(self.surprise("expected AND, OR or a condition"));
+        }
+        Ok(expression)
+    }
+
+    fn empty(&self) -> Diagnostic {
+        Diagnostic::new(0..0, "the query is empty").help(format!("write a condition such as {}", self.example()))
+    }
+
+    fn example(&self) -> &'static str {
+        match self.language {
+            Language::Udm(_) => "principal.ip = \"10.0.0.1\"",
+            Language::Raw => "raw = \"failed\"",
+        }
+    }
+
+    fn finish(self, schema: &Arc<Schema>, expression: Expression) -> Result<Predicate, Diagnostic> {
         let mut kinds = Vec::new();
         let mut tables = Vec::new();
         for (index, (root, kind)) in ROOTS.into_iter().enumerate() {
@@ -110,14 +198,14 @@ impl<'a> Parser<'a> {
             }
             if whole {
                 kinds.push(kind);
-                tables.push(Table { kind, selection: Selection::new(self.schema, root, &paths), owners });
+                tables.push(Table { kind, selection: Selection::new(schema, root, &paths), owners });
             }
         }
         if kinds.is_empty() {
             return Err(self.mixed());
         }
         let conditions = self.conditions.into_iter().map(|read| read.condition).collect();
-        let udm = Udm { schema: Arc::clone(self.schema), expression, conditions, tables };
+        let udm = Udm { schema: Arc::clone(schema), expression, conditions, tables };
         Ok(Predicate { body: Body::Udm(udm), kinds })
     }
 
@@ -188,7 +276,8 @@ impl<'a> Parser<'a> {
     fn deeper(&mut self, from: usize) -> Result<(), Diagnostic> {
         self.nesting += 1;
         if self.nesting > NESTING_MAX {
-            return Err(Diagnostic::new(from..self.at, format!("nested deeper than {NESTING_MAX}")));
+            let message = format!("nested deeper than {NESTING_MAX}");
+            return Err(Diagnostic::new(from..self.at, message).mistake(Mistake::TooLarge));
         }
         Ok(())
     }
@@ -228,7 +317,7 @@ impl<'a> Parser<'a> {
             let inner = self.or()?;
             if !self.rest().starts_with(')') {
                 return Err(if self.rest().is_empty() {
-                    Diagnostic::new(from..from + 1, "this parenthesis is not closed")
+                    Diagnostic::new(from..from + 1, "this parenthesis is not closed").mistake(Mistake::OpenBracket)
                 } else {
                     self.surprise("expected AND, OR, a condition or `)`")
                 });
@@ -242,6 +331,76 @@ impl<'a> Parser<'a> {
     }
 
     fn condition(&mut self) -> Result<Expression, Diagnostic> {
+        match self.language {
+            Language::Udm(schema) => self.udm_condition(schema),
+            Language::Raw => self.raw_condition(),
+        }
+    }
+
+    /// A name stands here that a condition may begin with.
+    fn check_name(&self) -> Result<(), Diagnostic> {
+        if self.word().is_empty() || self.rest().starts_with(|character: char| character.is_ascii_digit()) {
+            return Err(self.surprise(&format!("expected a condition, such as {}", self.example())));
+        }
+        for word in ["and", "or", "not", "any", "all", "nocase", "in"] {
+            if self.is_word(word) {
+                return Err(self.surprise("expected a condition before this word"));
+            }
+        }
+        Ok(())
+    }
+
+    fn raw_condition(&mut self) -> Result<Expression, Diagnostic> {
+        let from = self.at;
+        self.check_name()?;
+        let path = self.path();
+        if path != "raw" {
+            let message = format!("a search of raw logs compares `raw` alone, not `{path}`");
+            return Err(Diagnostic::new(from..self.at, message)
+                .mistake(Mistake::Field)
+                .help(format!("write conditions such as {}", self.example())));
+        }
+        self.space()?;
+        let (op, op_span) = self.op()?;
+        let equal = match op {
+            Op::Eq => true,
+            Op::Ne => false,
+            _ => return Err(Diagnostic::new(op_span, "`raw` cannot be ordered: only = and != apply")),
+        };
+        self.space()?;
+        let raw = self.raw_value()?;
+        self.space()?;
+        if self.raws.len() == CONDITIONS_MAX {
+            let message = format!("more than {CONDITIONS_MAX} conditions");
+            return Err(Diagnostic::new(from..self.at, message).mistake(Mistake::TooLarge));
+        }
+        self.raws.push(raw);
+        let is = Expression::Is(self.raws.len() - 1);
+        Ok(if equal { is } else { Expression::Not(Box::new(is)) })
+    }
+
+    /// A text or regular expression that raw logs are searched for.
+    fn raw_value(&mut self) -> Result<Raw, Diagnostic> {
+        let from = self.at;
+        match self.rest().chars().next() {
+            Some('/') => {
+                let source = self.regex()?;
+                let inside = from + 1..(self.at - 1).max(from + 1);
+                let nocase = self.nocase()?;
+                self.count_regex(&inside)?;
+                Raw::pattern(&source, self.case_sensitive && !nocase, inside)
+            }
+            Some('"' | '`') => {
+                let text = self.string()?;
+                let span = from..self.at;
+                let nocase = self.nocase()?;
+                Raw::text(&text, self.case_sensitive && !nocase, span)
+            }
+            _ => Err(self.surprise("expected a text in quotes or a regular expression in slashes")),
+        }
+    }
+
+    fn udm_condition(&mut self, schema: &'a Arc<Schema>) -> Result<Expression, Diagnostic> {
         let from = self.at;
         let (mut every, mut quantified) = (false, false);
         for word in ["any", "all"] {
@@ -251,14 +410,7 @@ impl<'a> Parser<'a> {
                 (every, quantified) = (word == "all", true);
             }
         }
-        if self.word().is_empty() || self.rest().starts_with(|character: char| character.is_ascii_digit()) {
-            return Err(self.surprise("expected a condition, such as principal.ip = \"10.0.0.1\""));
-        }
-        for word in ["and", "or", "not", "any", "all", "nocase", "in"] {
-            if self.is_word(word) {
-                return Err(self.surprise("expected a condition before this word"));
-            }
-        }
+        self.check_name()?;
         let field_from = self.at;
         let path = self.path();
         self.space()?;
@@ -274,13 +426,14 @@ impl<'a> Parser<'a> {
             )
             .help("compare with each value: x = \"a\" OR x = \"b\""));
         }
-        let field = self.field(field_from..field_from + path.len(), path)?;
+        let field = self.field(schema, field_from..field_from + path.len(), path)?;
         let op = self.op()?;
         self.space()?;
-        let test = self.value(&field, op)?;
+        let test = self.value(schema, &field, op)?;
         self.space()?;
         if self.conditions.len() == CONDITIONS_MAX {
-            return Err(Diagnostic::new(from..self.at, format!("more than {CONDITIONS_MAX} conditions")));
+            let message = format!("more than {CONDITIONS_MAX} conditions");
+            return Err(Diagnostic::new(from..self.at, message).mistake(Mistake::TooLarge));
         }
         let leaf = field.places.iter().flatten().flatten().all(FieldPath::is_leaf);
         let condition = Condition { field: field.name, grouped: field.grouped, leaf, every, quantified, test };
@@ -320,8 +473,8 @@ impl<'a> Parser<'a> {
         path
     }
 
-    fn field(&self, span: Range<usize>, path: &str) -> Result<Field, Diagnostic> {
-        if let Some(grouped) = self.schema.grouped().iter().find(|grouped| grouped.name == path) {
+    fn field(&self, schema: &Schema, span: Range<usize>, path: &str) -> Result<Field, Diagnostic> {
+        if let Some(grouped) = schema.grouped().iter().find(|grouped| grouped.name == path) {
             return Ok(Field {
                 span,
                 name: path.to_owned(),
@@ -330,49 +483,19 @@ impl<'a> Parser<'a> {
                 places: [Some(grouped.paths.clone()), None],
             });
         }
-        let found = ROOTS.map(|(root, _)| self.schema.resolve(root, path));
+        let found = ROOTS.map(|(root, _)| schema.resolve(root, path));
         let (name, kind) = match &found {
             [Ok(first), Ok(second)] if first.kind() == second.kind() => (first.as_str().to_owned(), first.kind()),
             [Ok(found), _] | [Err(_), Ok(found)] => (found.as_str().to_owned(), found.kind()),
-            [Err(event), Err(entity)] => return Err(self.unknown(&span, path, event, entity)),
+            [Err(event), Err(entity)] => return Err(unknown(schema, &span, path, event, entity)),
         };
         if kind == LeafKind::Message {
             return Err(Diagnostic::new(span, format!("`{name}` is not a value but holds fields"))
+                .mistake(Mistake::Field)
                 .help(format!("name one of its fields: {name}.…")));
         }
         let places = found.map(|found| found.ok().filter(|found| found.kind() == kind).map(|found| vec![found]));
         Ok(Field { span, name, grouped: false, kind, places })
-    }
-
-    fn unknown(&self, span: &Range<usize>, path: &str, event: &UnknownField, entity: &UnknownField) -> Diagnostic {
-        // The kind of record in which more of the path holds is the one that was meant.
-        let (error, other) = if entity.span.start > event.span.start { (entity, event) } else { (event, entity) };
-        let mut nearest: Vec<String> = error.nearest.clone();
-        nearest.extend(other.nearest.iter().filter(|_| other.span.start == error.span.start).cloned());
-        if !path.contains('.') {
-            let wanted = path.to_ascii_lowercase();
-            let grouped = self.schema.grouped().iter().map(|grouped| grouped.name);
-            let mut near: Vec<(f64, &str)> =
-                grouped.map(|name| (strsim::normalized_damerau_levenshtein(&wanted, name), name)).collect();
-            near.retain(|(score, _)| *score >= 0.6);
-            near.sort_by(|a, b| b.0.total_cmp(&a.0));
-            nearest.splice(0..0, near.into_iter().map(|(_, name)| name.to_owned()));
-        }
-        let mut seen = Vec::new();
-        nearest.retain(|name| {
-            !seen.contains(name) && {
-                seen.push(name.clone());
-                true
-            }
-        });
-        nearest.truncate(3);
-        let place = span.start + error.span.start..span.start + error.span.end;
-        let diagnostic = Diagnostic::new(place, format!("unknown field: {}", error.message));
-        match (path, nearest.is_empty()) {
-            ("raw", _) => diagnostic.help("raw text is searched by itself, not within a UDM search"),
-            (_, true) => diagnostic,
-            (_, false) => diagnostic.help(format!("did you mean {}?", nearest.join(" or "))),
-        }
     }
 
     fn op(&mut self) -> Result<(Op, Range<usize>), Diagnostic> {
@@ -395,7 +518,7 @@ impl<'a> Parser<'a> {
         Err(self.surprise("expected an operator: = != < <= > >="))
     }
 
-    fn value(&mut self, field: &Field, (op, op_span): (Op, Range<usize>)) -> Result<Test, Diagnostic> {
+    fn value(&mut self, schema: &Schema, field: &Field, (op, op_span): (Op, Range<usize>)) -> Result<Test, Diagnostic> {
         let from = self.at;
         let equality = |test: fn(bool) -> bool| match op {
             Op::Eq => Ok(test(true)),
@@ -433,7 +556,7 @@ impl<'a> Parser<'a> {
                 let value = self.string()?;
                 let span = from..self.at;
                 let nocase = self.nocase()?;
-                self.text_test(field, op, equality, value, span, nocase)
+                self.text_test((schema, field), op, equality, value, span, nocase)
             }
             Some('%') => Err(Diagnostic::new(from..from + 1, "lists (`%name`) are not supported yet")),
             Some('$') => Err(Diagnostic::new(from..from + 1, "variables (`$name`) are not supported yet")),
@@ -470,7 +593,7 @@ impl<'a> Parser<'a> {
 
     fn text_test(
         &self,
-        field: &Field,
+        (schema, field): (&Schema, &Field),
         op: Op,
         equality: impl Fn(fn(bool) -> bool) -> Result<bool, Diagnostic>,
         value: String,
@@ -479,19 +602,18 @@ impl<'a> Parser<'a> {
     ) -> Result<Test, Diagnostic> {
         match field.kind {
             LeafKind::Text | LeafKind::Bytes | LeafKind::Dynamic => {
-                let folded = (nocase || !self.options.case_sensitive).then(|| udm::fold(&value));
+                let folded = (nocase || !self.case_sensitive).then(|| udm::fold(&value));
                 Ok(Test::Text { equal: equality(|equal| equal)?, value, folded, nocase })
             }
             LeafKind::Enum(id) => {
                 let equal = equality(|equal| equal)?;
                 // An empty name is the unset value.
                 let name = value.to_ascii_uppercase();
-                let number = if name.is_empty() { Some(0) } else { self.schema.enum_number(id, &name) };
+                let number = if name.is_empty() { Some(0) } else { schema.enum_number(id, &name) };
                 if let Some(number) = number {
                     return Ok(Test::Enum { equal, number, id, written: name });
                 }
-                let mut near: Vec<(f64, &str)> = self
-                    .schema
+                let mut near: Vec<(f64, &str)> = schema
                     .enum_names(id)
                     .map(|known| (strsim::normalized_damerau_levenshtein(&name, known), known))
                     .collect();
@@ -504,7 +626,7 @@ impl<'a> Parser<'a> {
                     .collect();
                 let diagnostic = Diagnostic::new(span, format!("`{}` has no value {}", field.name, Quoted(&value)));
                 Err(if likely.is_empty() {
-                    let some: Vec<&str> = self.schema.enum_names(id).take(6).collect();
+                    let some: Vec<&str> = schema.enum_names(id).take(6).collect();
                     diagnostic.help(format!("its values are {}, …", some.join(", ")))
                 } else {
                     diagnostic.help(format!("did you mean {}?", likely.join(" or ")))
@@ -585,7 +707,7 @@ impl<'a> Parser<'a> {
     fn string(&mut self) -> Result<String, Diagnostic> {
         let from = self.at;
         let quote = self.rest().chars().next().unwrap_or('"');
-        let open = Diagnostic::new(from..from + 1, "this text has no end");
+        let open = Diagnostic::new(from..from + 1, "this text has no end").mistake(Mistake::OpenQuote);
         let mut out = String::new();
         let mut characters = self.rest().char_indices().skip(1);
         while let Some((at, character)) = characters.next() {
@@ -641,14 +763,21 @@ impl<'a> Parser<'a> {
             }
         }
         Err(Diagnostic::new(from..from + 1, "this regular expression has no end")
+            .mistake(Mistake::OpenQuote)
             .help("close it with / on the same line; write \\/ for a slash"))
     }
 
-    fn compile(&mut self, source: &str, nocase: bool, span: Range<usize>) -> Result<regex::Regex, Diagnostic> {
+    fn count_regex(&mut self, span: &Range<usize>) -> Result<(), Diagnostic> {
         self.regexes += 1;
         if self.regexes > REGEXES_MAX {
-            return Err(Diagnostic::new(span, format!("more than {REGEXES_MAX} regular expressions")));
+            let message = format!("more than {REGEXES_MAX} regular expressions");
+            return Err(Diagnostic::new(span.clone(), message).mistake(Mistake::TooLarge));
         }
+        Ok(())
+    }
+
+    fn compile(&mut self, source: &str, nocase: bool, span: Range<usize>) -> Result<regex::Regex, Diagnostic> {
+        self.count_regex(&span)?;
         let inside = span.start + 1..span.end.saturating_sub(1).max(span.start + 1);
         // Parsed by itself first: the regex crate's own error has no place.
         regex_syntax::ParserBuilder::new()
@@ -663,7 +792,7 @@ impl<'a> Parser<'a> {
             .size_limit(REGEX_BYTES_MAX)
             .dfa_size_limit(REGEX_BYTES_MAX)
             .build()
-            .map_err(|_| Diagnostic::new(span, "this regular expression is too large"))
+            .map_err(|_| Diagnostic::new(span, "this regular expression is too large").mistake(Mistake::TooLarge))
     }
 
     /// Something stands here that cannot.
@@ -688,7 +817,44 @@ impl<'a> Parser<'a> {
             _ => return Diagnostic::new(span, expected),
         };
         Diagnostic::new(span, format!("{unsupported} not supported yet"))
-            .help("a search is made of conditions such as principal.ip = \"10.0.0.1\"")
+            .help(format!("a search is made of conditions such as {}", self.example()))
+    }
+}
+
+fn unknown(
+    schema: &Schema,
+    span: &Range<usize>,
+    path: &str,
+    event: &UnknownField,
+    entity: &UnknownField,
+) -> Diagnostic {
+    // The kind of record in which more of the path holds is the one that was meant.
+    let (error, other) = if entity.span.start > event.span.start { (entity, event) } else { (event, entity) };
+    let mut nearest: Vec<String> = error.nearest.clone();
+    nearest.extend(other.nearest.iter().filter(|_| other.span.start == error.span.start).cloned());
+    if !path.contains('.') {
+        let wanted = path.to_ascii_lowercase();
+        let grouped = schema.grouped().iter().map(|grouped| grouped.name);
+        let mut near: Vec<(f64, &str)> =
+            grouped.map(|name| (strsim::normalized_damerau_levenshtein(&wanted, name), name)).collect();
+        near.retain(|(score, _)| *score >= 0.6);
+        near.sort_by(|a, b| b.0.total_cmp(&a.0));
+        nearest.splice(0..0, near.into_iter().map(|(_, name)| name.to_owned()));
+    }
+    let mut seen = Vec::new();
+    nearest.retain(|name| {
+        !seen.contains(name) && {
+            seen.push(name.clone());
+            true
+        }
+    });
+    nearest.truncate(3);
+    let place = span.start + error.span.start..span.start + error.span.end;
+    let diagnostic = Diagnostic::new(place, format!("unknown field: {}", error.message)).mistake(Mistake::Field);
+    match (path, nearest.is_empty()) {
+        ("raw", _) => diagnostic.help("raw text is searched by itself, not within a UDM search"),
+        (_, true) => diagnostic,
+        (_, false) => diagnostic.help(format!("did you mean {}?", nearest.join(" or "))),
     }
 }
 

@@ -21,24 +21,28 @@ pub struct Predicate {
 pub(crate) enum Body {
     Raw(Raw),
     Udm(Udm),
+    All(Vec<Body>),
+    One(Vec<Body>),
+    Not(Box<Body>),
 }
 
 impl Predicate {
     /// Whether a record matches. `data` is the raw text, or the UDM JSON of an event or entity as it was sent. A record
     /// of a kind that is not among [`Predicate::kinds`] never matches.
     pub fn matches(&self, kind: Kind, data: &[u8]) -> bool {
-        match &self.body {
-            Body::Raw(raw) => kind == Kind::Raw && raw.matches(data),
-            Body::Udm(udm) => udm.matches(kind, data),
-        }
+        self.kinds.contains(&kind) && self.body.matches(kind, data)
     }
 
     /// What filters may rule out. For any record, `matches` implies that this is possible.
     pub fn prune(&self) -> Prune {
-        match &self.body {
-            Body::Raw(raw) => raw.prune(),
-            Body::Udm(udm) => udm.prune(&udm.expression),
-        }
+        self.body.prune()
+    }
+
+    /// What asks for both; `None` when there is no kind of record that can match both.
+    pub fn and(self, other: Predicate) -> Option<Predicate> {
+        let kinds: Vec<Kind> = self.kinds.into_iter().filter(|kind| other.kinds.contains(kind)).collect();
+        let body = Body::All(vec![self.body, other.body]);
+        (!kinds.is_empty()).then_some(Predicate { body, kinds })
     }
 
     /// The kinds of record that it can match; never empty.
@@ -48,22 +52,84 @@ impl Predicate {
 
     /// The fields that it reads, in canonical form (grouped fields by their name), in the order of the query.
     pub fn fields(&self) -> impl Iterator<Item = &str> {
-        let conditions = match &self.body {
-            Body::Raw(_) => &[],
-            Body::Udm(udm) => &udm.conditions[..],
-        };
-        conditions.iter().map(|condition| condition.field.as_str())
+        let mut conditions = Vec::new();
+        self.body.conditions(&mut conditions);
+        conditions.into_iter().map(|condition| condition.field.as_str())
     }
 }
 
 /// The query in its own language. Parsed again with the same options it asks the same.
 impl fmt::Display for Predicate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.body {
-            Body::Raw(raw) => raw.fmt(f),
-            Body::Udm(udm) => udm.write(f, &udm.expression, false),
+        self.body.write(f, false)
+    }
+}
+
+impl Body {
+    fn matches(&self, kind: Kind, data: &[u8]) -> bool {
+        match self {
+            Body::Raw(raw) => raw.matches(data),
+            Body::Udm(udm) => udm.matches(kind, data),
+            Body::All(parts) => parts.iter().all(|part| part.matches(kind, data)),
+            Body::One(parts) => parts.iter().any(|part| part.matches(kind, data)),
+            Body::Not(inner) => !inner.matches(kind, data),
         }
     }
+
+    fn prune(&self) -> Prune {
+        match self {
+            Body::Raw(raw) => raw.prune(),
+            Body::Udm(udm) => udm.prune(&udm.expression),
+            Body::All(parts) => Prune::all(parts.iter().map(Body::prune)),
+            Body::One(parts) => Prune::one(parts.iter().map(Body::prune)),
+            // What must not be there leaves nothing to look for.
+            Body::Not(_) => Prune::Unknown,
+        }
+    }
+
+    fn conditions<'b>(&'b self, out: &mut Vec<&'b Condition>) {
+        match self {
+            Body::Raw(_) => {}
+            Body::Udm(udm) => out.extend(&udm.conditions),
+            Body::All(parts) | Body::One(parts) => parts.iter().for_each(|part| part.conditions(out)),
+            Body::Not(inner) => inner.conditions(out),
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, within: bool) -> fmt::Result {
+        match self {
+            Body::Raw(raw) => write!(f, "{raw}"),
+            Body::Udm(udm) => udm.write(f, &udm.expression, within),
+            Body::Not(inner) => {
+                f.write_str("NOT ")?;
+                inner.write(f, true)
+            }
+            Body::All(parts) => write_joined(f, " AND ", within, parts, |part, f| part.write(f, true)),
+            Body::One(parts) => write_joined(f, " OR ", within, parts, |part, f| part.write(f, true)),
+        }
+    }
+}
+
+fn write_joined<T>(
+    f: &mut fmt::Formatter<'_>,
+    word: &str,
+    within: bool,
+    parts: &[T],
+    write: impl Fn(&T, &mut fmt::Formatter<'_>) -> fmt::Result,
+) -> fmt::Result {
+    if within {
+        f.write_str("(")?;
+    }
+    for (index, part) in parts.iter().enumerate() {
+        if index > 0 {
+            f.write_str(word)?;
+        }
+        write(part, f)?;
+    }
+    if within {
+        f.write_str(")")?;
+    }
+    Ok(())
 }
 
 /// A query on UDM events or entities.
@@ -180,19 +246,7 @@ impl Udm {
             }
             Expression::All(parts) | Expression::One(parts) => {
                 let word = if matches!(expression, Expression::All(_)) { " AND " } else { " OR " };
-                if within {
-                    f.write_str("(")?;
-                }
-                for (index, part) in parts.iter().enumerate() {
-                    if index > 0 {
-                        f.write_str(word)?;
-                    }
-                    self.write(f, part, true)?;
-                }
-                if within {
-                    f.write_str(")")?;
-                }
-                Ok(())
+                write_joined(f, word, within, parts, |part, f| self.write(f, part, true))
             }
         }
     }

@@ -160,16 +160,7 @@ impl fmt::Display for Test {
                 write!(f, "{} {}{}", sign(equal), Quoted(value), if *nocase { " nocase" } else { "" })
             }
             Test::Regex { equal, source, nocase, .. } => {
-                write!(f, "{} /", sign(equal))?;
-                let mut characters = source.chars();
-                while let Some(character) = characters.next() {
-                    match character {
-                        '\\' => write!(f, "\\{}", characters.next().unwrap_or('\\'))?,
-                        '/' => f.write_str("\\/")?,
-                        other => write!(f, "{other}")?,
-                    }
-                }
-                write!(f, "/{}", if *nocase { " nocase" } else { "" })
+                write!(f, "{} {}{}", sign(equal), Slashed(source), if *nocase { " nocase" } else { "" })
             }
             Test::Int(op, number) => write!(f, "{} {number}", op.text()),
             Test::Float(op, number) => write!(f, "{} {number:?}", op.text()),
@@ -199,6 +190,24 @@ impl fmt::Display for Quoted<'_> {
             }
         }
         f.write_str("\"")
+    }
+}
+
+/// A regular expression as a query writes it.
+pub(crate) struct Slashed<'a>(pub(crate) &'a str);
+
+impl fmt::Display for Slashed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("/")?;
+        let mut characters = self.0.chars();
+        while let Some(character) = characters.next() {
+            match character {
+                '\\' => write!(f, "\\{}", characters.next().unwrap_or('\\'))?,
+                '/' => f.write_str("\\/")?,
+                other => write!(f, "{other}")?,
+            }
+        }
+        f.write_str("/")
     }
 }
 

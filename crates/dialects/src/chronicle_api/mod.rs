@@ -5,22 +5,29 @@
 //! it. [`import`] takes data in, [`resources`] and [`search`] ask components, the rest is answered from the snapshot.
 //! Parsers, parser extensions, data exports, pipelines, rules and the like are absent: those paths answer 501.
 
+mod classify;
+mod csv;
 pub mod encode;
+mod events;
 mod import;
 mod log_types;
 mod read;
 pub(crate) mod resources;
+pub(crate) mod search;
+mod validate;
+mod values;
 
-use event::{BatchId, InstanceId, Kind, Time};
+use event::{BatchId, InstanceId, Kind, RecordId, Time};
 use http::{Method, StatusCode};
 use serde_json::Value;
 
 use crate::chronicle_ingestion::thanks;
 use crate::resource::{Kept, ResourceKind};
 use crate::snapshot::{Instance, Limits, Snapshot};
-use crate::{Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, aip193, auth};
+use crate::{Ask, Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, aip193, auth};
 use import::Import;
 use resources::{COLLECTION, Call, ITEM, Verb};
+use search::Search;
 
 /// What a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +46,15 @@ enum Op {
     EnableFeed,
     DisableFeed,
     FeedSecret,
+    SearchUdm,
+    SearchRawLogs,
+    SearchCsv,
+    SearchView,
+    FieldValues,
+    ValidateQuery,
+    GetEvent,
+    BatchGetEvents,
+    ClassifyLogs,
     Unserved,
 }
 
@@ -62,6 +78,16 @@ impl Op {
             | Op::EnableFeed
             | Op::DisableFeed
             | Op::FeedSecret => &[Scope::Admin],
+            Op::SearchUdm
+            | Op::SearchRawLogs
+            | Op::SearchCsv
+            | Op::SearchView
+            | Op::FieldValues
+            | Op::ValidateQuery
+            | Op::GetEvent
+            | Op::BatchGetEvents => &[Scope::Read],
+            // Senders ask it what they have before they send.
+            Op::ClassifyLogs => &[Scope::Ingest, Scope::Read],
             Op::Unserved => &[Scope::Ingest, Scope::Read, Scope::Admin],
         }
     }
@@ -108,6 +134,15 @@ impl ChronicleApi {
         api.claim(Method::POST, below!("/feeds/{feed}:disable"), Op::DisableFeed);
         api.claim(Method::POST, below!("/feeds/{feed}:generateSecret"), Op::FeedSecret);
         api.claim(Method::POST, below!("/feeds/{feed}:importPushLogs"), Op::ImportPushLogs);
+        api.claim(Method::GET, below!(":udmSearch"), Op::SearchUdm);
+        api.claim(Method::POST, below!(":searchRawLogs"), Op::SearchRawLogs);
+        api.claim(Method::POST, below!("/legacy:legacyFetchUdmSearchCsv"), Op::SearchCsv);
+        api.claim(Method::POST, below!("/legacy:legacyFetchUdmSearchView"), Op::SearchView);
+        api.claim(Method::GET, below!(":findUdmFieldValues"), Op::FieldValues);
+        api.claim(Method::GET, below!(":validateQuery"), Op::ValidateQuery);
+        api.claim(Method::GET, below!("/events/{event}"), Op::GetEvent);
+        api.claim(Method::GET, below!("/events:batchGet"), Op::BatchGetEvents);
+        api.claim(Method::POST, below!("/logs:classify"), Op::ClassifyLogs);
         for method in [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
             for path in UNSERVED {
                 api.claim(method.clone(), path, Op::Unserved);
@@ -135,7 +170,7 @@ impl ChronicleApi {
 }
 
 /// Documented groups of calls that this server does not serve.
-const UNSERVED: [&str; 31] = [
+const UNSERVED: [&str; 38] = [
     below!("/logTypes/{type}/parsers**"),
     below!("/logTypes/{type}/parserExtensions**"),
     below!("/logTypes/{type}/logTypeSettings**"),
@@ -153,6 +188,11 @@ const UNSERVED: [&str; 31] = [
     below!("/legacy:legacySearchEnterpriseWideIoCs"),
     below!("/legacy:legacySearchDetections"),
     below!("/legacy:legacyRunTestRule"),
+    below!("/legacy:legacyFindRawLogs"),
+    below!("/legacy:legacyFindUdmEvents"),
+    below!("/legacy:legacySearchRawLogs"),
+    below!("/legacy:legacySearchRawLogsV2"),
+    below!("/operations**"),
     below!("/referenceLists**"),
     below!("/dataTables**"),
     below!("/dataAccessLabels**"),
@@ -166,6 +206,8 @@ const UNSERVED: [&str; 31] = [
     below!("/searchSessions**"),
     below!("/feedPacks**"),
     below!(":generateUdmKeyValueMappings"),
+    below!(":queryProductSourceStats"),
+    below!(":translateUdmQuery"),
     below!(":search"),
 ];
 
@@ -222,6 +264,11 @@ impl Dialect for ChronicleApi {
         let import = |kind, log_type| Import { kind, log_type, request, caller: &caller, id, instance, snapshot, now };
         let call = |kind| Call { kind, names: names.clone(), instance: id, caller: &caller };
         let collectors = || ResourceKind::Collector { forwarder: param("forwarder").to_owned() };
+        let search = Search { names: names.clone(), caller: &caller, schema: &snapshot.schema };
+        let ask = |asked: Result<Ask, Refusal>| match asked {
+            Ok(ask) => Intake::Ask(ask),
+            Err(refusal) => Intake::Refuse(refusal.of(&caller)),
+        };
         let answer = |reply: Result<Reply, Refusal>| match reply {
             Ok(reply) => Intake::Answer(reply),
             Err(refusal) => Intake::Refuse(refusal.of(&caller)),
@@ -245,6 +292,15 @@ impl Dialect for ChronicleApi {
             Op::EnableFeed => call(ResourceKind::Feed).set_enabled(param("feed"), true),
             Op::DisableFeed => call(ResourceKind::Feed).set_enabled(param("feed"), false),
             Op::FeedSecret => call(ResourceKind::Feed).new_secret(param("feed")),
+            Op::SearchUdm => ask(search.udm(&request.head)),
+            Op::SearchRawLogs => ask(search.raw_logs(&request.body, instance)),
+            Op::SearchCsv => ask(search.csv(&request.body)),
+            Op::SearchView => ask(search.view(&request.body)),
+            Op::FieldValues => ask(values::find(&names, &caller, &request.head)),
+            Op::ValidateQuery => Intake::Answer(validate::validate(&request.head, &snapshot.schema)),
+            Op::GetEvent => ask(events::get(&names, &caller, &snapshot.schema, param("event"))),
+            Op::BatchGetEvents => ask(events::batch_get(&names, &caller, &snapshot.schema, &request.head)),
+            Op::ClassifyLogs => answer(classify::classify(&request.body)),
             Op::Unserved => {
                 let shown: String =
                     request.head.path.rsplit("/instances/").next().unwrap_or_default().chars().take(120).collect();
@@ -334,6 +390,14 @@ impl Names {
     /// A log type's.
     pub(crate) fn log_type(&self, name: &str) -> String {
         format!("{}logTypes/{name}", self.prefix)
+    }
+
+    /// An event's. The older API has no more than its id there, as bytes.
+    pub(crate) fn event(&self, id: RecordId) -> String {
+        match self.style {
+            Style::ChronicleApi => format!("{}events/{}", self.prefix, events::id_in_path(id)),
+            Style::Backstory => events::id_base64(id),
+        }
     }
 
     /// That of what resources of a kind stand below.

@@ -9,6 +9,7 @@ mod captures;
 mod cli;
 mod errors;
 mod google;
+mod google_search;
 mod journey;
 mod repeats;
 mod restored;

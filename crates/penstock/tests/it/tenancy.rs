@@ -51,6 +51,32 @@ const CALLS: &[Call] = &[
     ),
     call("POST", "/api/search", r#"{"language": "udm", "query": "metadata.product_name = /{word}/ nocase"}"#),
     call("POST", "/api/search", r#"{"language": "udm", "query": "metadata.product_nam = \"{word}\""}"#),
+    call(
+        "GET",
+        "/v1alpha/projects/p/locations/us/instances/{instance}:udmSearch?query=metadata.product_name+%21%3D+%22%22",
+        "",
+    ),
+    call("GET", "/v1/projects/p/locations/us/instances/{instance}:findUdmFieldValues?query=MARK&pageSize=1000", ""),
+    call(
+        "POST",
+        "/v1beta/projects/p/locations/us/instances/{instance}:searchRawLogs",
+        r#"{"baselineQuery": "raw = /./"}"#,
+    ),
+    call(
+        "POST",
+        "/v1alpha/projects/p/locations/us/instances/{instance}:searchRawLogs",
+        r#"{"baselineQuery": "mark", "logTypes": [{"displayName": "{log_type}"}]}"#,
+    ),
+    call(
+        "POST",
+        "/v1alpha/projects/p/locations/us/instances/{instance}/legacy:legacyFetchUdmSearchCsv",
+        r#"{"baselineQuery": "metadata.product_name != \"{word}\"", "fields": {"fields": ["metadata.product_name"]}}"#,
+    ),
+    call(
+        "POST",
+        "/v1alpha/projects/p/locations/us/instances/{instance}/legacy:legacyFetchUdmSearchView",
+        r#"{"baselineQuery": "metadata.product_name = /mark/"}"#,
+    ),
     call("GET", "/api/receipts/{receipt}", ""),
     call("GET", "/api/status", ""),
     call("GET", "/api/status?instance={instance}", ""),

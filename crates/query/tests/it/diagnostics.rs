@@ -1,7 +1,7 @@
 //! What is said about queries that cannot be read.
 
 use event::limits;
-use query::{Options, parse_udm};
+use query::{Mistake, Options, parse_udm};
 use udm::Schema;
 
 /// The query with the text that the carets stand under between ‹ and ›, and a part of the message and help.
@@ -118,4 +118,22 @@ fn a_diagnostic_as_it_is_shown() {
          |                 ^^^^^^^\n  \
          = help: did you mean principal.hostname?\n"
     );
+}
+
+#[test]
+fn mistakes_are_sorted() {
+    for (query, mistake) in [
+        (r#"principal.hostnme = "x""#, Mistake::Field),
+        (r#"target.user = "x""#, Mistake::Field),
+        (r#"(ip = "x""#, Mistake::OpenBracket),
+        (r#"ip = "x"#, Mistake::OpenQuote),
+        ("hostname = /x", Mistake::OpenQuote),
+        ("target.port =", Mistake::Other),
+        (r#"metadata.event_type = "LOGIN""#, Mistake::Other),
+        (&"NOT ".repeat(300), Mistake::TooLarge),
+        (&"x".repeat(70_000), Mistake::TooLarge),
+    ] {
+        let error = parse_udm(query, &Schema::load(), Options::default()).expect_err(query);
+        assert_eq!(error.mistake, mistake, "{}", error.render(query));
+    }
 }

@@ -61,6 +61,36 @@ pub(super) const ENTITIES: &[&str] = &[
         "entityType": 10000}, "entity": {"user": {"userid": "j"}}}]}"#,
 ];
 
+/// Query strings of searches.
+pub(super) const UDM_SEARCHES: &[&str] = &[
+    "query=metadata.event_type+%3D+%22USER_LOGIN%22&timeRange.start_time=2026-01-01T03%3A04%3A05.678901Z\
+        &timeRange.end_time=2026-01-02T03%3A04%3A05.678901Z&limit=5",
+    "query=ip%21%3D%22%22&time_range.start_time=2026-01-01T00%3A00%3A00%2B01:00&limit=1000",
+    "rawQuery=ip+%5Cu0021%3D+%22%22&dialect=DIALECT_UDM_SEARCH&allowUnreplacedPlaceholders=false",
+    "query=x&pageSize=3",
+    "names=events/AZIAAAAAcACAAAABAAAABQ%253D%253D&names=AZIAAAAAcACAAAABAAAABg",
+];
+
+/// Bodies of searches of raw logs.
+pub(super) const RAW_LOG_SEARCHES: &[&str] = &[
+    r#"{"baselineQuery": "raw = \"x\"", "baselineTimeRange": {"startTime": "2026-01-01T03:04:05.678901Z",
+        "endTime": "2026-01-02T03:04:05.678901Z"}, "caseSensitive": false, "pageSize": 10,
+        "logTypes": [{"displayName": "OKTA"}]}"#,
+    r#"{"baseline_query": "raw = /a+/ nocase AND NOT (raw != `b` OR raw = \"c\")", "snapshotQuery": "failed login",
+        "snapshot_time_range": {"start_time": "2026-01-01T00:00:00+01:00"}, "maxAggregationsPerField": 60,
+        "log_types": "OKTA"}"#,
+];
+
+/// Bodies of searches that are answered with a table or a view.
+pub(super) const TABLE_SEARCHES: &[&str] = &[
+    r#"{"baselineQuery": "ip != \"\"", "baselineTimeRange": {"startTime": "2026-01-01T03:04:05.678901Z",
+        "endTime": "2026-01-02T03:04:05.678901Z"}, "fields": {"fields": ["metadata.event_timestamp", "timestamp",
+        "process name", "udm.principal.user.userid", "additional.fields[\"k\"]", "ip"]}, "caseInsensitive": true}"#,
+    r#"{"baselineQuery": "hostname = /a/", "snapshot_query": "target.port > 1", "case_insensitive": null,
+        "detectionOptions": {"detectionList": {"maxReturnedDetections": 1000}},
+        "eventList": {"maxReturnedEvents": "7"}, "fields": {"fields": "user"}}"#,
+];
+
 /// Single records: a letter for what it is (`e` an event, `n` an entity), then its JSON.
 pub(super) const API_LOGS: &[&str] = &[
     r#"{"inline_source":{"logs":[{"data":"eyJhIjogMX0=","log_entry_time":"2026-11-21T19:36:49.679235Z",
@@ -237,6 +267,52 @@ pub(super) fn query_seeds() -> Vec<Vec<u8>> {
         "entity.user.userid = \"johndoe\"",
     ])
 }
+
+pub(super) const QUERY_STRING: Syntax = Syntax {
+    words: &[
+        "query=",
+        "rawQuery=",
+        "raw_query=",
+        "limit=",
+        "pageSize=",
+        "names=",
+        "dialect=",
+        "queryDialect=SQL",
+        "timeRange.startTime=",
+        "timeRange.end_time=",
+        "time_range.start_time=",
+        "time_range.endTime=",
+        "2026-01-01T00:00:00Z",
+        "2026-01-01T00:00:00+01:00",
+        "9999-12-31T23:59:60Z",
+        "10000",
+        "-1",
+        "99999999999999999999",
+        "&",
+        "=",
+        "+",
+        "%",
+        "%22",
+        "%2f",
+        "%25",
+        "%ff",
+        "%5Cu0021",
+        "%5Cud83d",
+        "%5C%5Cu0021",
+        "%0A",
+        "ip%21%3D%22%22",
+        "hostname%3D%2Fa%2F",
+        "raw%3D%22x%22",
+        "entity.user.userid%3D%22a%22",
+        "AZIAAAAAcACAAAABAAAABQ==",
+        "projects/p/locations/l/instances/00000000-0000-0000-0000-000000000001/events/",
+        "projects/p/locations/l/instances/00000000-0000-0000-0000-000000000002/events/",
+    ],
+    wraps: &[("(", ")"), ("%22", "%22"), ("%2F", "%2F"), ("NOT+", "")],
+    joins: &["&", "+AND+", "+OR+", "+"],
+    is_binary: false,
+    bytes_max: 6 << 10,
+};
 
 pub(super) const QUERY: Syntax = Syntax {
     words: &[

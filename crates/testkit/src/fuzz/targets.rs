@@ -11,7 +11,7 @@ use bytes::Bytes;
 use commit::{Followed, Log, LogOptions};
 use dialects::resource::ResourceKind;
 use dialects::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot};
-use dialects::{Caller, Head, Intake, LogType, LogTypes, Lookup, Refusal, Request, Role, Router, auth};
+use dialects::{Caller, Head, Intake, LogType, LogTypes, Lookup, Question, Refusal, Request, Role, Router, auth};
 use event::{Batch, BatchId, InstanceId, Kind, Label, Record, Time, codec};
 use http::{HeaderMap, Method};
 use rand::Rng;
@@ -58,6 +58,23 @@ pub fn targets() -> Vec<Target> {
                 }
             }),
         },
+        Target {
+            name: "udm_search",
+            seeds: seeds::texts(seeds::UDM_SEARCHES),
+            syntax: seeds::QUERY_STRING,
+            change: None,
+            run: Box::new({
+                let (fuzz, accepts) = (Arc::clone(&fuzz), Arc::clone(&accepts));
+                move |bytes, shown| {
+                    fuzz.udm_search(bytes);
+                    for path in [Accepts::UDM_SEARCH, Accepts::FIELD_VALUES] {
+                        show_intake(&accepts.accept_query(path, bytes), shown);
+                    }
+                }
+            }),
+        },
+        body("raw_log_search", Accepts::RAW_LOG_SEARCH, dialects::fuzz::Fuzz::raw_log_search),
+        body("table_search", Accepts::TABLE_SEARCH, dialects::fuzz::Fuzz::table_search),
         Target {
             name: "token",
             seeds: seeds::texts(seeds::TOKENS),
@@ -221,6 +238,8 @@ pub(super) fn accept_seeds(name: &str) -> Vec<Vec<u8>> {
         "raw_logs" => seeds::RAW_LOGS,
         "udm_events" => seeds::EVENTS,
         "api_logs" => seeds::API_LOGS,
+        "raw_log_search" => seeds::RAW_LOG_SEARCHES,
+        "table_search" => seeds::TABLE_SEARCHES,
         _ => seeds::ENTITIES,
     })
 }
@@ -243,6 +262,19 @@ impl Accepts {
     pub const API_LOGS: &str =
         "/v1alpha/projects/p/locations/l/instances/00000000-0000-0000-0000-000000000001/logTypes/OKTA/logs:import";
 
+    /// The path of a UDM search.
+    pub const UDM_SEARCH: &str =
+        "/v1alpha/projects/p/locations/us/instances/00000000-0000-0000-0000-000000000001:udmSearch";
+    /// The path of a look at the values of fields.
+    pub const FIELD_VALUES: &str =
+        "/v1alpha/projects/p/locations/us/instances/00000000-0000-0000-0000-000000000001:findUdmFieldValues";
+    /// The path of a search of raw logs.
+    pub const RAW_LOG_SEARCH: &str =
+        "/v1alpha/projects/p/locations/us/instances/00000000-0000-0000-0000-000000000001:searchRawLogs";
+    /// The path of a search that is answered with CSV.
+    pub const TABLE_SEARCH: &str = "/v1alpha/projects/p/locations/us/instances/\
+        00000000-0000-0000-0000-000000000001/legacy:legacyFetchUdmSearchCsv";
+
     const API_KEY: &str = "fuzz-key";
     const NOW_SECS: i64 = 1_700_000_000;
     const PEER: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -260,7 +292,7 @@ impl Accepts {
             disabled: false,
             keys: HashMap::from([("k".to_owned(), key.public_key().as_ref().to_vec())]),
         };
-        let api_key = ApiKey { id: "1".to_owned(), instance, role: Role::Ingest, disabled: false };
+        let api_key = ApiKey { id: "1".to_owned(), instance, role: Role::Admin, disabled: false };
         let tenant = Instance::new("tenant", log_types.clone());
         // The one that a seed has; its client's id and secret are the same text.
         let refresh_token = "fuzz-refresh";
@@ -289,8 +321,17 @@ impl Accepts {
 
     /// What a body at a path means.
     pub fn accept(&self, path: &str, body: &[u8]) -> Intake {
-        let query = format!("key={}", Accepts::API_KEY);
-        let head = Head::new(Method::POST, path, Some(&query), HeaderMap::new(), Accepts::PEER);
+        self.accept_request(Method::POST, path, "", body)
+    }
+
+    /// What a query string at a path means.
+    pub fn accept_query(&self, path: &str, query: &[u8]) -> Intake {
+        self.accept_request(Method::GET, path, &String::from_utf8_lossy(query), b"")
+    }
+
+    fn accept_request(&self, method: Method, path: &str, query: &str, body: &[u8]) -> Intake {
+        let query = format!("key={}&{query}", Accepts::API_KEY);
+        let head = Head::new(method, path, Some(&query), HeaderMap::new(), Accepts::PEER);
         let request = Request { head: head.expect("a fixed path"), body: Bytes::copy_from_slice(body) };
         let Lookup::Found(found) = self.router.lookup(&request.head) else { panic!("the path is claimed") };
         let caller = match found.dialect.authenticate(&found, &request.head, &self.snapshot, now()) {
@@ -392,7 +433,15 @@ fn show_intake(intake: &Intake, shown: &mut Shown) {
             shown.valid();
             shown.note(reply.status.as_u16());
         }
-        Intake::Ask(..) | Intake::Filtered { .. } => {}
+        Intake::Ask(ask) => {
+            shown.valid();
+            if let Question::Search(call) = &ask.question {
+                shown.note_message(&call.predicate.to_string());
+                shown.note((call.from.is_some(), call.to.is_some(), call.log_types.len().min(3)));
+                shown.note(("rows", call.rows_max.ilog10()));
+            }
+        }
+        Intake::Filtered { .. } => {}
     }
 }
 

@@ -31,6 +31,6 @@ macro_rules! checks {
 }
 
 checks! {
-    raw_logs udm_events entities api_logs resources token bearer request_line connect_head generate_access_token metadata
-    log_recovery batch_codec query udm classify
+    raw_logs udm_events entities api_logs resources udm_search raw_log_search table_search token bearer request_line
+    connect_head generate_access_token metadata log_recovery batch_codec query udm classify
 }
