@@ -186,6 +186,10 @@ pub(crate) fn shown(name: String, kind: &ResourceKind, kept: &Kept) -> Value {
     if let Some(body) = kept.body.as_object() {
         out.extend(body.iter().map(|(key, value)| (key.clone(), value.clone())));
     }
+    // Clients look into the settings without asking whether there are any.
+    if *kind != ResourceKind::Feed {
+        out.entry("config").or_insert_with(|| json!({}));
+    }
     let state = match (kind, kept.enabled) {
         (_, true) => "ACTIVE",
         (ResourceKind::Feed, false) => "INACTIVE",
