@@ -456,8 +456,42 @@ fn refresh_tokens_live_and_die_with_their_account() {
     };
     check("revoked", &|snapshot| drop(snapshot.refresh_tokens.remove(&SecretHash::of("refresh-admin"))));
     check("disabled", &|snapshot| snapshot.accounts.get_mut("admin@x").unwrap().disabled = true);
+    check("deleted with its account, which another has now", &|snapshot| {
+        snapshot.accounts.remove("admin@x");
+        snapshot.refresh_tokens.get_mut(&SecretHash::of("refresh-admin")).unwrap().account = "other@x".to_owned();
+    });
+    let mut moved = world.snapshot.clone();
+    moved.refresh_tokens.get_mut(&SecretHash::of("refresh-admin")).unwrap().account = EMAIL.to_owned();
+    assert!(
+        authenticate_bearer(&token, &moved, world.now).is_err(),
+        "another account's refresh token keeps nothing alive"
+    );
     check("deleted", &|snapshot| drop(snapshot.accounts.remove("admin@x")));
     check("instance deleted", &|snapshot| drop(snapshot.instances.remove(&instance(OURS))));
+}
+
+#[test]
+fn only_who_asked_for_the_right_to_impersonate_has_it() {
+    let mut world = World::new();
+    let key_file = world.add_account("admin@x", OURS, Role::Admin, "kid1", &KeyPair::from_seed("one"));
+    world.add_account(EMAIL, OURS, Role::Ingest, "kid1", &KeyPair::from_seed("one"));
+    let now = world.now.secs();
+    let check = |claims: Value, expected: bool| {
+        let mut all = json!({"iss": "admin@x", "sub": "admin@x", "iat": now, "exp": now + 3600});
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        let token = jwt(&key_file, &json!({"alg": "RS256", "kid": "kid1"}), &all, &URL_SAFE_NO_PAD);
+        let caller = authenticate_bearer(&token, &world.snapshot, world.now).unwrap();
+        let grant = grant_by_impersonation(&caller, EMAIL, Scopes::ALL, &world.snapshot);
+        assert_eq!(grant.is_ok(), expected, "{claims}: {grant:?}");
+        if let Err(refusal) = grant {
+            assert_eq!(refusal.cause, crate::Cause::PermissionDenied, "{claims}");
+        }
+    };
+    check(json!({"scope": "https://www.googleapis.com/auth/iam"}), true);
+    check(json!({"scope": "https://www.googleapis.com/auth/cloud-platform"}), true);
+    check(json!({"scope": "https://www.googleapis.com/auth/chronicle"}), false);
+    check(json!({"scope": MALACHITE}), false);
+    check(json!({"aud": "https://malachiteingestion-pa.googleapis.com/"}), false);
 }
 
 #[test]
