@@ -81,6 +81,13 @@ pub enum Act {
         /// The log type that it declares for the instance where that has none of this name.
         declares: Option<String>,
     },
+    /// Keep a new one under the name that its maker gave it.
+    CreateNamed {
+        /// The name; nothing of the kind has it yet.
+        id: String,
+        /// Its canonical JSON, checked.
+        body: serde_json::Value,
+    },
     /// Show one.
     Get(String),
     /// Show all, in the order in which they were made.

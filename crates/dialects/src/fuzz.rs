@@ -111,7 +111,7 @@ impl Fuzz {
     pub fn resources(&self, bytes: &[u8]) {
         let Ok(sent) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
         let collector = ResourceKind::Collector { forwarder: String::new() };
-        for kind in [ResourceKind::Forwarder, collector, ResourceKind::Feed] {
+        for kind in [ResourceKind::Forwarder, collector, ResourceKind::Feed, ResourceKind::ReferenceList] {
             let Ok(body) = kind.create(&sent) else { continue };
             // What is canonical is read as itself.
             assert_eq!(kind.create(&body).as_ref(), Ok(&body));

@@ -12,6 +12,7 @@
 pub mod aip193;
 mod ask;
 pub mod auth;
+pub mod backstory;
 pub mod chronicle_api;
 mod chronicle_batch;
 pub mod chronicle_ingestion;
@@ -82,6 +83,7 @@ pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
     vec![
         std::sync::Arc::new(chronicle_ingestion::ChronicleIngestion::new()),
         std::sync::Arc::new(chronicle_api::ChronicleApi::new()),
+        std::sync::Arc::new(backstory::Backstory::new()),
         std::sync::Arc::new(oauth2::OAuth2::new()),
         std::sync::Arc::new(iam_credentials::IamCredentials::new()),
     ]

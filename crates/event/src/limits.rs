@@ -95,6 +95,15 @@ pub const RESOURCE_BYTES_MAX: usize = 64 << 10;
 /// anew.
 pub const RESOURCES_MAX: usize = 1_000;
 
+/// Largest reference list as JSON. A list of all lists has their lines, so both limits bound one reply.
+pub const REFERENCE_LIST_BYTES_MAX: usize = 256 << 10;
+
+/// Most reference lists of an instance.
+pub const REFERENCE_LISTS_MAX: usize = 100;
+
+/// Longest name of a reference list.
+pub const REFERENCE_LIST_NAME_BYTES_MAX: usize = 256;
+
 /// Most memory that one compiled filter of a forwarder may take, and its cache while it runs.
 pub const FILTER_REGEX_BYTES_MAX: usize = 256 << 10;
 

@@ -68,6 +68,9 @@ impl Answers {
                 Act::Create { body, declares } => {
                     Outcome::One(control.create_way(instance, &kind, &body, declares.as_deref(), now)?)
                 }
+                Act::CreateNamed { id, body } => {
+                    Outcome::One(control.create_named_way(instance, &kind, &id, &body, now)?)
+                }
                 Act::Get(id) => Outcome::One(control.get_way(instance, &kind, &id)?),
                 Act::List => Outcome::All(control.list_ways(instance, &kind)?),
                 Act::Update { id, change } => Outcome::One(control.update_way(instance, &kind, &id, &change, now)?),

@@ -403,7 +403,9 @@ impl Names {
     /// That of what resources of a kind stand below.
     pub(crate) fn parent(&self, kind: &ResourceKind) -> String {
         match kind {
-            ResourceKind::Forwarder | ResourceKind::Feed => format!("{}/{}", self.prefix, self.instance),
+            ResourceKind::Forwarder | ResourceKind::Feed | ResourceKind::ReferenceList => {
+                format!("{}/{}", self.prefix, self.instance)
+            }
             ResourceKind::Collector { forwarder } => format!("{}{}/forwarders/{forwarder}", self.prefix, self.instance),
         }
     }
@@ -414,6 +416,7 @@ impl Names {
             ResourceKind::Collector { forwarder } => {
                 format!("{}forwarders/{forwarder}/collectors/{}", self.prefix, kept.id)
             }
+            ResourceKind::ReferenceList => kept.id.clone(),
             kind => format!("{}{}/{}", self.prefix, kind.plural(), kept.id),
         };
         let mut shown = resources::shown(name, kind, kept);
@@ -427,15 +430,31 @@ impl Names {
                 }
             }
             Style::Backstory => {
-                if let Some(labels) = shown.pointer_mut("/config/metadata/labels")
-                    && let Some(map) = labels.as_object()
-                {
-                    let list = map.iter().map(|(key, value)| serde_json::json!({ "key": key, "value": value }));
-                    *labels = Value::Array(list.collect());
+                for path in ["/config/metadata/labels", "/details/labels"] {
+                    if let Some(labels) = shown.pointer_mut(path)
+                        && let Some(map) = labels.as_object()
+                    {
+                        let list = map.iter().map(|(key, value)| serde_json::json!({ "key": key, "value": value }));
+                        *labels = Value::Array(list.collect());
+                    }
+                }
+                if *kind == ResourceKind::Feed {
+                    rename(&mut shown, "state", "feedState");
+                    if let Some(details) = shown.get_mut("details") {
+                        rename(details, "assetNamespace", "namespace");
+                    }
                 }
             }
         }
         shown
+    }
+}
+
+fn rename(object: &mut Value, from: &str, to: &str) {
+    if let Some(object) = object.as_object_mut()
+        && let Some(value) = object.shift_remove(from)
+    {
+        object.insert(to.to_owned(), value);
     }
 }
 

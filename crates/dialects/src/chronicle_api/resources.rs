@@ -6,11 +6,12 @@ use serde_json::{Map, Value, json};
 
 use super::Names;
 use crate::ask::{Act, Ask, Outcome, Question, Render};
-use crate::resource::{Kept, PageToken, ResourceKind, page_size};
+use crate::resource::{Kept, PageToken, ResourceKind, TEXTS, page_size};
 use crate::{Caller, Cause, Head, Intake, Refusal, Reply, Request, Scope};
 
-/// Default and largest size of a page of forwarders and collectors, as Google describes them.
+/// Default and largest size of a page of forwarders, collectors and lists, as Google describes them.
 const PAGE_DEFAULT: usize = 50;
+const PAGE_OF_LISTS_DEFAULT: usize = 100;
 const PAGE_MAX: usize = 1_000;
 
 /// A call on resources of one kind.
@@ -24,8 +25,16 @@ pub(crate) struct Call<'a> {
 
 impl Call<'_> {
     /// A new one.
-    pub(super) fn create(self, request: &Request) -> Intake {
-        let body = match read_body(request).and_then(|sent| self.kind.create(&sent)) {
+    pub(crate) fn create(self, request: &Request) -> Intake {
+        match read_body(request) {
+            Ok(sent) => self.create_of(&sent),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// A new one as a body describes it.
+    pub(crate) fn create_of(self, sent: &Value) -> Intake {
+        let body = match self.kind.create(sent) {
             Ok(body) => body,
             Err(refusal) => return self.refuse(refusal),
         };
@@ -38,39 +47,55 @@ impl Call<'_> {
         self.ask_one(Act::Create { body, declares })
     }
 
-    pub(super) fn get(self, id: &str) -> Intake {
+    pub(crate) fn get(self, id: &str) -> Intake {
         self.ask_one(Act::Get(id.to_owned()))
     }
 
-    pub(super) fn update(self, id: &str, request: &Request) -> Intake {
-        let mask = request.head.query_value("updateMask").or_else(|| request.head.query_value("update_mask"));
-        match read_body(request).and_then(|sent| self.kind.change(mask.as_deref(), &sent)) {
+    pub(crate) fn update(self, id: &str, request: &Request) -> Intake {
+        match read_body(request) {
+            Ok(sent) => self.update_of(id, mask(&request.head).as_deref(), &sent),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// A new one that its maker names.
+    pub(crate) fn create_named(self, id: &str, sent: &Value) -> Intake {
+        match self.kind.create(sent) {
+            Ok(body) => self.ask_one(Act::CreateNamed { id: id.to_owned(), body }),
+            Err(refusal) => self.refuse(refusal),
+        }
+    }
+
+    /// A change as a body describes it.
+    pub(crate) fn update_of(self, id: &str, mask: Option<&str>, sent: &Value) -> Intake {
+        match self.kind.change(mask, sent) {
             Ok(change) => self.ask_one(Act::Update { id: id.to_owned(), change }),
             Err(refusal) => self.refuse(refusal),
         }
     }
 
-    pub(super) fn set_enabled(self, id: &str, enabled: bool) -> Intake {
+    pub(crate) fn set_enabled(self, id: &str, enabled: bool) -> Intake {
         self.ask_one(Act::SetEnabled { id: id.to_owned(), enabled })
     }
 
-    pub(super) fn delete(self, id: &str) -> Intake {
+    pub(crate) fn delete(self, id: &str) -> Intake {
         self.ask(Act::Delete(id.to_owned()), |outcome| match outcome {
             Outcome::Done => Ok(Reply::json(StatusCode::OK, "{}")),
             _ => Err(Refusal::internal()),
         })
     }
 
-    pub(super) fn new_secret(self, id: &str) -> Intake {
+    pub(crate) fn new_secret(self, id: &str) -> Intake {
         self.ask(Act::NewSecret(id.to_owned()), |outcome| match outcome {
             Outcome::Secret(secret) => Ok(Reply::json(StatusCode::OK, json!({ "secret": secret }).to_string())),
             _ => Err(Refusal::internal()),
         })
     }
 
-    pub(super) fn list(self, head: &Head) -> Intake {
+    pub(crate) fn list(self, head: &Head) -> Intake {
         let list = format!("{}/{}", self.names.parent(&self.kind), self.kind.plural());
-        let asked = page_size(head, PAGE_DEFAULT, PAGE_MAX).and_then(|size| Ok((size, PageToken::of(head, &list)?)));
+        let default = if self.kind == ResourceKind::ReferenceList { PAGE_OF_LISTS_DEFAULT } else { PAGE_DEFAULT };
+        let asked = page_size(head, default, PAGE_MAX).and_then(|size| Ok((size, PageToken::of(head, &list)?)));
         let (size, token) = match asked {
             Ok(asked) => asked,
             Err(refusal) => return self.refuse(refusal),
@@ -93,7 +118,7 @@ impl Call<'_> {
     }
 
     /// What a forwarder's own program would be set up with: `{config, auth}`, both texts.
-    pub(super) fn generate_files(self, id: &str) -> Intake {
+    pub(crate) fn generate_files(self, id: &str) -> Intake {
         let (kind, names) = (self.kind.clone(), self.names.clone());
         self.ask(Act::Get(id.to_owned()), move |outcome| match outcome {
             Outcome::One(kept) => {
@@ -135,7 +160,12 @@ fn may_be_made_by_a_sender(body: &Value) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn read_body(request: &Request) -> Result<Value, Refusal> {
+/// The fields that an update names.
+pub(crate) fn mask(head: &Head) -> Option<String> {
+    head.query_any(&["updateMask", "update_mask"])
+}
+
+pub(crate) fn read_body(request: &Request) -> Result<Value, Refusal> {
     if request.body.iter().all(u8::is_ascii_whitespace) {
         return Ok(Value::Object(Map::new()));
     }
@@ -165,8 +195,8 @@ fn forwarder_files(names: &Names, shown: &Value) -> (String, String) {
 }
 
 /// The two methods that a collection and an item of it are reached by, for the table of routes.
-pub(super) const COLLECTION: [(Method, Verb); 2] = [(Method::POST, Verb::Create), (Method::GET, Verb::List)];
-pub(super) const ITEM: [(Method, Verb); 3] =
+pub(crate) const COLLECTION: [(Method, Verb); 2] = [(Method::POST, Verb::Create), (Method::GET, Verb::List)];
+pub(crate) const ITEM: [(Method, Verb); 3] =
     [(Method::GET, Verb::Get), (Method::PATCH, Verb::Update), (Method::DELETE, Verb::Delete)];
 
 /// What a call does with a resource.
@@ -177,6 +207,13 @@ pub(crate) enum Verb {
     Get,
     Update,
     Delete,
+}
+
+impl Verb {
+    /// Whether the path names the resource itself, not what it stands below.
+    pub(crate) fn is_of_one(self) -> bool {
+        !matches!(self, Verb::Create | Verb::List)
+    }
 }
 
 /// How resources are shown by an API.
@@ -195,7 +232,9 @@ pub(crate) fn shown(name: String, kind: &ResourceKind, kept: &Kept) -> Value {
         (ResourceKind::Feed, false) => "INACTIVE",
         (_, false) => "SUSPENDED",
     };
-    out.insert("state".to_owned(), Value::from(state));
+    if *kind != ResourceKind::ReferenceList {
+        out.insert("state".to_owned(), Value::from(state));
+    }
     match kind {
         ResourceKind::Forwarder => {
             out.insert("createTime".to_owned(), Value::String(kept.created_at.clone()));
@@ -203,6 +242,13 @@ pub(crate) fn shown(name: String, kind: &ResourceKind, kept: &Kept) -> Value {
         }
         ResourceKind::Feed => {
             out.insert("uid".to_owned(), Value::String(kept.id.clone()));
+        }
+        ResourceKind::ReferenceList => {
+            // A list is written whole each time, and this is when the one that is shown was.
+            out.insert("createTime".to_owned(), Value::String(kept.updated_at.clone()));
+            if out.get("contentType").is_some_and(|content_type| content_type == TEXTS) {
+                out.shift_remove("contentType");
+            }
         }
         ResourceKind::Collector { .. } => {}
     }

@@ -39,6 +39,8 @@ pub(super) enum Form {
 pub(super) struct Field {
     /// Its name in lowerCamel, as it is kept and shown.
     pub(super) name: &'static str,
+    /// What else callers call it.
+    pub(super) alias: Option<&'static str>,
     /// What it holds.
     pub(super) form: Form,
     /// Whether its writer is the server: then what is sent for it is ignored.
@@ -47,12 +49,17 @@ pub(super) struct Field {
 
 /// A field that callers set.
 pub(super) const fn field(name: &'static str, form: Form) -> Field {
-    Field { name, form, is_output: false }
+    Field { name, alias: None, form, is_output: false }
+}
+
+/// A field that callers set and the older API calls something else.
+pub(super) const fn renamed(name: &'static str, alias: &'static str, form: Form) -> Field {
+    Field { name, alias: Some(alias), form, is_output: false }
 }
 
 /// A field that the server sets.
 pub(super) const fn output(name: &'static str) -> Field {
-    Field { name, form: Form::Text, is_output: true }
+    Field { name, alias: None, form: Form::Text, is_output: true }
 }
 
 /// The name of every field that holds [`Form::Labels`].
@@ -78,7 +85,8 @@ fn camel(key: &str) -> String {
 fn find(fields: &'static [Field], key: &str) -> Option<&'static Field> {
     let key = camel(key);
     // Published descriptions disagree on how two words join, as in webproxy and webProxy, so case is no matter.
-    fields.iter().find(|field| field.name.eq_ignore_ascii_case(&key))
+    let is_called = |name: &str| name.eq_ignore_ascii_case(&key);
+    fields.iter().find(|field| is_called(field.name) || field.alias.is_some_and(is_called))
 }
 
 fn nearest(fields: &'static [Field], key: &str) -> String {

@@ -1,10 +1,10 @@
-//! The kinds of resource and the fields that each has, from Google's public descriptions of `Forwarder`, `Collector` and
-//! `Feed` (contracts/chronicle.md §1.4, §5). Of feeds only the one kind that pushes: we fetch from nowhere.
+//! The kinds of resource and the fields that each has, from Google's public descriptions of `Forwarder`, `Collector`,
+//! `Feed` and `ReferenceList` (contracts/chronicle.md §1.4, §5). Of feeds only the one kind that pushes: we fetch from nowhere.
 
 use event::limits;
 use serde_json::Value;
 
-use super::form::{Field, Form, LABELS, field, output};
+use super::form::{Field, Form, LABELS, field, output, renamed};
 use super::look;
 use crate::Violation;
 
@@ -20,6 +20,8 @@ pub enum ResourceKind {
     },
     /// A feed.
     Feed,
+    /// A reference list. Its id is the name that its maker gave it.
+    ReferenceList,
 }
 
 impl ResourceKind {
@@ -29,6 +31,7 @@ impl ResourceKind {
             ResourceKind::Forwarder => "forwarder",
             ResourceKind::Collector { .. } => "collector",
             ResourceKind::Feed => "feed",
+            ResourceKind::ReferenceList => "list",
         }
     }
 
@@ -38,6 +41,7 @@ impl ResourceKind {
             ResourceKind::Forwarder => "forwarders",
             ResourceKind::Collector { .. } => "collectors",
             ResourceKind::Feed => "feeds",
+            ResourceKind::ReferenceList => "lists",
         }
     }
 
@@ -46,6 +50,15 @@ impl ResourceKind {
             ResourceKind::Forwarder => FORWARDER,
             ResourceKind::Collector { .. } => COLLECTOR,
             ResourceKind::Feed => FEED,
+            ResourceKind::ReferenceList => REFERENCE_LIST,
+        }
+    }
+
+    /// Most of them that there are below one parent.
+    pub const fn count_max(&self) -> usize {
+        match self {
+            ResourceKind::ReferenceList => limits::REFERENCE_LISTS_MAX,
+            _ => limits::RESOURCES_MAX,
         }
     }
 
@@ -85,6 +98,7 @@ impl ResourceKind {
                     .or_else(|| filters(&["config", "regexFilters"]))
                     .or_else(twice)
             }
+            ResourceKind::ReferenceList => fault_of_lines(body),
             ResourceKind::Feed => missing(&["displayName"])
                 .or_else(|| missing(&["details", "feedSourceType"]))
                 .or_else(|| missing(&["details", "logType"])),
@@ -92,12 +106,41 @@ impl ResourceKind {
     }
 }
 
+/// A line is what a value is compared with, so it is one line; those of a list of networks are networks. Expressions
+/// are kept as they are: nothing here runs them.
+fn fault_of_lines(body: &Value) -> Option<Violation> {
+    let Some(lines) = body.get("lines").and_then(Value::as_array) else { return Some(violation("lines", "missing")) };
+    let of_networks = body.get("contentType").is_some_and(|content_type| content_type == CIDR);
+    lines.iter().enumerate().find_map(|(index, line)| {
+        let line = line.as_str().unwrap_or_default();
+        let description = if line.contains(['\n', '\r', '\0']) {
+            "holds a line feed"
+        } else if of_networks && !is_network(line) {
+            "is no network such as 10.0.0.0/8"
+        } else {
+            return None;
+        };
+        Some(violation(&format!("lines[{index}]"), description))
+    })
+}
+
+/// An address and how many of its bits count.
+fn is_network(text: &str) -> bool {
+    let Some((address, bits)) = text.split_once('/') else { return false };
+    let most = match address.parse::<std::net::IpAddr>() {
+        Ok(address) if address.is_ipv4() => 32,
+        Ok(_) => 128,
+        Err(_) => return false,
+    };
+    bits.bytes().all(|byte| byte.is_ascii_digit()) && bits.parse::<u8>().is_ok_and(|bits| bits <= most)
+}
+
 fn violation(field: &str, description: &str) -> Violation {
     Violation { field: field.to_owned(), description: description.to_owned() }
 }
 
 /// The one kind of feed that is served: a sender pushes to it.
-pub(super) const WEBHOOK: &str = "HTTPS_PUSH_WEBHOOK";
+pub(crate) const WEBHOOK: &str = "HTTPS_PUSH_WEBHOOK";
 
 const FORWARDER: &[Field] = &[
     output("name"),
@@ -251,9 +294,21 @@ const FEED: &[Field] = &[
         Form::Message(&[
             field("feedSourceType", Form::Choice(&[WEBHOOK])),
             field("logType", Form::LogType),
-            field("assetNamespace", Form::Text),
+            renamed("assetNamespace", "namespace", Form::Text),
             field(LABELS, Form::Labels),
             field("httpsPushWebhookSettings", Form::Message(&[field("splitDelimiter", Form::Text)])),
         ]),
     ),
+];
+
+/// The content of a list that is not told.
+pub(crate) const TEXTS: &str = "CONTENT_TYPE_DEFAULT_STRING";
+const CIDR: &str = "CIDR";
+
+const REFERENCE_LIST: &[Field] = &[
+    output("name"),
+    output("createTime"),
+    field("description", Form::Text),
+    field("lines", Form::Texts),
+    field("contentType", Form::Choice(&[TEXTS, "REGEX", CIDR])),
 ];

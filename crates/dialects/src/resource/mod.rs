@@ -14,6 +14,7 @@ use event::limits;
 use serde_json::{Map, Value};
 
 pub use kinds::ResourceKind;
+pub(crate) use kinds::{TEXTS, WEBHOOK};
 pub(crate) use page::{PageToken, page_size};
 pub use ways::{Behavior, Filter, Forwarder, PushFeed, Way};
 
@@ -23,7 +24,7 @@ use crate::{Refusal, Violation};
 /// A resource as it is kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Kept {
-    /// Its id: a UUID.
+    /// Its id: a UUID, or the name of a list.
     pub id: String,
     /// Its canonical JSON: what its maker can set, and nothing else.
     pub body: Value,
@@ -71,7 +72,7 @@ impl ResourceKind {
     /// The log type that the resource takes, and so declares.
     pub fn declares(&self, body: &Value) -> Option<String> {
         let path: &[&str] = match self {
-            ResourceKind::Forwarder => return None,
+            ResourceKind::Forwarder | ResourceKind::ReferenceList => return None,
             ResourceKind::Collector { .. } => &["config", "logType"],
             ResourceKind::Feed => &["details", "logType"],
         };
@@ -93,9 +94,12 @@ impl ResourceKind {
     /// What a whole resource must satisfy, whoever wrote which part of it.
     fn check(&self, body: &Value) -> Result<(), Refusal> {
         let bytes = body.to_string().len();
-        if bytes > limits::RESOURCE_BYTES_MAX {
-            let message =
-                format!("The {} has {bytes} bytes, more than the {} allowed.", self.noun(), limits::RESOURCE_BYTES_MAX);
+        let most = match self {
+            ResourceKind::ReferenceList => limits::REFERENCE_LIST_BYTES_MAX,
+            _ => limits::RESOURCE_BYTES_MAX,
+        };
+        if bytes > most {
+            let message = format!("The {} has {bytes} bytes, more than the {most} allowed.", self.noun());
             return Err(Refusal::invalid(message));
         }
         match self.fault(body) {

@@ -1,4 +1,5 @@
-//! Forwarders, collectors and feeds: how their documents are kept, changed and shown, and what the snapshot has of them.
+//! Forwarders, collectors, feeds and reference lists: how their documents are kept, changed and shown, and what the snapshot
+//! has of them.
 //!
 //! A document is `{"body": …, "enabled": …, "secret"?: hash}`; the body is what `dialects::resource` made canonical. A
 //! collector lies below `<instance>/<forwarder>`, so that it goes with either.
@@ -8,7 +9,7 @@ use std::sync::Arc;
 
 use dialects::resource::{Change, Forwarder, Kept, PushFeed, ResourceKind};
 use dialects::snapshot::SecretHash;
-use event::{InstanceId, Time, limits};
+use event::{InstanceId, Time};
 use resources::{Document, ResourceError};
 use serde_json::{Value, json};
 
@@ -17,6 +18,7 @@ use super::{Control, ControlError, INSTANCE, LOG_TYPE, random_bytes};
 pub(super) const FORWARDER: &str = "forwarder";
 pub(super) const COLLECTOR: &str = "collector";
 pub(super) const FEED: &str = "feed";
+const REFERENCE_LIST: &str = "reference_list";
 
 /// A change that dialects refuse, or the control plane does.
 #[derive(Debug, thiserror::Error)]
@@ -45,20 +47,49 @@ impl Control {
         declares: Option<&str>,
         now: Time,
     ) -> Result<Kept, WayError> {
-        let parent = parent(instance, kind);
-        let stamp = now.to_string();
         self.change_or(|| {
-            self.check_parent(instance, kind)?;
-            if self.resources.list(document_kind(kind), Some(&parent))?.len() >= limits::RESOURCES_MAX {
-                let message =
-                    format!("there are {} {} already, as many as can be", limits::RESOURCES_MAX, kind.plural());
-                return Err(WayError::Control(ControlError::Invalid(message)));
-            }
-            self.declare(instance, declares, &stamp)?;
             let id = uuid::Uuid::new_v4().to_string();
-            let document = json!({ "body": body, "enabled": true });
-            Ok(kept(self.resources.create(document_kind(kind), &parent, &id, &document, &stamp)?))
+            self.keep_way(instance, kind, &id, body, declares, now)
         })
+    }
+
+    /// Keeps a new resource under the name that its maker gave it.
+    pub fn create_named_way(
+        &self,
+        instance: InstanceId,
+        kind: &ResourceKind,
+        id: &str,
+        body: &Value,
+        now: Time,
+    ) -> Result<Kept, WayError> {
+        self.change_or(|| {
+            self.keep_way(instance, kind, id, body, None, now).map_err(|error| match error {
+                WayError::Control(ControlError::Exists(_)) => {
+                    ControlError::Exists(format!("there is a {} {id:?} already", kind.noun())).into()
+                }
+                error => error,
+            })
+        })
+    }
+
+    fn keep_way(
+        &self,
+        instance: InstanceId,
+        kind: &ResourceKind,
+        id: &str,
+        body: &Value,
+        declares: Option<&str>,
+        now: Time,
+    ) -> Result<Kept, WayError> {
+        let (parent, stamp) = (parent(instance, kind), now.to_string());
+        self.check_parent(instance, kind)?;
+        if self.resources.list(document_kind(kind), Some(&parent))?.len() >= kind.count_max() {
+            let message = format!("there are {} {} already, as many as can be", kind.count_max(), kind.plural());
+            return Err(WayError::Control(ControlError::Invalid(message)));
+        }
+        self.declare(instance, declares, &stamp)?;
+        let document = json!({ "body": body, "enabled": true });
+        Ok(kept(self.resources.create(document_kind(kind), &parent, id, &document, &stamp)?))
     }
 
     /// One resource.
@@ -155,7 +186,9 @@ impl Control {
 
     fn check_parent(&self, instance: InstanceId, kind: &ResourceKind) -> Result<(), WayError> {
         let found = match kind {
-            ResourceKind::Forwarder | ResourceKind::Feed => self.resources.get(INSTANCE, "", &instance.to_string()),
+            ResourceKind::Forwarder | ResourceKind::Feed | ResourceKind::ReferenceList => {
+                self.resources.get(INSTANCE, "", &instance.to_string())
+            }
             ResourceKind::Collector { forwarder } => self.resources.get(FORWARDER, &instance.to_string(), forwarder),
         };
         match (found, kind) {
@@ -219,12 +252,13 @@ fn document_kind(kind: &ResourceKind) -> &'static str {
         ResourceKind::Forwarder => FORWARDER,
         ResourceKind::Collector { .. } => COLLECTOR,
         ResourceKind::Feed => FEED,
+        ResourceKind::ReferenceList => REFERENCE_LIST,
     }
 }
 
 fn parent(instance: InstanceId, kind: &ResourceKind) -> String {
     match kind {
-        ResourceKind::Forwarder | ResourceKind::Feed => instance.to_string(),
+        ResourceKind::Forwarder | ResourceKind::Feed | ResourceKind::ReferenceList => instance.to_string(),
         ResourceKind::Collector { forwarder } => format!("{instance}/{forwarder}"),
     }
 }

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helper fails the test")]
 
+mod backstory;
 mod bad_clients;
 mod captures;
 mod cli;

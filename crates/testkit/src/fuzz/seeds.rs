@@ -110,6 +110,7 @@ pub(super) const RESOURCES: &[&str] = &[
         "tlsSettings":{"insecureSkipVerification":false}}}}"#,
     r#"{"display_name":"f","details":{"feedSourceType":"HTTPS_PUSH_WEBHOOK",
         "logType":"projects/p/locations/us/instances/i/logTypes/OKTA","httpsPushWebhookSettings":{"splitDelimiter":"\n"}}}"#,
+    r#"{"name":"list","description":"d","lines":["10.0.0.0/8","::1/128"],"content_type":"CIDR"}"#,
 ];
 
 pub(super) const RECORDS: &[&str] = &[

@@ -449,7 +449,7 @@ fn show_intake(intake: &Intake, shown: &mut Shown) {
 fn show_resource(bytes: &[u8], shown: &mut Shown) {
     let Ok(sent) = serde_json::from_slice::<serde_json::Value>(bytes) else { return };
     let collector = ResourceKind::Collector { forwarder: String::new() };
-    for kind in [ResourceKind::Forwarder, collector, ResourceKind::Feed] {
+    for kind in [ResourceKind::Forwarder, collector, ResourceKind::Feed, ResourceKind::ReferenceList] {
         match kind.create(&sent) {
             Ok(_) => {
                 shown.valid();
