@@ -221,7 +221,16 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
         Intake::Ask(ask) => {
             let Ask { caller, question, render } = ask;
             let outcome = front.components.answer(&caller, question).await;
-            let reply = outcome.and_then(|outcome| render.render(outcome));
+            // Thousands of events are some work to write, and none of it should keep a worker from its sockets.
+            let reply = match outcome {
+                Ok(outcome) => {
+                    tokio::task::spawn_blocking(move || render.render(outcome)).await.unwrap_or_else(|error| {
+                        tracing::error!(%error, dialect = dialect.name(), "an answer could not be written");
+                        Err(Refusal::internal())
+                    })
+                }
+                Err(refusal) => Err(refusal),
+            };
             reply.map_err(|refusal| Refused { refusal: refusal.of(&caller), unread: None, is_of_data: false })?
         }
         Intake::Answer(reply) => reply,

@@ -224,7 +224,7 @@ pub(crate) fn shown(name: String, kind: &ResourceKind, kept: &Kept) -> Value {
         out.extend(body.iter().map(|(key, value)| (key.clone(), value.clone())));
     }
     // Clients look into the settings without asking whether there are any.
-    if *kind != ResourceKind::Feed {
+    if matches!(kind, ResourceKind::Forwarder | ResourceKind::Collector { .. }) {
         out.entry("config").or_insert_with(|| json!({}));
     }
     let state = match (kind, kept.enabled) {
