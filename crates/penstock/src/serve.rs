@@ -254,7 +254,11 @@ impl Server {
                  -H \"Authorization: Bearer $(cat {token})\" -H 'Content-Type: application/json' \\\n    \
                  -d '{{\"customer_id\": \"{instance}\", \"log_type\": \"BIND_DNS\", \"entries\": [{{\"log_text\": \"26-Feb-2019 \
                  13:35:02.187 client 10.120.20.32#4238: query: altostrat.com IN A + (203.0.113.102)\"}}]}}'\n\n\
-                 Find it:\n\n  {program} search raw 'altostrat.com'{server}\n",
+                 Another by the Chronicle API, whose logs are base64:\n\n  \
+                 curl -sS {url}/v1/projects/penstock/locations/us/instances/{instance}/logTypes/OKTA/logs:import \\\n    \
+                 -H \"Authorization: Bearer $(cat {token})\" -d '{{\"inline_source\": {{\"logs\": [{{\"data\": \
+                 \"eyJldmVudFR5cGUiOiAidXNlci5zZXNzaW9uLnN0YXJ0IiwgIm91dGNvbWUiOiB7InJlc3VsdCI6ICJTVUNDRVNTIn19\"}}]}}}}'\n\n\
+                 Find the first:\n\n  {program} search raw 'altostrat.com'{server}\n",
                 url = self.url,
                 token = shell_quoted(&token),
                 program = program(),
