@@ -87,7 +87,7 @@ class AsGoogle:
             return rows if len(rows) >= count else None
 
         rows = until(look, f"{query!r} does not find {count}")
-        self.assertEqual(len(rows), count, rows)
+        self.assertEqual(len(rows), count, f"{query!r} finds {rows[:3]} and so on")
         return rows
 
     def find_nothing(self, language, query, **more):
