@@ -99,4 +99,5 @@ class AsGoogle:
 def console_script(entry_point):
     """The program of a package's command, as its installer writes it; `module:function`."""
     module, function = entry_point.split(":")
-    return f"import sys; sys.argv[0] = {module.split('.')[0]!r}; from {module} import {function}; sys.exit({function}())"
+    name = module.split(".")[0]
+    return f"import sys; sys.argv[0] = {name!r}; from {module} import {function}; sys.exit({function}())"

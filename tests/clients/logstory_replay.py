@@ -36,11 +36,13 @@ main.ingestion_backend = Recorder()
 main.usecase_replay_logtype(use_case, log_type, datetime.datetime.now(datetime.UTC), entities=entities)
 """
 
+WORKSHOP = "RULES_SEARCH_WORKSHOP"
+
 # What is replayed: the command's words, and the file of the package that it reads.
 REPLAYS = [
     (["usecase", "NETWORK_ANALYSIS"], "NETWORK_ANALYSIS", "EVENTS", "BRO_JSON"),
-    (["logtype", "RULES_SEARCH_WORKSHOP", "WINDOWS_DEFENDER_AV"], "RULES_SEARCH_WORKSHOP", "EVENTS", "WINDOWS_DEFENDER_AV"),
-    (["usecase", "RULES_SEARCH_WORKSHOP", "--entities"], "RULES_SEARCH_WORKSHOP", "ENTITIES", "WINDOWS_AD"),
+    (["logtype", WORKSHOP, "WINDOWS_DEFENDER_AV"], WORKSHOP, "EVENTS", "WINDOWS_DEFENDER_AV"),
+    (["usecase", WORKSHOP, "--entities"], WORKSHOP, "ENTITIES", "WINDOWS_AD"),
 ]
 
 
@@ -109,7 +111,7 @@ class Logstory(AsGoogle, unittest.TestCase):
     def test_a_foreign_instance_is_refused(self):
         instance, other = self.server.new_instance(), self.server.new_instance()
         key_file = self.key_file("ingest", other)
-        words = ["logtype", "RULES_SEARCH_WORKSHOP", "WINDOWS_DEFENDER_AV"]
+        words = ["logtype", WORKSHOP, "WINDOWS_DEFENDER_AV"]
         for api in ("legacy", "rest"):
             with self.subTest(api):
                 environment = {"LOGSTORY_CUSTOMER_ID": instance, "LOGSTORY_CREDENTIALS_PATH": str(key_file)}

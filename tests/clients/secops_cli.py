@@ -42,7 +42,10 @@ class SecOpsCommand(AsGoogle, unittest.TestCase):
 
     def test_a_log_from_the_command_line(self):
         log = '{"displayMessage": "by message: Malmö ☃"}'
-        cases = [('{"site": "dock 4", "note": "a=b"}', {"site": "dock 4", "note": "a=b"}), ("site=dock, n=2", {"site": "dock", "n": "2"})]
+        cases = [
+            ('{"site": "dock 4", "note": "a=b"}', {"site": "dock 4", "note": "a=b"}),
+            ("site=dock, n=2", {"site": "dock", "n": "2"}),
+        ]
         for index, (labels, expected) in enumerate(cases):
             text = log.replace("by message", f"by message {index}")
             self.assertEqual(self.answer("log", "ingest", "--type", "OKTA", "--message", text, "--labels", labels), {})
@@ -75,8 +78,8 @@ class SecOpsCommand(AsGoogle, unittest.TestCase):
 
     def test_events_from_a_file(self):
         def event(port):
-            metadata = {"event_timestamp": "2026-03-01T08:00:00Z", "event_type": "GENERIC_EVENT", "product_name": "by file"}
-            return {"metadata": metadata, "target": {"port": port}}
+            metadata = {"event_timestamp": "2026-03-01T08:00:00Z", "event_type": "GENERIC_EVENT"}
+            return {"metadata": metadata | {"product_name": "by file"}, "target": {"port": port}}
 
         for index, content in enumerate([event(1), [event(2), event(3)]]):
             path = self.written(f"events-{index}.json", content)
@@ -111,7 +114,7 @@ class SecOpsCommand(AsGoogle, unittest.TestCase):
         self.assertEqual(self.answer("log", "types", "--page-size", "3"), everything[:3])
 
     def test_logs_are_classified(self):
-        log = "<166>Mar 01 2026 08:00:00 fw1 : %ASA-6-302013: Built outbound TCP connection 7 for outside:203.0.113.1/443"
+        log = "<166>Mar 01 2026 08:00:00 fw1 : %ASA-6-302013: Built outbound TCP connection 7 for outside:203.0.113.1"
         path = self.written("asa.log", log)
         for given in (log, str(path)):
             best = self.answer("log", "classify", "--log", given)[0]
@@ -162,7 +165,8 @@ class SecOpsCommand(AsGoogle, unittest.TestCase):
         self.assertIn(made, self.answer("feed", "list")["feeds"])
         self.assertIn(made, self.answer("feed", "list", "--as-list"))
         self.assertEqual(self.answer("feed", "get", "--id", identity), made)
-        self.assertEqual(self.answer("feed", "update", "--id", identity, "--display-name", "renamed")["displayName"], "renamed")
+        changed = self.answer("feed", "update", "--id", identity, "--display-name", "renamed")
+        self.assertEqual((changed["displayName"], changed["details"]), ("renamed", made["details"]))
         self.assertEqual(self.answer("feed", "disable", "--id", identity)["state"], "INACTIVE")
         self.assertEqual(self.answer("feed", "enable", "--id", identity)["state"], "ACTIVE")
         secret, key = self.answer("feed", "generate-secret", "--id", identity)["secret"], self.server.api_key()

@@ -142,7 +142,10 @@ class SecOpsSdk(AsGoogle, unittest.TestCase):
         cases = {
             "BIND_DNS": ("split: a\nsplit: b\n\n  \nsplit: c\n", ["split: a", "split: b", "split: c"]),
             "OKTA": ('[{"split": 1},\n {"split": "☃"}]', ['{"split": 1}', '{"split": "\\u2603"}']),
-            "WINEVTLOG": ("<Event>split\n1</Event>\n<Event>split 2</Event>", ["<Event>split\n1</Event>", "<Event>split 2</Event>"]),
+            "WINEVTLOG": (
+                "<Event>split\n1</Event>\n<Event>split 2</Event>",
+                ["<Event>split\n1</Event>", "<Event>split 2</Event>"],
+            ),
             "CISCO_ISE": ("<a>split 1</a> <b>split\n2</b>", ["<a>split 1</a>", "<b>split\n2</b>"]),
         }
         for log_type, (text, logs) in cases.items():
