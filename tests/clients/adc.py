@@ -6,20 +6,16 @@ certificate. What was sent is found by search.
 """
 
 import json
-import os
 import re
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import unittest
 from datetime import datetime, timedelta, timezone
 
-from server import Server, until
+from as_google import AsGoogle
 
 CLOUD = "https://www.googleapis.com/auth/cloud-platform"
-GOOGLE_TOKEN_URL = "https://oauth2.googleapis.com/token"
 
 # What a program does that knows nothing of us. Warnings of the library go to its error output.
 PROGRAM = """
@@ -56,57 +52,19 @@ print(reply.status_code, reply.text)
 """
 
 
-class Adc(unittest.TestCase):
+class Adc(AsGoogle, unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        if os.environ.get("PENSTOCK_NO_PACKAGES"):
-            raise unittest.SkipTest(os.environ["PENSTOCK_NO_PACKAGES"])
-        cls.server = Server(cls.options, {"PENSTOCK_LISTEN__GOOGLEAPIS__ADDRESS": "127.0.0.1:0"})
-        cls.addClassCleanup(cls.server.close)
-        cls.server.start()
-        cls.folder = cls.server.folder
+        super().setUpClass()
         cls.sender = cls.account("ingest")
         # The metadata listener is for an account that exists, so it comes with a second start.
         cls.server.stop()
         cls.server.settings["PENSTOCK_LISTEN__METADATA__ADDRESS"] = "127.0.0.1:0"
         cls.server.settings["PENSTOCK_LISTEN__METADATA__ACCOUNT"] = cls.sender["client_email"]
         cls.server.start()
-        cls.ca = cls.folder / "ca.pem"
-        cls.server.cli("ca", "--out", str(cls.ca))
         cls.proxy = json.loads(cls.server.cli("ca", "-o", "json"))["proxy"]
         said = (cls.folder / "server.out").read_text()
         cls.metadata = re.findall(r"GCE_METADATA_HOST=(\S+)", said)[-1]
-
-    @classmethod
-    def account(cls, role):
-        """A new account's key file as Google's are: tokens come from Google's address."""
-        path = cls.folder / f"{role}-{len(os.listdir(cls.folder))}.json"
-        cls.server.cli("account", "create", "--role", role, "--out", str(path))
-        return {**json.loads(path.read_text()), "token_uri": GOOGLE_TOKEN_URL}
-
-    def written(self, name, content):
-        path = self.folder / name
-        path.write_text(json.dumps(content))
-        return path
-
-    def run_program(self, program, *arguments, credentials=None, status=0, **environment):
-        """Runs a program that believes to speak with Google; gives what it prints."""
-        ours = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(self.folder),
-            "HTTPS_PROXY": self.proxy,
-            "REQUESTS_CA_BUNDLE": str(self.ca),
-            **environment,
-        }
-        if credentials:
-            ours["GOOGLE_APPLICATION_CREDENTIALS"] = str(credentials)
-        ran = subprocess.run(
-            [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=120, env=ours
-        )
-        self.assertEqual(ran.returncode, status, ran.stdout + ran.stderr + self.server.log())
-        # google-auth's call in the background: it only warns, so that is looked for.
-        self.assertNotIn("malformed", ran.stderr)
-        return ran.stdout + (ran.stderr if status else "")
 
     def check(self, name, module, **how):
         """The program sends two records with the credentials that it finds, of this module of google-auth."""
@@ -117,8 +75,7 @@ class Adc(unittest.TestCase):
 
     def assert_stored(self, *texts):
         for text in texts:
-            rows = until(lambda: self.server.search("raw", text)[0] or None, f"{text!r} is not found")
-            self.assertEqual([row["text"] for row in rows], [text])
+            self.assertEqual([row["text"] for row in self.find("raw", text)], [text])
 
     # The kinds of credentials.
 

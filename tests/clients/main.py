@@ -13,7 +13,7 @@ import traceback
 import unittest
 
 # In the order of running: what tells most, soonest, first.
-MODULES = ["sample", "senders", "adc", "bad", "kill9"]
+MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "logstory_replay", "bad", "kill9"]
 
 
 class Lines(unittest.TestResult):
@@ -78,6 +78,8 @@ def parse():
         epilog="examples: run            everything (under five minutes)\n"
         "          run sample     the sample program and what follows from it\n"
         "          run adc        credentials as Google's library finds them, through the googleapis listener\n"
+        "          run secops_sdk secops_cli logstory_replay\n"
+        "                         Google's library and command and logstory, through the same listener\n"
         "          run kill9 --rounds 20\n"
         "          run kill9 --unread-mb 2000\n"
         "          run bad --long",

@@ -12,6 +12,7 @@ mod errors;
 mod google;
 mod google_search;
 mod journey;
+mod refusals;
 mod repeats;
 mod restored;
 mod server;
