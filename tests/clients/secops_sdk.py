@@ -175,6 +175,8 @@ class SecOpsSdk(AsGoogle, unittest.TestCase):
                 [row] = self.find("raw", f"times: {name}")
                 self.assertEqual(row["sender_time"], row["event_time"])
                 self.assertRegex(row["sender_time"], r"^2024-02-29T23:59:59\.123456(000)?Z$")
+                expected = r"^2024-03-01T00:04:59" if name == "both" else r"^2024-02-29T23:59:59"
+                self.assertRegex(row["collected_at"], expected)
         with self.assertRaises(ValueError):
             self.ingest("OKTA", ["times: never"], log_entry_time=entry, collection_time=entry - timedelta(seconds=1))
 

@@ -223,6 +223,9 @@ struct RowHead<'a> {
     received_at: Time,
     event_time: Time,
     sender_time: Option<Time>,
+    /// Only the Chronicle API says it, so it is left out where nobody did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    collected_at: Option<Time>,
     instance: InstanceId,
     kind: &'static str,
     log_type: &'a str,
@@ -243,6 +246,7 @@ fn write_row(out: &mut Vec<u8>, row: &search::Row, is_operator: bool) {
         received_at: row.received_at,
         event_time: row.event_time,
         sender_time: row.sender_time,
+        collected_at: row.collected_at,
         instance: row.instance,
         kind: row.kind.name(),
         log_type: &row.log_type,
