@@ -61,7 +61,7 @@ impl Kind {
 }
 
 /// A key and value that the sender attached to the batch.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Label {
     /// The label's name.
     pub key: String,

@@ -88,6 +88,14 @@ pub const LABEL_BYTES_MAX: usize = 4 << 10;
 /// Most labels of a batch.
 pub const LABELS_MAX: usize = 256;
 
+/// Most batches that one request is kept as, where its records differ in namespace or labels. As many as the records of
+/// our client's requests, so that those always pass; each costs about a kilobyte until it is written.
+pub const REQUEST_BATCHES_MAX: usize = 10_000;
+
+/// Most bytes that the namespaces and labels of one request's batches have together. Those of a forwarder are in each of
+/// them, which is how a small body could become a frame that no memory holds.
+pub const REQUEST_LABEL_BYTES_MAX: usize = 16 << 20;
+
 /// Largest forwarder, collector or feed as JSON.
 pub const RESOURCE_BYTES_MAX: usize = 64 << 10;
 
@@ -200,7 +208,11 @@ const _: () = {
     assert!(CHRONICLE_INGESTION_BODY_BYTES_MAX * 2 < MEMORY_BYTES / 2, "one request must fit an instance's half");
     assert!(FRAME_BYTES_MAX > CHRONICLE_INGESTION_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
     assert!(CHRONICLE_API_BODY_BYTES_MAX * 4 < MEMORY_BYTES / 2, "one request must fit an instance's half");
-    assert!(FRAME_BYTES_MAX > CHRONICLE_API_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
+    assert!(
+        FRAME_BYTES_MAX > CHRONICLE_API_BODY_BYTES_MAX * 2 + REQUEST_LABEL_BYTES_MAX + REQUEST_BATCHES_MAX * 1_024,
+        "any accepted body must fit a frame"
+    );
+    assert!(REQUEST_BATCHES_MAX >= CLIENT_BODY_RECORDS_MAX, "our client's requests must pass whatever their labels");
     assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
     assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
     assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");

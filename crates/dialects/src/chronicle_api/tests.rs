@@ -87,6 +87,11 @@ fn kept(id: &str, body: Value) -> Kept {
     Kept { id: id.to_owned(), body, enabled: true, created_at: stamp.clone(), updated_at: stamp }
 }
 
+fn add_forwarder(world: &mut World, forwarder: &Kept) {
+    let ours = world.snapshot.instances.get_mut(&instance(OURS)).unwrap();
+    ours.forwarders.insert(forwarder.id.clone(), std::sync::Arc::new(Forwarder::new(forwarder, &[])));
+}
+
 #[test]
 fn logs_are_kept_as_their_bytes_with_both_times() {
     let world = World::new();
@@ -198,6 +203,74 @@ fn logs_that_differ_in_namespace_or_labels_are_batches_of_their_own_in_one_frame
     let mut ids: Vec<_> = batches.iter().map(|batch| batch.meta.id).collect();
     ids.dedup();
     assert_eq!(ids.len(), 3, "each has an id of its own");
+}
+
+#[test]
+fn a_request_is_no_more_batches_than_can_be_kept() {
+    let log = |n: usize| json!({ "data": "", "labels": { format!("{n}"): "" } });
+    let many = |count| logs(&Value::Array((0..count).map(log).collect()));
+    for world in [World::new(), World::quarantining()] {
+        assert_eq!(batches(post(&world, "/logTypes/OKTA/logs:import", &many(10_000))).len(), 10_000);
+        let (code, error) = refusal(post(&world, "/logTypes/OKTA/logs:import", &many(10_001)));
+        assert_eq!(code, 400);
+        assert_eq!(
+            error["message"],
+            "inline_source.logs: their namespaces and labels differ in more than 10000 ways; send fewer logs at once"
+        );
+    }
+}
+
+#[test]
+fn a_forwarders_labels_are_counted_for_each_batch_that_they_are_in() {
+    let mut world = World::new();
+    let labels: serde_json::Map<_, _> = (0..8).map(|n| (format!("{n}"), json!("v".repeat(4_000)))).collect();
+    let forwarder = kept("f1", json!({ "displayName": "F", "config": { "metadata": { "labels": labels } } }));
+    add_forwarder(&mut world, &forwarder);
+    let send = |count: usize| {
+        let items: Vec<Value> = (0..count).map(|n| json!({ "data": "", "labels": { format!("l{n}"): "" } })).collect();
+        let body = json!({ "inline_source": { "logs": items, "forwarder": "forwarders/f1" } });
+        post(&world, "/logTypes/OKTA/logs:import", &body)
+    };
+    assert_eq!(batches(send(500)).len(), 500);
+    let (code, error) = refusal(send(600));
+    assert_eq!(code, 400);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("labels, with the forwarder's, have over 16777216 bytes"), "{message}");
+}
+
+#[test]
+fn a_record_keeps_its_own_labels_where_not_all_have_room() {
+    let mut world = World::new();
+    let labels: serde_json::Map<_, _> = (0..256).map(|n| (format!("{n}"), json!("forwarder's"))).collect();
+    let forwarder = kept("f1", json!({ "displayName": "F", "config": { "metadata": { "labels": labels } } }));
+    add_forwarder(&mut world, &forwarder);
+    let log = json!({ "data": b64("x"), "labels": { "mine": { "value": "own" } } });
+    let body = json!({ "inline_source": { "logs": [log], "forwarder": "forwarders/f1" } });
+    let batches = batches(post(&world, "/logTypes/OKTA/logs:import", &body));
+    let labels = &batches[0].meta.labels;
+    assert_eq!((labels.len(), labels[255].key.as_str()), (256, "mine"));
+}
+
+/// Once a filter was changed, a sender that sends the same again is no repeat: what was kept out then is not lost.
+#[test]
+fn what_a_filter_kept_out_can_be_sent_again() {
+    let mut world = World::new();
+    let filtering = |regexp: &str| {
+        let filters = json!([{ "regexp": regexp, "behavior": "BLOCK" }]);
+        kept("f1", json!({ "displayName": "F", "config": { "regexFilters": filters } }))
+    };
+    let mut key = |regexp: &str| {
+        add_forwarder(&mut world, &filtering(regexp));
+        let items = json!([{ "data": b64("kept") }, { "data": b64("noise") }]);
+        let body = json!({ "inline_source": { "logs": items, "forwarder": "forwarders/f1" } });
+        match post(&world, "/logTypes/OKTA/logs:import", &body) {
+            Ok(Intake::Commit { key, .. }) => key.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = key("noise");
+    assert_eq!(key("noi.e"), first, "the same is kept, so it is a repeat");
+    assert_ne!(key("nothing"), first);
 }
 
 #[test]
@@ -548,13 +621,8 @@ fn a_forwarders_metadata_and_filters_apply_to_what_comes_by_it() {
         "regexFilters": [{ "description": "noise", "regexp": "TRACE", "behavior": "BLOCK" }, { "regexp": "query", "behavior": "ALLOW" }] } }),
     );
     let made = Forwarder::new(&forwarder, &[collector]);
-    world
-        .snapshot
-        .instances
-        .get_mut(&instance(OURS))
-        .unwrap()
-        .forwarders
-        .insert("f1".to_owned(), std::sync::Arc::new(made));
+    let ours = world.snapshot.instances.get_mut(&instance(OURS)).unwrap();
+    ours.forwarders.insert("f1".to_owned(), std::sync::Arc::new(made));
     let name = format!("projects/p/locations/l/instances/{OURS}/forwarders/f1");
     let send = |log_type: &str, items: &[Value]| {
         post(
