@@ -11,7 +11,8 @@ pub const CHRONICLE_INGESTION_BODY_BYTES_MAX: usize = 1 << 20;
 /// Setting `limits.chronicle_api_body_bytes_max`.
 pub const CHRONICLE_API_BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Largest body of our own API (`/api/…`) and of `/token`.
+/// Largest body of our own API (`/api/…`), and of those calls of Google's APIs that take no records in: their bodies are
+/// read into trees, which take many times the bytes.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Most bytes that all requests in flight may hold together. Setting `limits.memory_bytes`.
@@ -131,6 +132,12 @@ pub const GOOGLE_SEARCH_ROWS_MAX: usize = 10_000;
 
 /// Most bytes of records that one search of Google's APIs gives: its reply is one JSON text and is made in memory.
 pub const GOOGLE_SEARCH_BYTES_MAX: usize = 16 << 20;
+
+/// Most log types that one search is narrowed to.
+pub const SEARCH_LOG_TYPES_MAX: usize = 1_000;
+
+/// Most conditions of a filter over log types: each is tried on thousands of names.
+pub const LOG_TYPES_FILTER_CONDITIONS_MAX: usize = 20;
 
 /// Most events that one call gets by their names.
 pub const EVENTS_BATCH_MAX: usize = 100;

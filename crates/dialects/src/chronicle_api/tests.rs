@@ -3,7 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use event::{Batch, Kind, Time};
+use event::{Batch, Kind, Time, limits};
+use http::HeaderMap;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::ask::{Act, Ask, Outcome, Question};
 use crate::resource::{Forwarder, Kept, PushFeed, ResourceKind};
 use crate::snapshot::SecretHash;
 use crate::testing::{OPERATOR, OURS, THEIRS, World, instance};
-use crate::{Intake, Reply};
+use crate::{Head, Intake, Lookup, Reply};
 
 const BASE: &str = "/v1alpha/projects/proj/locations/us/instances/c8c65bfa-5f2c-42d4-9189-64bb7b939f2c";
 
@@ -549,6 +550,9 @@ fn log_types_come_in_pages_of_their_own_list() {
     };
     let token = page("?pageSize=1")["nextPageToken"].as_str().unwrap().to_owned();
     refused(&format!("?pageToken={token}&filter=isCustom%3Dtrue"), "pageToken");
+    let filter = |count| format!("?filter={}", vec!["name:O"; count].join("+AND+"));
+    assert_eq!(names(&page(&filter(20))), names(&page("?filter=name:O")));
+    refused(&filter(21), "filter");
     refused("?pageToken=nonsense", "pageToken");
     refused("?pageToken=3", "pageToken");
     refused("?pageSize=-1", "pageSize");
@@ -603,6 +607,27 @@ fn a_forwarder_is_asked_for_and_shown() {
         .collect();
     assert_eq!(ids, ["f2", "f3", "f4"]);
     assert_eq!(second["nextPageToken"], Value::Null);
+}
+
+/// What is read into a tree takes many times the body's bytes, which nobody paid for.
+#[test]
+fn only_imports_may_be_large() {
+    let world = World::new();
+    let check = |path: &str, method: &str, is_large: bool| {
+        let head = Head::new(method.parse().unwrap(), path, None, HeaderMap::new(), [127, 0, 0, 1].into()).unwrap();
+        let Lookup::Found(found) = world.router.lookup(&head) else { panic!("{path}") };
+        let bytes_max = (found.route.body_bytes_max)(&world.snapshot.limits);
+        let expected = if is_large { limits::CHRONICLE_API_BODY_BYTES_MAX } else { limits::API_BODY_BYTES_MAX };
+        assert_eq!(bytes_max, expected, "{path}");
+    };
+    for rest in ["/logTypes/OKTA/logs:import", "/events:import", "/entities:import", "/feeds/f:importPushLogs"] {
+        check(&format!("{BASE}{rest}"), "POST", true);
+    }
+    for rest in ["/forwarders", "/feeds", "/logs:classify", ":searchRawLogs", "/forwarders/f:importStatsEvents"] {
+        check(&format!("{BASE}{rest}"), "POST", false);
+    }
+    check("/v2/forwarders", "POST", false);
+    check("/v2/lists", "PATCH", false);
 }
 
 #[test]
