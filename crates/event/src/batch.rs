@@ -72,6 +72,13 @@ pub struct Label {
     pub rbac_enabled: bool,
 }
 
+impl Label {
+    /// How many bytes the keys and values of these have.
+    pub fn bytes_of(labels: &[Label]) -> usize {
+        labels.iter().map(|label| label.key.len() + label.value.len()).sum()
+    }
+}
+
 /// One record: its bytes as the sender meant them (a JSON string unescaped, a JSON object as it stood in the body).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {

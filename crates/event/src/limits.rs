@@ -89,6 +89,10 @@ pub const LABEL_BYTES_MAX: usize = 4 << 10;
 /// Most labels of a batch.
 pub const LABELS_MAX: usize = 256;
 
+/// Most bytes that the keys and values of a batch's labels have together, as its sender gives them. They stand in every
+/// row of the store: without a limit a small batch of short records would be gigabytes there.
+pub const LABELS_BYTES_MAX: usize = 64 << 10;
+
 /// Most batches that one request is kept as, where its records differ in namespace or labels. As many as the records of
 /// our client's requests, so that those always pass; each costs about a kilobyte until it is written.
 pub const REQUEST_BATCHES_MAX: usize = 10_000;

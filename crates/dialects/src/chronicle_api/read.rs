@@ -61,7 +61,7 @@ impl Group {
 
 /// About how many bytes a namespace and labels take.
 pub(super) fn label_bytes(namespace: &str, labels: &[Label]) -> usize {
-    namespace.len() + labels.iter().map(|label| label.key.len() + label.value.len()).sum::<usize>()
+    namespace.len() + Label::bytes_of(labels)
 }
 
 /// The path of the list of records in a body.
@@ -538,6 +538,11 @@ fn read_group(namespace: &[u8], labels: &[u8]) -> Result<Group, LogFault> {
     }
     if group.labels.len() > limits::LABELS_MAX {
         let description = format!("{} labels, more than the {} allowed", group.labels.len(), limits::LABELS_MAX);
+        return Err(fault(".labels", description));
+    }
+    let bytes = Label::bytes_of(&group.labels);
+    if bytes > limits::LABELS_BYTES_MAX {
+        let description = format!("{bytes} bytes, more than the {} allowed", limits::LABELS_BYTES_MAX);
         return Err(fault(".labels", description));
     }
     Ok(group)

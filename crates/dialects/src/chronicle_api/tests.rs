@@ -252,6 +252,19 @@ fn a_record_keeps_its_own_labels_where_not_all_have_room() {
     assert_eq!((labels.len(), labels[255].key.as_str()), (256, "mine"));
 }
 
+#[test]
+fn labels_of_a_log_have_a_limit_together() {
+    let world = World::new();
+    let send = |count: usize| {
+        let labels: serde_json::Map<_, _> = (0..count).map(|n| (format!("{n:02}"), json!("v".repeat(4_000)))).collect();
+        post(&world, "/logTypes/OKTA/logs:import", &logs(&json!([{ "data": b64("x"), "labels": labels }])))
+    };
+    assert_eq!(batches(send(16))[0].meta.labels.len(), 16);
+    let (code, error) = refusal(send(17));
+    let expected = "inline_source.logs[0].labels: 68034 bytes, more than the 65536 allowed";
+    assert_eq!((code, error["message"].as_str().unwrap()), (400, expected));
+}
+
 /// Once a filter was changed, a sender that sends the same again is no repeat: what was kept out then is not lost.
 #[test]
 fn what_a_filter_kept_out_can_be_sent_again() {
