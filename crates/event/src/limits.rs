@@ -104,8 +104,7 @@ pub const REQUEST_LABEL_BYTES_MAX: usize = 16 << 20;
 /// Largest forwarder, collector or feed as JSON.
 pub const RESOURCE_BYTES_MAX: usize = 64 << 10;
 
-/// Most forwarders or feeds of an instance, and collectors of a forwarder: every change of one makes the view of all
-/// anew.
+/// Most forwarders, collectors or feeds of an instance: every change of one makes the view of all anew.
 pub const RESOURCES_MAX: usize = 1_000;
 
 /// Largest reference list as JSON. A list of all lists has their lines, so both limits bound one reply.
@@ -122,6 +121,10 @@ pub const FILTER_REGEX_BYTES_MAX: usize = 256 << 10;
 
 /// Most filters that one way in has, its forwarder's included.
 pub const FILTERS_MAX: usize = 100;
+
+/// Most filters of all forwarders and collectors of an instance: they are compiled anew with every change, and each may
+/// take [`FILTER_REGEX_BYTES_MAX`].
+pub const INSTANCE_FILTERS_MAX: usize = 1_000;
 
 /// Most logs of one `logs:classify`.
 pub const CLASSIFY_LOGS_MAX: usize = 1_000;
