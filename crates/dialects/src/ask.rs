@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use event::{InstanceId, Kind, Label, RecordId, Time};
+use event::{InstanceId, Kind, RecordId, Time};
 use query::Predicate;
 
 use crate::resource::{Change, Kept, ResourceKind};
@@ -188,7 +188,7 @@ pub struct FieldValue {
     pub matched: Range<usize>,
 }
 
-/// A record that a search found.
+/// A record that a search found: what replies show of it. Thousands are in memory at once, so nothing else is here.
 #[derive(Debug, Clone)]
 pub struct FoundRecord {
     /// Its id.
@@ -199,16 +199,8 @@ pub struct FoundRecord {
     pub event_time: Time,
     /// When it was received.
     pub received_at: Time,
-    /// When the sender's collector took it in, if it said.
-    pub collected_at: Option<Time>,
     /// Its log type.
     pub log_type: String,
-    /// Its namespace, or empty.
-    pub namespace: String,
-    /// Its labels.
-    pub labels: Vec<Label>,
-    /// The way in that it came by, or empty.
-    pub feed: String,
     /// The raw text, or the UDM record as it was sent.
     pub data: Bytes,
 }

@@ -238,11 +238,7 @@ fn check_ask(ask: Ask) {
                 kind,
                 event_time: Time::from_secs(NOW_SECS).expect("within range"),
                 received_at: Time::from_secs(NOW_SECS).expect("within range"),
-                collected_at: None,
                 log_type: "OKTA".to_owned(),
-                namespace: String::new(),
-                labels: Vec::new(),
-                feed: String::new(),
                 data: Bytes::from_static(data.as_bytes()),
             };
             let rows = vec![row(0, EVENT), row(1, "no JSON"), row(2, "{}")];

@@ -3,8 +3,12 @@
 //!
 //! Not a [`crate::Dialect`] among others: it answers every path of a listener of its own, on loopback, since whoever
 //! reaches it is given tokens without a credential. What keeps web pages and forwarded requests out is Google's own way:
-//! the header `Metadata-Flavor: Google`, which no page can send without being asked, and no `X-Forwarded-For`. Absent:
-//! identity tokens, attributes, waiting for changes, and what would have to be made up (zone, host name, disks).
+//! the header `Metadata-Flavor: Google`, which no page can send without being asked, and no `X-Forwarded-For`. A page of
+//! a name that was made to mean this machine is not asked, since for the browser it is at home here: so the name must be
+//! one that nobody else can own. Absent: identity tokens, attributes, waiting for changes, and what would have to be made
+//! up (zone, host name, disks).
+
+use std::net::IpAddr;
 
 use event::{InstanceId, Time};
 use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue};
@@ -56,6 +60,12 @@ impl MetadataServer {
         }
         if head.headers.get(FLAVOR).is_none_or(|value| value != GOOGLE) {
             return Err(forbidden("The request lacks the header Metadata-Flavor: Google."));
+        }
+        if let Some(host) = head.host().filter(|host| !is_this_machine(host)) {
+            let host: String = host.chars().take(100).collect();
+            return Err(forbidden(format!(
+                "This is not {host}. Ask an IP address, localhost or metadata.google.internal."
+            )));
         }
         if head.method != Method::GET && head.method != Method::HEAD {
             return Err(Refused(
@@ -132,6 +142,14 @@ impl MetadataServer {
             _ => Err(not_found(head)),
         }
     }
+}
+
+/// Whether a name cannot be a stranger's: an address says itself where it leads, and the names are not for sale.
+fn is_this_machine(host: &str) -> bool {
+    let is_address = |text: &str| text.parse::<IpAddr>().is_ok();
+    let in_brackets = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let name = host.strip_suffix('.').unwrap_or(host);
+    is_address(in_brackets.unwrap_or(host)) || ["localhost", "metadata", "metadata.google.internal"].contains(&name)
 }
 
 /// A status and a text for people.
@@ -265,6 +283,25 @@ mod tests {
             let forwarded = [("metadata-flavor", "Google"), ("x-forwarded-for", "192.0.2.1")];
             assert_eq!(ask(&of, "GET", path, &forwarded).0, 403, "{path} forwarded");
             assert_eq!(ask(&of, "POST", path, FLAVORED).0, 405, "POST {path}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_may_be_a_strangers_is_refused() {
+        let of = world(Role::Admin);
+        let check = |host: &str, expected: u16| {
+            let token = "/computeMetadata/v1/instance/service-accounts/default/token";
+            let (status, body) = ask(&of, "GET", token, &[("metadata-flavor", "Google"), ("host", host)]);
+            assert_eq!(status, expected, "{host}: {body}");
+        };
+        for host in ["127.0.0.1", "127.0.0.1:8482", "[::1]:8482", "[::1]", "localhost:8482", "LocalHost"] {
+            check(host, 200);
+        }
+        for host in ["metadata.google.internal", "metadata.google.internal.:80", "metadata", "169.254.169.254"] {
+            check(host, 200);
+        }
+        for host in ["evil.example", "evil.example:8482", "127.0.0.1.evil.example", "localhost.evil.example:8482", ""] {
+            check(host, 403);
         }
     }
 

@@ -162,7 +162,7 @@ pub struct Limits {
     pub chronicle_ingestion_body_bytes_max: usize,
     /// Of one Chronicle API request, uncompressed.
     pub chronicle_api_body_bytes_max: usize,
-    /// Of `/token` and our own API.
+    /// Of our own API, and of calls of Google's APIs that take no records in.
     pub api_body_bytes_max: usize,
 }
 

@@ -184,11 +184,7 @@ pub(crate) fn found(number: u32, data: &str) -> crate::FoundRecord {
         kind: event::Kind::Udm,
         event_time: Time::from_secs(1_700_000_000).unwrap(),
         received_at: Time::from_secs(1_700_000_005).unwrap(),
-        collected_at: None,
         log_type: "UDM".to_owned(),
-        namespace: String::new(),
-        labels: Vec::new(),
-        feed: String::new(),
         data: Bytes::copy_from_slice(data.as_bytes()),
     }
 }

@@ -61,7 +61,7 @@ impl Kind {
 }
 
 /// A key and value that the sender attached to the batch.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub struct Label {
     /// The label's name.
     pub key: String,
@@ -70,6 +70,13 @@ pub struct Label {
     /// Whether Google's data access control is to look at it (`rbac_enabled`).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub rbac_enabled: bool,
+}
+
+impl Label {
+    /// How many bytes the keys and values of these have.
+    pub fn bytes_of(labels: &[Label]) -> usize {
+        labels.iter().map(|label| label.key.len() + label.value.len()).sum()
+    }
 }
 
 /// One record: its bytes as the sender meant them (a JSON string unescaped, a JSON object as it stood in the body).

@@ -11,7 +11,8 @@ pub const CHRONICLE_INGESTION_BODY_BYTES_MAX: usize = 1 << 20;
 /// Setting `limits.chronicle_api_body_bytes_max`.
 pub const CHRONICLE_API_BODY_BYTES_MAX: usize = 4 << 20;
 
-/// Largest body of our own API (`/api/…`) and of `/token`.
+/// Largest body of our own API (`/api/…`), and of those calls of Google's APIs that take no records in: their bodies are
+/// read into trees, which take many times the bytes.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
 
 /// Most bytes that all requests in flight may hold together. Setting `limits.memory_bytes`.
@@ -88,11 +89,22 @@ pub const LABEL_BYTES_MAX: usize = 4 << 10;
 /// Most labels of a batch.
 pub const LABELS_MAX: usize = 256;
 
+/// Most bytes that the keys and values of a batch's labels have together, as its sender gives them. They stand in every
+/// row of the store: without a limit a small batch of short records would be gigabytes there.
+pub const LABELS_BYTES_MAX: usize = 64 << 10;
+
+/// Most batches that one request is kept as, where its records differ in namespace or labels. As many as the records of
+/// our client's requests, so that those always pass; each costs about a kilobyte until it is written.
+pub const REQUEST_BATCHES_MAX: usize = 10_000;
+
+/// Most bytes that the namespaces and labels of one request's batches have together. Those of a forwarder are in each of
+/// them, which is how a small body could become a frame that no memory holds.
+pub const REQUEST_LABEL_BYTES_MAX: usize = 16 << 20;
+
 /// Largest forwarder, collector or feed as JSON.
 pub const RESOURCE_BYTES_MAX: usize = 64 << 10;
 
-/// Most forwarders or feeds of an instance, and collectors of a forwarder: every change of one makes the view of all
-/// anew.
+/// Most forwarders, collectors or feeds of an instance: every change of one makes the view of all anew.
 pub const RESOURCES_MAX: usize = 1_000;
 
 /// Largest reference list as JSON. A list of all lists has their lines, so both limits bound one reply.
@@ -110,6 +122,10 @@ pub const FILTER_REGEX_BYTES_MAX: usize = 256 << 10;
 /// Most filters that one way in has, its forwarder's included.
 pub const FILTERS_MAX: usize = 100;
 
+/// Most filters of all forwarders and collectors of an instance: they are compiled anew with every change, and each may
+/// take [`FILTER_REGEX_BYTES_MAX`].
+pub const INSTANCE_FILTERS_MAX: usize = 1_000;
+
 /// Most logs of one `logs:classify`.
 pub const CLASSIFY_LOGS_MAX: usize = 1_000;
 
@@ -123,6 +139,12 @@ pub const GOOGLE_SEARCH_ROWS_MAX: usize = 10_000;
 
 /// Most bytes of records that one search of Google's APIs gives: its reply is one JSON text and is made in memory.
 pub const GOOGLE_SEARCH_BYTES_MAX: usize = 16 << 20;
+
+/// Most log types that one search is narrowed to.
+pub const SEARCH_LOG_TYPES_MAX: usize = 1_000;
+
+/// Most conditions of a filter over log types: each is tried on thousands of names.
+pub const LOG_TYPES_FILTER_CONDITIONS_MAX: usize = 20;
 
 /// Most events that one call gets by their names.
 pub const EVENTS_BATCH_MAX: usize = 100;
@@ -200,7 +222,11 @@ const _: () = {
     assert!(CHRONICLE_INGESTION_BODY_BYTES_MAX * 2 < MEMORY_BYTES / 2, "one request must fit an instance's half");
     assert!(FRAME_BYTES_MAX > CHRONICLE_INGESTION_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
     assert!(CHRONICLE_API_BODY_BYTES_MAX * 4 < MEMORY_BYTES / 2, "one request must fit an instance's half");
-    assert!(FRAME_BYTES_MAX > CHRONICLE_API_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
+    assert!(
+        FRAME_BYTES_MAX > CHRONICLE_API_BODY_BYTES_MAX * 2 + REQUEST_LABEL_BYTES_MAX + REQUEST_BATCHES_MAX * 1_024,
+        "any accepted body must fit a frame"
+    );
+    assert!(REQUEST_BATCHES_MAX >= CLIENT_BODY_RECORDS_MAX, "our client's requests must pass whatever their labels");
     assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
     assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
     assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");

@@ -184,11 +184,7 @@ fn found(row: Row) -> FoundRecord {
         kind: row.kind,
         event_time: row.event_time,
         received_at: row.received_at,
-        collected_at: row.collected_at,
         log_type: row.log_type,
-        namespace: row.namespace,
-        labels: row.labels,
-        feed: row.feed,
         data: row.data,
     }
 }

@@ -332,7 +332,8 @@ impl Config {
             }
             if memory_bytes < bytes_max * 4 {
                 bail!(
-                    "limits.memory_bytes is {memory_bytes}: too little for one request of {bytes_max} bytes                      (limits.{name}), which needs four times its size"
+                    "limits.memory_bytes is {memory_bytes}: too little for one request of {bytes_max} bytes \
+                     (limits.{name}), which needs four times its size"
                 );
             }
         }
@@ -535,7 +536,7 @@ mod tests {
             ("[storre]\n", "did you mean `store`?"),
             ("[log]\nkeep = \"7 weeks\"\n", "a duration is a number with"),
             ("[listen]\naddress = \"0.0.0.0:80\"\n", "listen.allow_plain"),
-            ("[limits]\nmemory_bytes = 1000\n", "too little for one request"),
+            ("[limits]\nmemory_bytes = 1000\n", "too little for one request of 1048576 bytes (limits."),
             ("[log]\nsync = 0\n", "say \"always\""),
             ("[log]\nsync = \"sometimes\"\n", "say \"always\""),
             ("[log]\nkeep = 7\n", "a duration is a text such as"),

@@ -1,5 +1,5 @@
-//! The control plane: instances, accounts, keys, log types, ways in and connectors, from stored documents to the [`Snapshot`] that
-//! dialects see.
+//! The control plane: instances, accounts, keys, log types, ways in and connectors, from stored documents to the
+//! [`Snapshot`] that dialects see.
 //!
 //! Every change goes document first, then the snapshot is made anew and swapped whole: a reader sees all of a change or
 //! nothing of it. Used by the running server, and by `penstock account create` on a stopped one.

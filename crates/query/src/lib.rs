@@ -2,8 +2,9 @@
 //! out ([`Predicate::prune`]); search and connectors ask it about each record that is left ([`Predicate::matches`]).
 //!
 //! Two languages: UDM search ([`parse_udm`]) over events and entities, and raw text over log lines: one text
-//! ([`raw_text`]), one expression ([`raw_regex`]), or conditions on them as Google's API takes them ([`parse_raw`]). What UDM search can say in Google's product and not here (sections, functions, lists, variables) is
-//! refused by name; nothing is read as something else.
+//! ([`raw_text`]), one expression ([`raw_regex`]), or conditions on them as Google's API takes them ([`parse_raw`]). What
+//! UDM search can say in Google's product and not here (sections, functions, lists, variables) is refused by name; nothing
+//! is read as something else.
 //!
 //! Absent: tables, time ranges, limits on rows. Those belong to whoever runs a predicate.
 

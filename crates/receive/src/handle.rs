@@ -80,6 +80,9 @@ const DRAIN_TIME_MAX: Duration = Duration::from_secs(5);
 /// Answers below this are sent as they are: gzip would make them longer.
 const COMPRESS_BYTES_MIN: usize = 1024;
 
+/// Answers above this are compressed where blocking is allowed.
+const COMPRESS_BYTES_AT_ONCE: usize = 256 << 10;
+
 /// Answers one request. Never fails: whatever happens becomes a reply.
 pub async fn handle(
     front: &Front,
@@ -114,6 +117,13 @@ pub async fn handle(
     };
     let dialect = Arc::clone(found.dialect);
     match answer(front, &found, head, body).await {
+        // Megabytes of events take longer to compress than a worker should be away from its sockets.
+        Ok(reply) if wants_gzip && reply.body.len() > COMPRESS_BYTES_AT_ONCE => {
+            tokio::task::spawn_blocking(move || finish(reply, true)).await.unwrap_or_else(|error| {
+                tracing::error!(%error, dialect = dialect.name(), "an answer could not be compressed");
+                finish(dialect.refuse(&Refusal::internal()), false)
+            })
+        }
         Ok(reply) => finish(reply, wants_gzip),
         Err(refused) => {
             let reply = dialect.refuse(&refused.refusal);

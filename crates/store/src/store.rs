@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use event::{BatchId, Event, InstanceId, Position, RecordId, Time};
+use event::{BatchId, Event, InstanceId, Label, Position, RecordId, Time};
 
 use crate::catalogue::{Catalogue, ids_of};
 use crate::encode::Encoder;
@@ -18,7 +18,7 @@ use crate::tail::Tail;
 use crate::write::{Hook, PartWriter, Written, step, sync_folder};
 use crate::{Frame, InstanceCounts, Part, PartSummary, SetAside, StoreError, StoreOptions};
 
-/// Rows that are encoded at once while a part is written, and their bytes: what a flush holds beside the tail.
+/// Rows that are encoded at once while a part is written, and about their bytes: what a flush holds beside the tail.
 const ENCODE_ROWS: usize = 2_048;
 const ENCODE_BYTES: usize = 4 << 20;
 
@@ -404,7 +404,9 @@ fn sorted<'a>(tail: &'a Tail) -> BTreeMap<(Table, i32), Vec<&'a Event>> {
 fn encode_at_once(events: &[&Event]) -> usize {
     let mut bytes = 0;
     let fits = events.iter().take(ENCODE_ROWS).take_while(|event| {
-        bytes += event.data.len();
+        // What a batch says once stands in each of its rows.
+        let issues: usize = event.issues.iter().map(|issue| issue.field.len() + issue.message.len()).sum();
+        bytes += event.data.len() + Label::bytes_of(&event.batch.labels) + issues;
         bytes <= ENCODE_BYTES
     });
     fits.count().max(1)
@@ -436,4 +438,47 @@ fn entries(folder: &std::path::Path) -> Result<Vec<PathBuf>, StoreError> {
         std::fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect()
     };
     read().map_err(StoreError::disk("list", folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use event::{BatchMeta, IdSource, Issue, Kind};
+
+    use super::*;
+
+    #[test]
+    fn rows_are_encoded_by_all_that_they_hold() {
+        let check = |data: usize, labels: usize, issues: usize, expected: usize| {
+            let label = Label { key: String::new(), value: "v".repeat(labels), rbac_enabled: false };
+            let batch = Arc::new(BatchMeta {
+                id: IdSource::default().next(Time::from_nanos(0), 1),
+                instance: InstanceId::from_uuid(uuid::Uuid::from_u128(1)),
+                kind: Kind::Raw,
+                received_at: Time::from_nanos(0),
+                log_type: "TYPE".to_owned(),
+                feed: String::new(),
+                sender: String::new(),
+                namespace: String::new(),
+                labels: vec![label],
+            });
+            let event = Event {
+                batch,
+                position: Position { epoch: 1, offset: 0 },
+                index: 0,
+                kind: Kind::Raw,
+                data: Bytes::from(vec![b'd'; data]),
+                sender_time: None,
+                collected_at: None,
+                event_time: Time::from_nanos(0),
+                issues: vec![Issue { field: String::new(), message: "i".repeat(issues) }],
+            };
+            assert_eq!(encode_at_once(&vec![&event; 3_000]), expected, "{data} {labels} {issues}");
+        };
+        check(1, 1, 1, ENCODE_ROWS);
+        check(64 << 10, 0, 0, 64);
+        check(0, 64 << 10, 0, 64);
+        check(0, 0, 64 << 10, 64);
+        check(ENCODE_BYTES + 1, 0, 0, 1);
+    }
 }

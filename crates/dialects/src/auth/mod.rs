@@ -2,8 +2,8 @@
 //!
 //! Four ways in, all of them Google's: an access token of ours (from [`crate::oauth2`], [`crate::iam_credentials`] or
 //! [`crate::metadata_server`], for a [`Grant`]), a JWT that the sender signed itself ([`jwt`]), an API key (`?key=` or
-//! `X-Goog-Api-Key`), and the operator's token, which reaches every instance. What is compared with a secret is compared by hash or MAC, in constant time. Sessions, passwords and
-//! request signatures are absent.
+//! `X-Goog-Api-Key`), and the operator's token, which reaches every instance. What is compared with a secret is compared
+//! by hash or MAC, in constant time. Sessions, passwords and request signatures are absent.
 
 mod access_token;
 mod grant;

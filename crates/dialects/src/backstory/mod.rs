@@ -97,7 +97,7 @@ impl Backstory {
             method,
             path,
             op: number,
-            body_bytes_max: |limits: &Limits| limits.chronicle_api_body_bytes_max,
+            body_bytes_max: |limits: &Limits| limits.api_body_bytes_max,
             needs: op.needs().first().copied(),
         });
     }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use event::{Batch, BatchId, BatchMeta, InstanceId, Kind, Label, Record, Time, limits};
 use http::StatusCode;
 
-use super::read::{self, Body, Group};
+use super::read::{self, Body, Group, label_bytes};
 use crate::chronicle_batch::{self, Item, Items, Place, QUARANTINED_MAX};
 use crate::resource::{PushFeed, Way};
 use crate::snapshot::{Instance, OnInvalid, Snapshot};
@@ -52,8 +52,6 @@ impl Import<'_> {
             return Intake::Refuse(Refusal { records: Some(received), ..refusal });
         }
         let log_type = log_type.expect("without a log type there is a fault");
-        let items = Items { list: body.items.list, side: body.decoded };
-        let key = chronicle_batch::key(kind, self.id, &request.body, &items);
         let unnamed = Way::default();
         let (way, feed) = match &body.forwarder {
             None => (&unnamed, String::new()),
@@ -74,18 +72,32 @@ impl Import<'_> {
         if groups.is_empty() {
             groups.push(Group::default());
         }
+        let own_bytes: usize = groups.iter().map(Group::bytes).sum();
+        let label_bytes = own_bytes + groups.len() * label_bytes(&way.namespace, &way.labels);
+        if label_bytes > limits::REQUEST_LABEL_BYTES_MAX {
+            let most = limits::REQUEST_LABEL_BYTES_MAX;
+            let description = format!("their labels, with the forwarder's, have over {most} bytes; send fewer at once");
+            let refusal = Refusal::invalid_field(read::list_path(kind), description).of(caller);
+            return Intake::Refuse(Refusal { records: Some(received), ..refusal });
+        }
         let mut records: Vec<Vec<Record>> = groups.iter().map(|_| Vec::new()).collect();
-        let mut filtered = 0;
-        for (index, item) in items.list.iter().enumerate() {
+        let mut items = Items { list: Vec::new(), side: body.decoded };
+        let mut list = body.items.list;
+        let mut group_of = body.group_of.iter();
+        list.retain(|item| {
+            let group = group_of.next().map_or(0, |group| *group as usize);
             let record = items.record(&request.body, item);
             // What is set aside is kept whatever a filter says: it was not read, so no filter can judge it.
-            if kind == Kind::Raw && record.fault.is_none() && !way.takes(&record.data) {
-                filtered += 1;
-                continue;
+            let is_kept = kind != Kind::Raw || record.fault.is_some() || way.takes(&record.data);
+            if is_kept {
+                records[group].push(record);
             }
-            let group = body.group_of.get(index).map_or(0, |group| *group as usize);
-            records[group].push(record);
-        }
+            is_kept
+        });
+        let filtered = received - list.len() as u64;
+        items.list = list;
+        // Of what is kept only: whoever sends again after a filter was changed gets the rest in.
+        let key = chronicle_batch::key(kind, self.id, &request.body, &items);
         let batches: Vec<(Caller, Batch)> = groups
             .into_iter()
             .zip(records)
@@ -181,10 +193,11 @@ fn merged(way: &[Label], own: Vec<Label>) -> Vec<Label> {
     if way.is_empty() {
         return own;
     }
-    let mut labels: Vec<Label> =
-        way.iter().filter(|label| own.iter().all(|own| own.key != label.key)).cloned().collect();
+    let room = limits::LABELS_MAX.saturating_sub(own.len());
+    let others = way.iter().filter(|label| own.iter().all(|own| own.key != label.key));
+    // Where not all have room, it is the record's that stay.
+    let mut labels: Vec<Label> = others.take(room).cloned().collect();
     labels.extend(own);
-    labels.truncate(limits::LABELS_MAX);
     labels
 }
 
@@ -202,7 +215,7 @@ pub(super) fn import_push(
     if !instance.log_types.contains(&feed.log_type) {
         return refuse(Refusal::invalid(unknown_log_type(instance, &feed.log_type)));
     }
-    let places = split(body, feed.delimiter.as_deref().map(str::as_bytes));
+    let mut places = split(body, feed.delimiter.as_deref().map(str::as_bytes));
     if places.is_empty() {
         return refuse(Refusal::invalid("The body holds no log."));
     }
@@ -218,17 +231,12 @@ pub(super) fn import_push(
         collected_at: None,
         fault: None,
     };
+    let count = places.len();
+    places.retain(|place| feed.way.takes(&body[place.clone()]));
+    let filtered = (count - places.len()) as u64;
     let items = Items { list: places.into_iter().map(item).collect(), side: Bytes::new() };
     let key = chronicle_batch::key(Kind::Raw, id, body, &items);
-    let (mut records, mut filtered) = (Vec::new(), 0);
-    for item in &items.list {
-        let record = items.record(body, item);
-        if feed.way.takes(&record.data) {
-            records.push(record);
-        } else {
-            filtered += 1;
-        }
-    }
+    let records: Vec<Record> = items.list.iter().map(|item| items.record(body, item)).collect();
     let meta = BatchMeta {
         id: next_id(),
         instance: id,

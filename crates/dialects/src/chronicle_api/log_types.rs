@@ -1,5 +1,6 @@
 //! `logTypes` list and get: what Google's clients look at before they send.
 
+use event::limits;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -85,6 +86,10 @@ impl Filter {
         let mut conditions = Vec::new();
         let mut rest = text.trim();
         while !rest.is_empty() {
+            if conditions.len() >= limits::LOG_TYPES_FILTER_CONDITIONS_MAX {
+                let description = format!("more than {} conditions", limits::LOG_TYPES_FILTER_CONDITIONS_MAX);
+                return Err(Refusal::invalid_field("filter", description));
+            }
             let (condition, after) = Condition::parse(rest)?;
             conditions.push(condition);
             rest = after.trim_start();

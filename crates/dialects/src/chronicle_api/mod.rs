@@ -19,6 +19,8 @@ mod values;
 
 use event::{BatchId, InstanceId, Kind, RecordId, Time};
 use http::{Method, StatusCode};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::chronicle_ingestion::thanks;
@@ -159,7 +161,12 @@ impl ChronicleApi {
             method,
             path,
             op: number,
-            body_bytes_max: |limits: &Limits| limits.chronicle_api_body_bytes_max,
+            body_bytes_max: match op {
+                Op::ImportLogs | Op::ImportEvents | Op::ImportEntities | Op::ImportPushLogs => {
+                    |limits: &Limits| limits.chronicle_api_body_bytes_max
+                }
+                _ => |limits: &Limits| limits.api_body_bytes_max,
+            },
             needs: op.needs().first().copied(),
         });
     }
@@ -282,7 +289,9 @@ impl Dialect for ChronicleApi {
                 None => answer(Err(no_such_feed(param("feed")))),
             },
             // What a forwarder says of its own health. It is no log of anybody's, and nothing here reads it.
-            Op::ImportStats => answer(read_json(&request.body).map(|_| Reply::json(StatusCode::OK, "{}"))),
+            Op::ImportStats => {
+                answer(read_json::<IgnoredAny>(&request.body).map(|_| Reply::json(StatusCode::OK, "{}")))
+            }
             Op::ListLogTypes => answer(log_types::list(&request.head, &names, instance)),
             Op::GetLogType => answer(log_types::get(&names, instance, param("type"))),
             Op::Forwarders(verb) => resource(call(ResourceKind::Forwarder), verb, param("forwarder"), request),
@@ -464,7 +473,7 @@ fn instance<'s>(names: &Names, snapshot: &'s Snapshot) -> Result<&'s Instance, R
     })
 }
 
-fn read_json(body: &[u8]) -> Result<Value, Refusal> {
+fn read_json<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map_err(|error| Refusal::invalid(format!("The body is not valid JSON: {error}.")))
 }
 

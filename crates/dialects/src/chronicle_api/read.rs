@@ -46,10 +46,22 @@ pub(super) struct Body {
 }
 
 /// The namespace and labels of some records of one request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Group {
     pub(super) namespace: Option<String>,
     pub(super) labels: Vec<Label>,
+}
+
+impl Group {
+    /// About how many bytes it takes.
+    pub(super) fn bytes(&self) -> usize {
+        label_bytes(self.namespace.as_deref().unwrap_or_default(), &self.labels)
+    }
+}
+
+/// About how many bytes a namespace and labels take.
+pub(super) fn label_bytes(namespace: &str, labels: &[Label]) -> usize {
+    namespace.len() + Label::bytes_of(labels)
 }
 
 /// The path of the list of records in a body.
@@ -82,6 +94,8 @@ pub(super) fn read(kind: Kind, body: &[u8], snapshot: &Snapshot, quarantine: boo
         },
         decoded: Vec::new(),
         known: HashMap::new(),
+        group_numbers: HashMap::new(),
+        has_too_many_groups: false,
         last: None,
     };
     reader.read()
@@ -96,12 +110,20 @@ struct Reader<'a> {
     decoded: Vec<u8>,
     /// Groups by the bytes that say them: thousands of logs usually say the same in the same bytes.
     known: HashMap<(&'a [u8], &'a [u8]), Result<u32, LogFault>>,
+    /// Groups by what they say, since the same may be said in other bytes: by its place in `out.groups`.
+    group_numbers: HashMap<Group, u32>,
+    /// Whether there are more of them than a request may have; the fault is noted.
+    has_too_many_groups: bool,
     /// The group of the log before.
     last: Option<((&'a [u8], &'a [u8]), u32)>,
 }
 
 /// A field of a log and what is wrong with it.
 type LogFault = (String, String);
+
+const TOO_MANY_GROUPS: &str = "their namespaces and labels differ in more than 10000 ways; send fewer logs at once";
+// Written out because a 'static text cannot hold the number.
+const _: () = assert!(limits::REQUEST_BATCHES_MAX == 10_000);
 
 /// proto3 JSON takes both alphabets and does not insist on padding.
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
@@ -359,12 +381,21 @@ impl<'a> Reader<'a> {
             Some(found) => found.clone(),
             None => {
                 let made = read_group(namespace, labels).map(|group| {
-                    // The same may be said in other bytes.
-                    let at = self.out.groups.iter().position(|other| *other == group).unwrap_or_else(|| {
-                        self.out.groups.push(group);
-                        self.out.groups.len() - 1
-                    });
-                    u32::try_from(at).expect("there are no more groups than records in a body")
+                    if let Some(number) = self.group_numbers.get(&group) {
+                        return *number;
+                    }
+                    let number = u32::try_from(self.out.groups.len()).expect("the limit is far below");
+                    if self.out.groups.len() < limits::REQUEST_BATCHES_MAX {
+                        self.out.groups.push(group.clone());
+                        self.group_numbers.insert(group, number);
+                        return number;
+                    }
+                    // No log's own fault, so that none is set aside for it.
+                    if !self.has_too_many_groups {
+                        self.has_too_many_groups = true;
+                        self.out.head_faults.add(list_path(self.kind), TOO_MANY_GROUPS);
+                    }
+                    0
                 });
                 self.known.insert(key, made.clone());
                 made
@@ -507,6 +538,11 @@ fn read_group(namespace: &[u8], labels: &[u8]) -> Result<Group, LogFault> {
     }
     if group.labels.len() > limits::LABELS_MAX {
         let description = format!("{} labels, more than the {} allowed", group.labels.len(), limits::LABELS_MAX);
+        return Err(fault(".labels", description));
+    }
+    let bytes = Label::bytes_of(&group.labels);
+    if bytes > limits::LABELS_BYTES_MAX {
+        let description = format!("{bytes} bytes, more than the {} allowed", limits::LABELS_BYTES_MAX);
         return Err(fault(".labels", description));
     }
     Ok(group)

@@ -5,6 +5,8 @@
 //! those of Google's published protos and REST reference; where these only name a type, the fields are the ones that
 //! clients read. Absent: detections, aggregations, timelines, statistics, saved searches.
 
+use std::cell::LazyCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use event::{Kind, Time, limits};
@@ -282,6 +284,15 @@ fn log_types(body: &Value, instance: &Instance) -> Result<Vec<String>, Refusal> 
         Some(Value::Array(items)) => items.iter().collect(),
         Some(item) => vec![item],
     };
+    if items.len() > limits::SEARCH_LOG_TYPES_MAX {
+        let description = format!("{} log types, more than the {} allowed", items.len(), limits::SEARCH_LOG_TYPES_MAX);
+        return Err(Refusal::invalid_field("logTypes", description));
+    }
+    let described = LazyCell::new(|| {
+        let all = instance.log_types.all();
+        // From the last to the first, so that of several with one description the first stays.
+        all.into_iter().rev().map(|(name, text, _)| (text.to_ascii_lowercase(), name)).collect::<HashMap<_, _>>()
+    });
     let named = |(index, item): (usize, &Value)| {
         let fields = ["name", "logType", "displayName"];
         let name = item.as_str().or_else(|| fields.iter().find_map(|field| look(item, &[field])?.as_str()));
@@ -292,25 +303,23 @@ fn log_types(body: &Value, instance: &Instance) -> Result<Vec<String>, Refusal> 
         if instance.log_types.contains(name) {
             return Ok(name.to_owned());
         }
-        let all = instance.log_types.all();
-        let described = all.iter().find(|(_, description, _)| description.eq_ignore_ascii_case(name));
-        Ok(described.map_or(name, |(found, ..)| found).to_owned())
+        Ok((*described.get(&name.to_ascii_lowercase()).unwrap_or(&name)).to_owned())
     };
     items.into_iter().enumerate().map(named).collect()
 }
 
 /// What stands in a body at a path of names, each in lowerCamel or snake case; `null` is nothing.
 pub(super) fn look<'v>(body: &'v Value, path: &[&str]) -> Option<&'v Value> {
-    let is = |key: &str, name: &str| {
-        let letters = |text: &str| {
-            text.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
-        };
-        key == name || letters(key) == letters(name)
-    };
+    let is = |key: &str, name: &str| key == name || letters(key).eq(letters(name));
     let step = |value: &'v Value, name: &&str| {
         value.as_object()?.iter().find(|(key, _)| is(key, name)).map(|(_, value)| value)
     };
     path.iter().try_fold(body, step).filter(|value| !value.is_null())
+}
+
+/// The letters that a name has in either spelling.
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(|byte| *byte != b'_').map(|byte| byte.to_ascii_lowercase())
 }
 
 fn text<'v>(body: &'v Value, name: &str) -> Result<Option<&'v str>, Refusal> {

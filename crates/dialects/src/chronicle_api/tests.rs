@@ -3,7 +3,8 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use event::{Batch, Kind, Time};
+use event::{Batch, Kind, Time, limits};
+use http::HeaderMap;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
@@ -12,7 +13,7 @@ use crate::ask::{Act, Ask, Outcome, Question};
 use crate::resource::{Forwarder, Kept, PushFeed, ResourceKind};
 use crate::snapshot::SecretHash;
 use crate::testing::{OPERATOR, OURS, THEIRS, World, instance};
-use crate::{Intake, Reply};
+use crate::{Head, Intake, Lookup, Reply};
 
 const BASE: &str = "/v1alpha/projects/proj/locations/us/instances/c8c65bfa-5f2c-42d4-9189-64bb7b939f2c";
 
@@ -85,6 +86,11 @@ fn logs(items: &Value) -> Value {
 fn kept(id: &str, body: Value) -> Kept {
     let stamp = "2026-11-21T00:00:00Z".to_owned();
     Kept { id: id.to_owned(), body, enabled: true, created_at: stamp.clone(), updated_at: stamp }
+}
+
+fn add_forwarder(world: &mut World, forwarder: &Kept) {
+    let ours = world.snapshot.instances.get_mut(&instance(OURS)).unwrap();
+    ours.forwarders.insert(forwarder.id.clone(), std::sync::Arc::new(Forwarder::new(forwarder, &[])));
 }
 
 #[test]
@@ -198,6 +204,87 @@ fn logs_that_differ_in_namespace_or_labels_are_batches_of_their_own_in_one_frame
     let mut ids: Vec<_> = batches.iter().map(|batch| batch.meta.id).collect();
     ids.dedup();
     assert_eq!(ids.len(), 3, "each has an id of its own");
+}
+
+#[test]
+fn a_request_is_no_more_batches_than_can_be_kept() {
+    let log = |n: usize| json!({ "data": "", "labels": { format!("{n}"): "" } });
+    let many = |count| logs(&Value::Array((0..count).map(log).collect()));
+    for world in [World::new(), World::quarantining()] {
+        assert_eq!(batches(post(&world, "/logTypes/OKTA/logs:import", &many(10_000))).len(), 10_000);
+        let (code, error) = refusal(post(&world, "/logTypes/OKTA/logs:import", &many(10_001)));
+        assert_eq!(code, 400);
+        assert_eq!(
+            error["message"],
+            "inline_source.logs: their namespaces and labels differ in more than 10000 ways; send fewer logs at once"
+        );
+    }
+}
+
+#[test]
+fn a_forwarders_labels_are_counted_for_each_batch_that_they_are_in() {
+    let mut world = World::new();
+    let labels: serde_json::Map<_, _> = (0..8).map(|n| (format!("{n}"), json!("v".repeat(4_000)))).collect();
+    let forwarder = kept("f1", json!({ "displayName": "F", "config": { "metadata": { "labels": labels } } }));
+    add_forwarder(&mut world, &forwarder);
+    let send = |count: usize| {
+        let items: Vec<Value> = (0..count).map(|n| json!({ "data": "", "labels": { format!("l{n}"): "" } })).collect();
+        let body = json!({ "inline_source": { "logs": items, "forwarder": "forwarders/f1" } });
+        post(&world, "/logTypes/OKTA/logs:import", &body)
+    };
+    assert_eq!(batches(send(500)).len(), 500);
+    let (code, error) = refusal(send(600));
+    assert_eq!(code, 400);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains("labels, with the forwarder's, have over 16777216 bytes"), "{message}");
+}
+
+#[test]
+fn a_record_keeps_its_own_labels_where_not_all_have_room() {
+    let mut world = World::new();
+    let labels: serde_json::Map<_, _> = (0..256).map(|n| (format!("{n}"), json!("forwarder's"))).collect();
+    let forwarder = kept("f1", json!({ "displayName": "F", "config": { "metadata": { "labels": labels } } }));
+    add_forwarder(&mut world, &forwarder);
+    let log = json!({ "data": b64("x"), "labels": { "mine": { "value": "own" } } });
+    let body = json!({ "inline_source": { "logs": [log], "forwarder": "forwarders/f1" } });
+    let batches = batches(post(&world, "/logTypes/OKTA/logs:import", &body));
+    let labels = &batches[0].meta.labels;
+    assert_eq!((labels.len(), labels[255].key.as_str()), (256, "mine"));
+}
+
+#[test]
+fn labels_of_a_log_have_a_limit_together() {
+    let world = World::new();
+    let send = |count: usize| {
+        let labels: serde_json::Map<_, _> = (0..count).map(|n| (format!("{n:02}"), json!("v".repeat(4_000)))).collect();
+        post(&world, "/logTypes/OKTA/logs:import", &logs(&json!([{ "data": b64("x"), "labels": labels }])))
+    };
+    assert_eq!(batches(send(16))[0].meta.labels.len(), 16);
+    let (code, error) = refusal(send(17));
+    let expected = "inline_source.logs[0].labels: 68034 bytes, more than the 65536 allowed";
+    assert_eq!((code, error["message"].as_str().unwrap()), (400, expected));
+}
+
+/// Once a filter was changed, a sender that sends the same again is no repeat: what was kept out then is not lost.
+#[test]
+fn what_a_filter_kept_out_can_be_sent_again() {
+    let mut world = World::new();
+    let filtering = |regexp: &str| {
+        let filters = json!([{ "regexp": regexp, "behavior": "BLOCK" }]);
+        kept("f1", json!({ "displayName": "F", "config": { "regexFilters": filters } }))
+    };
+    let mut key = |regexp: &str| {
+        add_forwarder(&mut world, &filtering(regexp));
+        let items = json!([{ "data": b64("kept") }, { "data": b64("noise") }]);
+        let body = json!({ "inline_source": { "logs": items, "forwarder": "forwarders/f1" } });
+        match post(&world, "/logTypes/OKTA/logs:import", &body) {
+            Ok(Intake::Commit { key, .. }) => key.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = key("noise");
+    assert_eq!(key("noi.e"), first, "the same is kept, so it is a repeat");
+    assert_ne!(key("nothing"), first);
 }
 
 #[test]
@@ -476,6 +563,9 @@ fn log_types_come_in_pages_of_their_own_list() {
     };
     let token = page("?pageSize=1")["nextPageToken"].as_str().unwrap().to_owned();
     refused(&format!("?pageToken={token}&filter=isCustom%3Dtrue"), "pageToken");
+    let filter = |count| format!("?filter={}", vec!["name:O"; count].join("+AND+"));
+    assert_eq!(names(&page(&filter(20))), names(&page("?filter=name:O")));
+    refused(&filter(21), "filter");
     refused("?pageToken=nonsense", "pageToken");
     refused("?pageToken=3", "pageToken");
     refused("?pageSize=-1", "pageSize");
@@ -532,6 +622,27 @@ fn a_forwarder_is_asked_for_and_shown() {
     assert_eq!(second["nextPageToken"], Value::Null);
 }
 
+/// What is read into a tree takes many times the body's bytes, which nobody paid for.
+#[test]
+fn only_imports_may_be_large() {
+    let world = World::new();
+    let check = |path: &str, method: &str, is_large: bool| {
+        let head = Head::new(method.parse().unwrap(), path, None, HeaderMap::new(), [127, 0, 0, 1].into()).unwrap();
+        let Lookup::Found(found) = world.router.lookup(&head) else { panic!("{path}") };
+        let bytes_max = (found.route.body_bytes_max)(&world.snapshot.limits);
+        let expected = if is_large { limits::CHRONICLE_API_BODY_BYTES_MAX } else { limits::API_BODY_BYTES_MAX };
+        assert_eq!(bytes_max, expected, "{path}");
+    };
+    for rest in ["/logTypes/OKTA/logs:import", "/events:import", "/entities:import", "/feeds/f:importPushLogs"] {
+        check(&format!("{BASE}{rest}"), "POST", true);
+    }
+    for rest in ["/forwarders", "/feeds", "/logs:classify", ":searchRawLogs", "/forwarders/f:importStatsEvents"] {
+        check(&format!("{BASE}{rest}"), "POST", false);
+    }
+    check("/v2/forwarders", "POST", false);
+    check("/v2/lists", "PATCH", false);
+}
+
 #[test]
 fn a_forwarders_metadata_and_filters_apply_to_what_comes_by_it() {
     let mut world = World::new();
@@ -548,13 +659,8 @@ fn a_forwarders_metadata_and_filters_apply_to_what_comes_by_it() {
         "regexFilters": [{ "description": "noise", "regexp": "TRACE", "behavior": "BLOCK" }, { "regexp": "query", "behavior": "ALLOW" }] } }),
     );
     let made = Forwarder::new(&forwarder, &[collector]);
-    world
-        .snapshot
-        .instances
-        .get_mut(&instance(OURS))
-        .unwrap()
-        .forwarders
-        .insert("f1".to_owned(), std::sync::Arc::new(made));
+    let ours = world.snapshot.instances.get_mut(&instance(OURS)).unwrap();
+    ours.forwarders.insert("f1".to_owned(), std::sync::Arc::new(made));
     let name = format!("projects/p/locations/l/instances/{OURS}/forwarders/f1");
     let send = |log_type: &str, items: &[Value]| {
         post(

@@ -190,6 +190,11 @@ impl Reader<'_> {
         if index > limits::LABELS_MAX {
             self.out.head_faults.add("labels", format!("{index} labels, more than the {} allowed", limits::LABELS_MAX));
         }
+        let bytes = Label::bytes_of(&self.out.labels);
+        if bytes > limits::LABELS_BYTES_MAX {
+            let description = format!("{bytes} bytes, more than the {} allowed", limits::LABELS_BYTES_MAX);
+            self.out.head_faults.add("labels", description);
+        }
         Ok(())
     }
 

@@ -464,6 +464,12 @@ mod errors {
         );
         let many = vec![r#"{"key":"k","value":"v"}"#; limits::LABELS_MAX + 1].join(",");
         check(&format!(r#"{{"log_type":"OKTA","labels":[{many}],{entries}}}"#), &[("labels", "257 labels")]);
+        let label = |n: usize| format!(r#"{{"key":"{n:02}","value":"{}"}}"#, "v".repeat(4_000));
+        let long = (0..17).map(label).collect::<Vec<_>>().join(",");
+        check(
+            &format!(r#"{{"log_type":"OKTA","labels":[{long}],{entries}}}"#),
+            &[("labels", "68034 bytes, more than the 65536 allowed")],
+        );
         check(
             r#"{"customer_id":"c8","entries":[{"log_text":1}]}"#,
             &[("customer_id", "UUID"), ("log_type", "missing"), ("entries[0].log_text", "must be a string")],

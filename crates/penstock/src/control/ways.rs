@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use dialects::resource::{Change, Forwarder, Kept, PushFeed, ResourceKind};
 use dialects::snapshot::SecretHash;
-use event::{InstanceId, Time};
+use event::{InstanceId, Time, limits};
 use resources::{Document, ResourceError};
 use serde_json::{Value, json};
 
@@ -83,10 +83,11 @@ impl Control {
     ) -> Result<Kept, WayError> {
         let (parent, stamp) = (parent(instance, kind), now.to_string());
         self.check_parent(instance, kind)?;
-        if self.resources.list(document_kind(kind), Some(&parent))?.len() >= kind.count_max() {
+        if self.ways_of(instance, kind)?.len() >= kind.count_max() {
             let message = format!("there are {} {} already, as many as can be", kind.count_max(), kind.plural());
             return Err(WayError::Control(ControlError::Invalid(message)));
         }
+        self.check_filters(instance, body, None)?;
         self.declare(instance, declares, &stamp)?;
         let document = json!({ "body": body, "enabled": true });
         Ok(kept(self.resources.create(document_kind(kind), &parent, id, &document, &stamp)?))
@@ -116,6 +117,7 @@ impl Control {
         self.change_or(|| {
             let found = self.find_way(instance, kind, id)?;
             let body = change.apply(&found.json["body"])?;
+            self.check_filters(instance, &body, Some(&found.json["body"]))?;
             self.declare(instance, kind.declares(&body).as_deref(), &now.to_string())?;
             let mut json = found.json;
             json["body"] = body;
@@ -160,7 +162,13 @@ impl Control {
     pub fn delete_way(&self, instance: InstanceId, kind: &ResourceKind, id: &str) -> Result<(), WayError> {
         self.change_or(|| {
             self.find_way(instance, kind, id)?;
-            Ok(self.resources.delete_with_children(document_kind(kind), &parent(instance, kind), id)?)
+            let (document_kind, parent) = (document_kind(kind), parent(instance, kind));
+            // Children are found by the path alone, and a list may be named as a forwarder's id is.
+            let deleted = match kind {
+                ResourceKind::Forwarder => self.resources.delete_with_children(document_kind, &parent, id),
+                _ => self.resources.delete(document_kind, &parent, id),
+            };
+            Ok(deleted?)
         })
     }
 
@@ -198,6 +206,40 @@ impl Control {
             }
             (Err(error), _) => Err(error.into()),
         }
+    }
+
+    /// All documents of the instance that count as of this kind: the collectors of all its forwarders together.
+    fn ways_of(&self, instance: InstanceId, kind: &ResourceKind) -> Result<Vec<Document>, WayError> {
+        let below = match kind {
+            ResourceKind::Collector { .. } => None,
+            _ => Some(parent(instance, kind)),
+        };
+        let mut documents = self.resources.list(document_kind(kind), below.as_deref())?;
+        if below.is_none() {
+            let prefix = format!("{instance}/");
+            documents.retain(|document| document.parent.starts_with(&prefix));
+        }
+        Ok(documents)
+    }
+
+    /// Whether the instance may have the filters of this body in place of those of `old`.
+    fn check_filters(&self, instance: InstanceId, body: &Value, old: Option<&Value>) -> Result<(), WayError> {
+        let more = filters(body);
+        if more <= old.map_or(0, filters) {
+            return Ok(());
+        }
+        let mut count = more - old.map_or(0, filters);
+        for kind in [ResourceKind::Forwarder, ResourceKind::Collector { forwarder: String::new() }] {
+            count +=
+                self.ways_of(instance, &kind)?.iter().map(|document| filters(&document.json["body"])).sum::<usize>();
+        }
+        if count > limits::INSTANCE_FILTERS_MAX {
+            let most = limits::INSTANCE_FILTERS_MAX;
+            let message =
+                format!("the instance's forwarders and collectors would have {count} filters, more than {most}");
+            return Err(WayError::Control(ControlError::Invalid(message)));
+        }
+        Ok(())
     }
 
     fn declare(&self, instance: InstanceId, log_type: Option<&str>, stamp: &str) -> Result<(), ControlError> {
@@ -240,6 +282,10 @@ impl Control {
 pub(super) struct Ways {
     pub(super) forwarders: HashMap<String, Arc<Forwarder>>,
     pub(super) feeds: HashMap<String, Arc<PushFeed>>,
+}
+
+fn filters(body: &Value) -> usize {
+    body.pointer("/config/regexFilters").and_then(Value::as_array).map_or(0, Vec::len)
 }
 
 fn no_such(noun: &str, id: &str) -> ControlError {

@@ -89,6 +89,53 @@ async fn forwarders_and_their_collectors_are_those_of_the_newer_api() {
     assert_eq!(caller.get("/v2/forwarders").await, (200, json!({})));
 }
 
+/// Each filter is compiled anew with every change of anybody's forwarder, so they have a limit together.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_has_no_more_filters_than_can_be_compiled() {
+    let server = TestServer::start().await;
+    let caller = Caller::new(&server, "admin", BACKSTORY).await;
+    let filters = |count| vec![json!({ "regexp": "x", "behavior": "BLOCK" }); count];
+    let body = |count| json!({ "display_name": "f", "config": { "regex_filters": filters(count) } });
+    let mut forwarder = String::new();
+    for _ in 0..9 {
+        let made = caller.done(Method::POST, "/v2/forwarders", body(100)).await;
+        forwarder = made["name"].as_str().unwrap().to_owned();
+    }
+    let collectors = format!("/v2/{forwarder}/collectors");
+    let collector = json!({ "display_name": "c", "config": { "log_type": "OKTA", "regex_filters": filters(100) } });
+    caller.done(Method::POST, &collectors, collector).await;
+    let (status, message) = caller.call(Method::POST, "/v2/forwarders", &body(1)).await;
+    assert_eq!(status, 400);
+    assert!(message.as_str().unwrap().contains("would have 1001 filters, more than 1000"), "{message}");
+
+    let path = format!("/v2/{forwarder}?update_mask=config.regex_filters");
+    caller.done(Method::PATCH, &path, body(99)).await;
+    caller.done(Method::PATCH, &path, body(100)).await;
+    caller.done(Method::PATCH, &path, body(99)).await;
+    caller.done(Method::POST, "/v2/forwarders", body(1)).await;
+    assert_eq!(caller.call(Method::PATCH, &path, &body(100)).await.0, 400);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_named_as_a_forwarder_takes_nothing_of_it_away() {
+    let server = TestServer::start().await;
+    let caller = Caller::new(&server, "admin", BACKSTORY).await;
+    // A list's name begins with a letter, as some ids do.
+    let forwarder = loop {
+        let made = caller.done(Method::POST, "/v2/forwarders", json!({ "display_name": "f" })).await;
+        let name = made["name"].as_str().unwrap().strip_prefix("forwarders/").unwrap().to_owned();
+        if name.starts_with(|first: char| first.is_ascii_alphabetic()) {
+            break name;
+        }
+    };
+    let collectors = format!("/v2/forwarders/{forwarder}/collectors");
+    let collector = json!({ "display_name": "c", "config": { "log_type": "OKTA" } });
+    let collector = caller.done(Method::POST, &collectors, collector).await;
+    caller.done(Method::POST, "/v2/lists", json!({ "name": forwarder, "lines": ["x"] })).await;
+    caller.done(Method::DELETE, &format!("/v2/lists/{forwarder}"), Value::Null).await;
+    assert_eq!(caller.get(&collectors).await, (200, json!({ "collectors": [collector] })));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn feeds_are_made_as_their_schema_says() {
     let server = TestServer::start().await;

@@ -203,6 +203,7 @@ fn raw_searches() {
         (json!({ "baselineQuery": "a", "pageSize": -1 }), "pageSize: must be"),
         (json!({ "baselineQuery": "a", "caseSensitive": "yes" }), "caseSensitive: must be true or false"),
         (json!({ "baselineQuery": "a", "logTypes": [{}] }), "logTypes[0]: must be"),
+        (json!({ "baselineQuery": "a", "logTypes": vec!["x"; 1_001] }), "1001 log types, more than the 1000 allowed"),
         (json!({ "baselineQuery": "a", "baselineTimeRange": range(END, START) }), "baselineTimeRange: startTime"),
         (json!({ "baselineQuery": "a", "baselineTimeRange": START }), "baselineTimeRange: must be an object"),
         (json!([]), "the query is empty"),
