@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use event::{InstanceId, Kind, RecordId, Time};
+use event::{InstanceId, Kind, RecordId, Time, limits};
 use query::Predicate;
 
 use crate::resource::{Change, Kept, ResourceKind};
@@ -69,6 +69,18 @@ pub enum Question {
     },
     /// Which values of fields hold a text.
     FieldValues(FieldValuesCall),
+}
+
+impl Question {
+    /// Most memory that its answer takes, from its first record until the client has read it.
+    pub fn answer_bytes_max(&self) -> usize {
+        match self {
+            Question::Resource { .. } => limits::DOCUMENTS_ANSWER_BYTES,
+            Question::Search(SearchCall { bytes_max, .. })
+            | Question::Records { bytes_max, .. }
+            | Question::FieldValues(FieldValuesCall { bytes_max, .. }) => bytes_max * limits::COPIES_OF_AN_ANSWER,
+        }
+    }
 }
 
 /// What is to be done with resources of a kind.

@@ -31,6 +31,9 @@ pub const BODY_IDLE_MAX: Duration = Duration::from_secs(15);
 /// How long a whole body may take. Senders give up after 90 s (seed 001).
 pub const BODY_READ_MAX: Duration = Duration::from_secs(90);
 
+/// How long a client may read nothing of a reply that is ready for it.
+pub const WRITE_STALL_MAX: Duration = Duration::from_secs(60);
+
 /// How long a kept-alive connection may idle between requests.
 pub const IDLE_MAX: Duration = Duration::from_secs(300);
 
@@ -101,6 +104,9 @@ pub const REQUEST_BATCHES_MAX: usize = 10_000;
 /// them, which is how a small body could become a frame that no memory holds.
 pub const REQUEST_LABEL_BYTES_MAX: usize = 16 << 20;
 
+/// Most log types that an instance has of its own: the list of all is made anew with every change.
+pub const CUSTOM_LOG_TYPES_MAX: usize = 5_000;
+
 /// Largest forwarder, collector or feed as JSON.
 pub const RESOURCE_BYTES_MAX: usize = 64 << 10;
 
@@ -160,6 +166,16 @@ pub const FIELD_VALUES_RECORDS_MAX: usize = 10_000;
 
 /// Longest value that it gives: longer ones help nobody who writes a query.
 pub const FIELD_VALUE_BYTES_MAX: usize = 1 << 10;
+
+/// Most bytes that answers of Google's APIs may hold together, from before they are gathered until their clients have
+/// read them. Beside [`MEMORY_BYTES`], so that searches never make a sender wait.
+pub const ANSWERS_BYTES: usize = 128 << 20;
+
+/// How much of that an answer takes whose records may have so many bytes: the records, their JSON, and what is between.
+pub const COPIES_OF_AN_ANSWER: usize = 3;
+
+/// How much an answer takes that is made of documents.
+pub const DOCUMENTS_ANSWER_BYTES: usize = 4 << 20;
 
 /// Longest query text.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;
@@ -227,6 +243,10 @@ const _: () = {
         "any accepted body must fit a frame"
     );
     assert!(REQUEST_BATCHES_MAX >= CLIENT_BODY_RECORDS_MAX, "our client's requests must pass whatever their labels");
+    assert!(
+        GOOGLE_SEARCH_BYTES_MAX * COPIES_OF_AN_ANSWER < ANSWERS_BYTES / 2,
+        "one search must leave room for another"
+    );
     assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
     assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
     assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");

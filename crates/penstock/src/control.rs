@@ -601,11 +601,23 @@ impl Control {
             return Err(ControlError::Exists(format!("{} is a built-in log type", log_type.log_type)));
         }
         self.change(|| {
+            self.check_room_for_a_log_type(&parent)?;
             let document = json!({ "description": log_type.description });
             self.resources.create(LOG_TYPE, &parent, &log_type.log_type, &document, &now.to_string())?;
             Ok(json!({ "log_type": log_type.log_type, "description": log_type.description, "custom": true,
                        "instance": parent }))
         })
+    }
+
+    fn check_room_for_a_log_type(&self, instance: &str) -> Result<(), ControlError> {
+        if self.resources.list(LOG_TYPE, Some(instance))?.len() < limits::CUSTOM_LOG_TYPES_MAX {
+            return Ok(());
+        }
+        let message = format!(
+            "the instance has {} log types of its own already, as many as can be",
+            limits::CUSTOM_LOG_TYPES_MAX
+        );
+        Err(ControlError::Invalid(message))
     }
 
     /// Declared log types, of one instance or all.

@@ -149,6 +149,7 @@ impl Server {
             snapshot: Arc::clone(control.snapshot()),
             log: pipeline.log.clone(),
             budget,
+            answers: Budget::new(limits::ANSWERS_BYTES),
             wait_max: Duration::from_millis(config.limits.wait_max_ms),
             ledger: Arc::clone(&ledger),
             own: Arc::new(api),

@@ -146,6 +146,20 @@ fn release(state: &mut State, instance: Option<InstanceId>, bytes: usize) {
     }
 }
 
+impl Permit {
+    /// Gives back all but `bytes` of it.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        let given_back = self.bytes.saturating_sub(bytes);
+        let inner = Arc::clone(&self.inner);
+        let mut state = inner.lock();
+        release(&mut state, self.instance, given_back);
+        self.bytes -= given_back;
+        if !state.waiting.is_empty() {
+            inner.wake_those_that_fit(&mut state);
+        }
+    }
+}
+
 impl Drop for Permit {
     fn drop(&mut self) {
         let inner = Arc::clone(&self.inner);
@@ -166,6 +180,24 @@ mod tests {
     }
 
     const SOON: Duration = Duration::from_secs(5);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_not_needed_any_more_goes_to_who_waits() {
+        let budget = Budget::new(100);
+        let mut first = budget.take(instance(1), 80, SOON).await.unwrap();
+        let waiting = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.take(instance(2), 50, SOON).await }
+        });
+        tokio::task::yield_now().await;
+        first.shrink_to(10);
+        let second = waiting.await.unwrap().unwrap();
+        assert_eq!(budget.used(), 60);
+        first.shrink_to(70);
+        assert_eq!(budget.used(), 60, "it never grows");
+        drop((first, second));
+        assert_eq!(budget.used(), 0);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_waits_its_turn_and_then_slows_down() {

@@ -3,7 +3,8 @@
 //! hyper's own header timeout also closes kept-alive connections that merely idle, and says nothing to the client. Here
 //! the stream itself knows what it waits for: the first byte of a request (long), the rest of its head (short, then
 //! `408` is written before closing), or nothing while a request is being handled. Bodies have their own clock, in
-//! `body.rs`, since only there an answer in the dialect's form is possible.
+//! `body.rs`, since only there an answer in the dialect's form is possible. A client that reads nothing of its answer is
+//! cut off, too.
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use event::limits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
@@ -53,6 +55,8 @@ pub struct Timed<S> {
     alarm: Pin<Box<Sleep>>,
     /// What is left of the `408` to write before the end.
     farewell: Option<&'static [u8]>,
+    /// Runs while the client takes nothing of what is there for it.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 /// Written when a head does not come in time. Which dialect it would have been is not known, so the form is Google's.
@@ -66,7 +70,7 @@ impl<S> Timed<S> {
     /// Wraps an accepted stream.
     pub fn new(stream: S, phase: Arc<Phase>, head_max: Duration, idle_max: Duration) -> Timed<S> {
         let alarm = Box::pin(tokio::time::sleep(idle_max));
-        Timed { stream, phase, head_max, idle_max, since: None, alarm, farewell: None }
+        Timed { stream, phase, head_max, idle_max, since: None, alarm, farewell: None, stalled: None }
     }
 }
 
@@ -121,13 +125,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Timed<S> {
     }
 }
 
+impl<S> Timed<S> {
+    /// What came of writing, unless nothing has for too long: a client that reads nothing would keep its answer in
+    /// memory for ever.
+    fn unless_stalled<T>(&mut self, written: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(limits::WRITE_STALL_MAX)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.unless_stalled(written, cx)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.unless_stalled(flushed, cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -143,7 +163,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.unless_stalled(written, cx)
     }
 }
 
@@ -195,6 +216,24 @@ mod tests {
         let started = Instant::now();
         assert_eq!(timed.read(&mut [0u8; 8]).await.unwrap(), 0);
         assert!(started.elapsed() >= IDLE_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_nothing_of_its_answer_is_cut_off_and_a_slow_one_is_not() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let phase = Arc::new(Phase::default());
+        let _busy = phase.busy();
+        let mut timed = Timed::new(server, phase, HEAD_MAX, IDLE_MAX);
+        let writer = tokio::spawn(async move { (timed.write_all(&[7; 1_000]).await, Instant::now()) });
+        let mut read = [0u8; 64];
+        for _ in 0..3 {
+            tokio::time::sleep(limits::WRITE_STALL_MAX / 2).await;
+            client.read_exact(&mut read).await.unwrap();
+        }
+        let last = Instant::now();
+        let (written, ended) = writer.await.unwrap();
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(ended - last >= limits::WRITE_STALL_MAX && ended - last < limits::WRITE_STALL_MAX * 2);
     }
 
     #[tokio::test(start_paused = true)]

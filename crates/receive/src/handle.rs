@@ -23,7 +23,7 @@ use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
 use crate::body::{self, BodyError, Encoding};
-use crate::budget::Budget;
+use crate::budget::{Budget, Permit};
 use crate::connection::Busy;
 use crate::ledger::Ledger;
 use crate::own::{AnswerBody, Components, Own, OwnRequest};
@@ -43,7 +43,9 @@ pub struct Front {
     pub log: Log,
     /// Memory for requests in flight.
     pub budget: Budget,
-    /// How long a request may wait for its part of it.
+    /// Memory for answers that components give.
+    pub answers: Budget,
+    /// How long a request may wait for its part of either.
     pub wait_max: Duration,
     /// What was received and what became of it.
     pub ledger: Arc<Ledger>,
@@ -229,25 +231,47 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
             reply
         }
         Intake::Ask(ask) => {
-            let Ask { caller, question, render } = ask;
-            let outcome = front.components.answer(&caller, question).await;
-            // Thousands of events are some work to write, and none of it should keep a worker from its sockets.
-            let reply = match outcome {
-                Ok(outcome) => {
-                    tokio::task::spawn_blocking(move || render.render(outcome)).await.unwrap_or_else(|error| {
-                        tracing::error!(%error, dialect = dialect.name(), "an answer could not be written");
-                        Err(Refusal::internal())
-                    })
-                }
-                Err(refusal) => Err(refusal),
-            };
-            reply.map_err(|refusal| Refused { refusal: refusal.of(&caller), unread: None, is_of_data: false })?
+            drop(permit);
+            return answer_ask(front, dialect.name(), ask).await;
         }
         Intake::Answer(reply) => reply,
         Intake::Refuse(refusal) => return Err(refusal.into()),
     };
     drop(permit);
     Ok(reply)
+}
+
+/// Asks a component and puts what it says into the dialect's words.
+async fn answer_ask(front: &Front, dialect: &'static str, ask: Ask) -> Result<Reply, Refused> {
+    let Ask { caller, question, render } = ask;
+    let asked = async {
+        let bytes = question.answer_bytes_max();
+        let permit = front.answers.take(caller.instance(), bytes, front.wait_max).await;
+        let mut permit = permit.map_err(|_| Refusal::slow_down(5))?;
+        let outcome = front.components.answer(&caller, question).await?;
+        // Thousands of events are some work to write, and none of it should keep a worker from its sockets.
+        let rendered = tokio::task::spawn_blocking(move || render.render(outcome)).await;
+        let mut reply = rendered.unwrap_or_else(|error| {
+            tracing::error!(%error, dialect, "an answer could not be written");
+            Err(Refusal::internal())
+        })?;
+        permit.shrink_to(reply.body.len());
+        reply.body = Bytes::from_owner(Paid { body: reply.body, _permit: permit });
+        Ok(reply)
+    };
+    asked.await.map_err(|refusal: Refusal| Refused { refusal: refusal.of(&caller), unread: None, is_of_data: false })
+}
+
+/// A body that holds its part of the budget until it has been sent.
+struct Paid {
+    body: Bytes,
+    _permit: Permit,
+}
+
+impl AsRef<[u8]> for Paid {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
 }
 
 fn note_filtered(front: &Front, caller: &Caller, records: u64, is_all: bool) {

@@ -244,10 +244,14 @@ impl Control {
 
     fn declare(&self, instance: InstanceId, log_type: Option<&str>, stamp: &str) -> Result<(), ControlError> {
         let Some(log_type) = log_type.filter(|log_type| !self.builtin.contains(log_type)) else { return Ok(()) };
-        match self.resources.create(LOG_TYPE, &instance.to_string(), log_type, &json!({ "description": "" }), stamp) {
-            Ok(_) | Err(ResourceError::Exists { .. }) => Ok(()),
-            Err(error) => Err(error.into()),
+        let instance = instance.to_string();
+        match self.resources.get(LOG_TYPE, &instance, log_type) {
+            Ok(_) => return Ok(()),
+            Err(ResourceError::NotFound { .. }) => self.check_room_for_a_log_type(&instance)?,
+            Err(error) => return Err(error.into()),
         }
+        self.resources.create(LOG_TYPE, &instance, log_type, &json!({ "description": "" }), stamp)?;
+        Ok(())
     }
 
     /// What dialects need of every instance's forwarders and feeds while data comes in.
