@@ -85,6 +85,8 @@ pub struct World {
     pub clock: Arc<TestClock>,
     pub schema: Arc<udm::Schema>,
     ids: Mutex<IdSource>,
+    /// Ends when nothing of the server that was started last is left.
+    last: Mutex<Option<watch::Receiver<u64>>>,
 }
 
 /// What one frame holds, in short.
@@ -108,7 +110,7 @@ impl World {
     pub fn with(clock: Arc<TestClock>, options: LogOptions) -> World {
         let dir = TempDir::new().unwrap();
         let log = open_log(dir.path().join("log"), options);
-        World { dir, log, clock, schema: udm::Schema::load(), ids: Mutex::default() }
+        World { dir, log, clock, schema: udm::Schema::load(), ids: Mutex::default(), last: Mutex::default() }
     }
 
     /// Appends one frame with one batch; gives the records' ids and the frame's position.
@@ -142,9 +144,16 @@ impl World {
         Deliver::open_with(&dir, self.log.clone(), read_frames(), self.schema.clone(), surroundings).unwrap()
     }
 
-    /// The same with these connectors running.
+    /// The same with these connectors running. The one before was dropped: what it had begun on threads of its own ends
+    /// first, since a process that is killed takes its threads with it.
     pub async fn start(&self, documents: &[Value]) -> Deliver {
+        let last = self.last.lock().unwrap().take();
+        if let Some(mut last) = last {
+            let ended = async { while last.changed().await.is_ok() {} };
+            tokio::time::timeout(Duration::from_secs(30), ended).await.expect("the one before was dropped");
+        }
         let deliver = self.open();
+        *self.last.lock().unwrap() = Some(deliver.changes());
         self.apply(&deliver, documents).await;
         deliver
     }
