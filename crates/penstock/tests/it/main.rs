@@ -7,7 +7,9 @@
 mod bad_clients;
 mod captures;
 mod cli;
+mod cli_log;
 mod errors;
+mod follow;
 mod journey;
 mod repeats;
 mod restored;
