@@ -22,9 +22,8 @@ pub fn leave_token(path: &Path, token: &str) -> std::io::Result<()> {
 
 /// Writes a file that only its owner may read, whole or not at all.
 pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if let Some(parent) = parent {
-        make_private_dir(parent)?;
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(parent)?;
     }
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.new", std::process::id()));
@@ -37,17 +36,16 @@ pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
         .open(&beside)
         .and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))
         .and_then(|()| std::fs::rename(&beside, path))
-        // The new name must outlive a power cut too, or an older content would come back.
-        .and_then(|()| std::fs::File::open(parent.unwrap_or(Path::new("."))).and_then(|dir| dir.sync_all()));
+        // Without it a power cut could take the file's name back, though somebody was told of its content.
+        .and_then(|()| std::fs::File::open(parent_of(path))?.sync_all());
     if written.is_err() {
         let _ = std::fs::remove_file(&beside);
     }
     written
 }
 
-/// Makes a folder that only its owner may look into; one that is there stays as it is.
-pub fn make_private_dir(path: &Path) -> std::io::Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Where this user's programs keep what should outlive them but is no data: `$XDG_STATE_HOME/penstock`, else under

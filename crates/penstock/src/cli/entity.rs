@@ -12,8 +12,8 @@ pub enum EntityCommand {
     #[command(after_help = "Example:
   penstock entity import --type OKTA --file users.json
 
-An entity is a JSON object with `metadata` and `entity`. A request is taken or refused whole: a bad entity is named with its
-file and line, and those that were to go with it are not sent either.")]
+An entity is a JSON object with `metadata` and `entity`. A request is taken or refused whole: a bad entity is named with \
+its file and line, and those that were to go with it are not sent either.")]
     Import {
         /// Log type of the source
         #[arg(long = "type", value_name = "TYPE")]

@@ -300,6 +300,27 @@ async fn a_line_that_is_too_long_is_named_and_the_others_go_on() {
     assert_eq!(desk.logs("AUDITD").await[0].len(), 2_900_000);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_ends_midway_says_how_far_it_came() {
+    let receiver = ThirdParty::start().await;
+    receiver.rule(|request| match request.plain().windows(8).any(|bytes| bytes == b"bGluZSAx") {
+        // Base64 of "line 1", with which the second batch begins.
+        true => Answer::status(403).body(json!({"error": {"code": 403, "message": "no more"}}).to_string()),
+        false => Answer::ok(),
+    });
+    let home = Home::new();
+    let lines: String = (0..20_000).map(|number| format!("line {}\n", number / 10_000)).collect();
+    std::fs::write(home.path("a.log"), lines).unwrap();
+    let (url, customer) = (receiver.url(""), "c8c65bfa-5f2c-42d4-9189-64bb7b939f2c");
+    let args =
+        ["log", "ingest", "--type", "OKTA", "a.log", "--server", &url, "--token", "t", "--customer-id", customer];
+    let done = home.run(&args);
+    assert_eq!((done.status, done.out.starts_with("Sent 10,000 records")), (1, true), "{}{}", done.out, done.err);
+    assert!(done.err.contains("no more\nBefore a.log:10001 10,000 records had been sent"), "{}", done.err);
+    let told: Value = serde_json::from_str(&home.run(&[&args[..], &["-o", "json"]].concat()).out).unwrap();
+    assert_eq!((&told["done"], &told["stopped_at"]), (&json!(false), &json!("a.log:10001")));
+}
+
 fn event(user: &str) -> Value {
     json!({
         "metadata": {"event_timestamp": "2026-11-21T21:00:00Z", "event_type": "USER_LOGIN"},
@@ -603,17 +624,17 @@ async fn a_spool_keeps_what_cannot_be_sent_and_sends_it_later() {
     for (file, waiting) in [("a.log", "2 records wait in spool"), ("b.log", "3 records wait in spool")] {
         let done = away(&into(file), &home);
         assert_eq!(done.status, 3, "{}{}", done.out, done.err);
-        assert!(done.out.contains("Sent 0 records") && done.out.contains(waiting), "{}", done.out);
+        assert!(done.out.contains(", sent 0 records") && done.out.contains(waiting), "{}", done.out);
         assert!(done.err.contains("no server answers"), "{}", done.err);
     }
-    let server = TestServer::again_with(dir, config).await;
+    let server = TestServer::start_in(dir, config).await;
     desk = Desk { server, home };
     // Nothing to read: what waits is sent.
     let done = desk.run(&[&spooling[..], &["-o", "json"]].concat()).json();
     assert_eq!((&done["records"], &done["spool"]["waiting"]), (&json!(3), &json!(0)), "{done}");
     assert_eq!(desk.logs("OKTA").await, bytes([b"one", b"two", b"three"]));
     let said = desk.run(&into("a.log")).ok();
-    assert!(said.starts_with("Sent 2 records"), "{said}");
+    assert!(said.starts_with("Kept 2 records (6 B), sent 2 records in 1 batch"), "{said}");
     assert_eq!(desk.logs("OKTA").await.len(), 5);
     desk.run(&[&spooling[..], &["a.log"]].concat()).fails(2, &["--type is missing"]);
 
@@ -622,7 +643,7 @@ async fn a_spool_keeps_what_cannot_be_sent_and_sends_it_later() {
     let done = desk.run(&unknown);
     assert_eq!(done.status, 1, "{}{}", done.out, done.err);
     assert!(done.err.contains("spool/refused/") && done.err.contains("MY_OWN_TYPE"), "{}", done.err);
-    assert!(done.out.starts_with("Sent 0 records"), "{}", done.out);
+    assert!(done.out.contains(", sent 0 records"), "{}", done.out);
 }
 
 /// A child that is killed when the test is over.

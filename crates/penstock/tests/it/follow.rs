@@ -312,7 +312,7 @@ async fn a_server_that_is_away_is_waited_for_while_the_file_rotates() {
     }
     // Whoever cleans up is no danger to what is held.
     (1..4).for_each(|number| std::fs::remove_file(writer.rotated(number)).unwrap());
-    desk = Desk { server: TestServer::again_with(dir, config).await, home };
+    desk = Desk { server: TestServer::start_in(dir, config).await, home };
     writer.arrived(&desk).await;
     let (_, complaints) = following.stop(libc::SIGTERM);
     assert!(complaints.contains("waiting for it") && complaints.contains("takes records again"), "{complaints}");
@@ -328,7 +328,7 @@ async fn a_server_that_is_away_is_waited_for_while_the_file_rotates() {
     let said = err.next().unwrap().unwrap();
     assert!(said.contains("no server answers") && said.ends_with("waiting for it"), "{said}");
     writer.write(5);
-    desk = Desk { server: TestServer::again_with(dir, config).await, home };
+    desk = Desk { server: TestServer::start_in(dir, config).await, home };
     writer.arrived(&desk).await;
     child.kill().unwrap();
     child.wait().unwrap();
@@ -384,7 +384,7 @@ async fn story(mut seed: u64) {
                 let Desk { server, home } = desk;
                 let (config, dir) = (server.config.clone(), server.stop().await);
                 writer.write(1 + next(100) as usize);
-                desk = Desk { server: TestServer::again_with(dir, config).await, home };
+                desk = Desk { server: TestServer::start_in(dir, config).await, home };
             }
         }
         if step % 6 == 5 {

@@ -106,11 +106,11 @@ impl TestServer {
     pub async fn again(dir: TempDir) -> TestServer {
         let mut config = Config { data: dir.path().join("data"), ..Config::default() };
         config.listen.address.set_port(0);
-        TestServer::again_with(dir, config).await
+        TestServer::run(dir, config, None).await
     }
 
-    /// One in a stopped one's directory, with its configuration.
-    pub async fn again_with(dir: TempDir, config: Config) -> TestServer {
+    /// One in a stopped one's directory, with a configuration of its own that names it.
+    pub async fn start_in(dir: TempDir, config: Config) -> TestServer {
         TestServer::run(dir, config, None).await
     }
 

@@ -45,8 +45,9 @@ pub enum LogCommand {
   penstock log ingest-udm --file monday.ndjson --file tuesday.ndjson.gz
   jq -c '.[]' events.json | penstock log ingest-udm --file -
 
-An event without metadata.event_timestamp gets the present time, one without metadata.id a random one. A request is taken
-or refused whole: a bad event is named with its file and line, and those that were to go with it are not sent either.")]
+An event without metadata.event_timestamp gets the present time, one without metadata.id a random one. A request is \
+taken or refused whole: a bad event is named with its file and line, and those that were to go with it are not sent \
+either.")]
     IngestUdm(JsonArgs),
     /// List log types
     #[command(after_help = "Examples:
@@ -58,7 +59,8 @@ or refused whole: a bad event is named with its file and line, and those that we
   penstock log classify --log '26-Feb-2019 13:35:02.187 client 10.120.20.32#4238: query: altostrat.com IN A + (203.0.113.102)'
   penstock log classify --log unknown.log
 
-A score is how much speaks for a log type, from 0 to 1, and no probability. Below 0.2 nothing does but its general shape.")]
+A score is how much speaks for a log type, from 0 to 1, and no probability. Below 0.2 nothing does but its general \
+shape.")]
     Classify(ClassifyArgs),
     /// Read every frame of the durable log on this machine and check it; the server must be stopped
     Verify,
@@ -74,15 +76,15 @@ const INGEST_HELP: &str = "Examples:
   penstock log ingest --spool /var/spool/nginx           send what waits there
   penstock log ingest --type OKTA --file okta.log --google --customer-id ID --project-id PROJECT --region eu
 
-What is one log: a line. Its bytes arrive as they are, text or not; its end (LF or CRLF) is not part of it, and empty lines
-are skipped. A file whose name ends in .json (or .json.gz) and that holds one JSON array is sent by its elements. --split
-says otherwise. Files ending in .gz are inflated. Of a folder all regular files are sent, and its folders' with them, by name.
-A --message is one log.
+What is one log: a line. Its bytes arrive as they are, text or not; its end (LF or CRLF) is not part of it, and empty \
+lines are skipped. A file whose name ends in .json (or .json.gz) and that holds one JSON array is sent by its elements. \
+--split says otherwise. Files ending in .gz are inflated. Of a folder all regular files are sent, and its folders' with \
+them, by name. A --message is one log.
 
---follow sends what is in the files, then what comes, until SIGINT or SIGTERM, across rotation by rename and by copy and
-truncate. The place that was reached is kept, and after any stop, kill -9 included, it goes on there: nothing is lost, and a
-batch that had been sent already is known to Penstock for a day (log.dedup_window) and stored once. While the receiver is
-away, the place stays.";
+--follow sends what is in the files, then what comes, until SIGINT or SIGTERM, across rotation by rename and by copy and \
+truncate. The place that was reached is kept, and after any stop, kill -9 included, it goes on there: nothing is lost, \
+and a batch that had been sent already is known to Penstock for a day (log.dedup_window) and stored once. While the \
+receiver is away, the place stays.";
 
 /// `penstock log ingest`
 #[derive(Debug, Clone, Args)]
@@ -90,12 +92,12 @@ pub struct IngestArgs {
     /// Log type
     #[arg(long = "type", value_name = "TYPE", required_unless_present = "spool")]
     log_type: Option<String>,
-    /// File or folder to send, or - for standard input; may be given several times
-    #[arg(long = "file", value_name = "FILE")]
-    files: Vec<PathBuf>,
-    /// The same without --file
+    /// Files or folders to send, or - for standard input
     #[arg(value_name = "FILE")]
     paths: Vec<PathBuf>,
+    /// The same as a flag, as Google's command has it; may be given several times
+    #[arg(long = "file", value_name = "FILE")]
+    files: Vec<PathBuf>,
     /// A log to send
     #[arg(long, conflicts_with_all = ["files", "paths"])]
     message: Option<OsString>,

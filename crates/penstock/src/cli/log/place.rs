@@ -15,7 +15,7 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use event::Time;
@@ -216,7 +216,11 @@ impl Keeper {
             CliError::Refused(format!("cannot {what} {}: {error}", path.display()))
         };
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            state::make_private_dir(parent).map_err(|error| refused("make the folder of", &error))?;
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(parent)
+                .map_err(|error| refused("make the folder of", &error))?;
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".lock");

@@ -33,7 +33,9 @@ pub async fn run(target: &Target, kind: &Kind, inputs: Vec<Input>, split: Split)
     let mut stamps = Stamps::default();
     let mut stopped = None;
     while let Some(records) = gathering.next(kind, &mut told).await {
+        let at = told.at(&records[0]);
         if let Some(error) = send(&chronicle, kind, records, &mut stamps, &mut told).await {
+            told.stopped_at = Some(at);
             stopped = Some(error);
             break;
         }
@@ -249,6 +251,8 @@ struct Told {
     operations: Vec<Value>,
     failures: Vec<Value>,
     failures_total: u64,
+    /// Where the batch began that ended the run.
+    stopped_at: Option<String>,
     spooled: Option<Value>,
     remark: String,
 }
@@ -270,6 +274,7 @@ impl Told {
             operations: Vec::new(),
             failures: Vec::new(),
             failures_total: 0,
+            stopped_at: None,
             spooled: None,
             remark: String::new(),
         }
@@ -399,18 +404,24 @@ impl Told {
             "done": stopped.is_none(), "records": self.records, "bytes": self.bytes, "batches": self.batches,
             "repeated": self.repeated, "empty_lines": self.empty, "inputs": self.inputs.len(), "seconds": seconds,
             "failed_records": self.failed_records, "failures_total": self.failures_total, "failures": self.failures,
-            "operations": self.operations, "spool": self.spooled,
+            "operations": self.operations, "stopped_at": self.stopped_at, "spool": self.spooled,
         });
         match self.format {
             Format::Table => say(&self.sentence(target, seconds)),
             format => format.one(&without_nothing(document)),
         }
         if let Some(error) = stopped {
-            let sent = count(self.records, "record");
+            let sent = match &self.stopped_at {
+                Some(at) => format!(
+                    "Before {at} {} had been sent; of what follows nothing is known to be there",
+                    count(self.records, "record")
+                ),
+                None => format!("{} had been sent", count(self.records, "record")),
+            };
             return Err(match target.failed(&error) {
-                CliError::Refused(why) => CliError::Refused(format!("{why}\n{sent} had been sent before.")),
+                CliError::Refused(why) => CliError::Refused(format!("{why}\n{sent}.")),
                 CliError::Usage(why) => CliError::Usage(why),
-                CliError::Unreachable(why) => CliError::Unreachable(format!("{why}\n{sent} had been sent before.")),
+                CliError::Unreachable(why) => CliError::Unreachable(format!("{why}\n{sent}.")),
             });
         }
         match (self.failures_total, self.failed_records) {
@@ -421,6 +432,19 @@ impl Told {
     }
 
     fn sentence(&self, target: &Target, seconds: f64) -> String {
+        if let Some(spooled) = &self.spooled {
+            // How many bytes of what was sent came from earlier runs, only the spool would know.
+            return format!(
+                "Kept {} ({}), sent {} in {} to {} in {}.{}",
+                count(spooled["kept"].as_u64().unwrap_or(0), "record"),
+                HumanBytes(self.bytes),
+                count(self.records, "record"),
+                count(self.batches, "batch"),
+                target.address,
+                duration(seconds),
+                self.remark
+            );
+        }
         let mut text = format!(
             "Sent {} ({}) in {} to {} in {}",
             count(self.records, "record"),
