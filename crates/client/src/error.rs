@@ -275,6 +275,8 @@ pub struct Accepted {
     pub items: Vec<usize>,
     /// `operations/…` from Penstock, `None` from Google.
     pub operation: Option<String>,
+    /// Whether the receiver says that it had just this request already, and stored nothing.
+    pub repeat: bool,
 }
 
 /// One request that failed.

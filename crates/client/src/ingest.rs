@@ -20,6 +20,8 @@ use crate::retry::Repeat;
 
 /// Penstock's header with the id of the batch that it made durable.
 const BATCH_HEADER: &str = "x-penstock-batch";
+/// Penstock's header for a batch that it had already.
+const REPEAT_HEADER: &str = "x-penstock-repeat";
 
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -27,6 +29,8 @@ pub struct IngestResult {
     /// `operations/ID` where the receiver names the batch that it stored: Penstock does (`penstock receipt ID` tells
     /// what became of it). Google's reply is empty, and this `None`.
     pub operation: Option<String>,
+    /// Whether the receiver says that it had just this already and stored nothing: Penstock does, Google never.
+    pub repeat: bool,
 }
 
 /// What became of a batch that was accepted as a whole.
@@ -177,8 +181,8 @@ impl Chronicle {
 
     async fn import_one(&self, import: Import<'static>, element: Vec<u8>) -> Result<IngestResult, Error> {
         let mut result = self.import(vec![(import, element)]).await?;
-        let operation = result.accepted.pop().and_then(|request| request.operation);
-        Ok(IngestResult { operation })
+        let accepted = result.accepted.pop().expect("one record is one request");
+        Ok(IngestResult { operation: accepted.operation, repeat: accepted.repeat })
     }
 
     async fn import(&self, records: Vec<(Import<'static>, Vec<u8>)>) -> Result<BatchResult, Error> {
@@ -192,7 +196,9 @@ impl Chronicle {
             }
             let log_type = request.log_type().to_owned();
             match self.import_request(&request).await {
-                Ok(operation) => accepted.push(Accepted { log_type, items: request.items, operation }),
+                Ok(Thanks { operation, repeat }) => {
+                    accepted.push(Accepted { log_type, items: request.items, operation, repeat });
+                }
                 Err(error) => {
                     let error = error.with_items(&request.items);
                     if is_one {
@@ -209,19 +215,28 @@ impl Chronicle {
         Err(Error::Partial(Box::new(Partial { accepted, failed, not_sent })))
     }
 
-    async fn import_request(&self, request: &Planned) -> Result<Option<String>, Error> {
+    async fn import_request(&self, request: &Planned) -> Result<Thanks, Error> {
         let body = self.shared.pack(request.body());
         let url = self.url(&request.import.path(), &[]);
         // The receiver knows a batch by its bytes, so the same again is stored once.
         let reply = self.shared.call(Shared::with_json(Method::POST, url, body, Repeat::Harmless)).await?;
-        operation(&reply)
+        thanks(&reply)
     }
 }
 
+/// What a receiver says of a request that it took.
+pub(crate) struct Thanks {
+    operation: Option<String>,
+    repeat: bool,
+}
+
 /// What the receiver calls the batch. A reply that is no JSON object thanks for nothing.
-pub(crate) fn operation(reply: &Reply) -> Result<Option<String>, Error> {
+pub(crate) fn thanks(reply: &Reply) -> Result<Thanks, Error> {
     reply.json::<serde_json::Map<String, serde_json::Value>>()?;
-    Ok(reply.header(BATCH_HEADER).map(|batch| format!("operations/{batch}")))
+    Ok(Thanks {
+        operation: reply.header(BATCH_HEADER).map(|batch| format!("operations/{batch}")),
+        repeat: reply.header(REPEAT_HEADER) == Some("true"),
+    })
 }
 
 pub(crate) fn encode_entities<T: serde::Serialize>(

@@ -30,7 +30,7 @@ use crate::Chronicle;
 use crate::batch::cut;
 use crate::client::Shared;
 use crate::error::{Error, SpoolError};
-use crate::ingest::{encode_entities, operation};
+use crate::ingest::{encode_entities, thanks};
 use crate::record::LogEntry;
 use crate::retry::{Repeat, exponential};
 
@@ -281,7 +281,7 @@ impl Spool {
             let body = (request.body.clone(), request.gzip);
             let outgoing = Shared::with_json(Method::POST, url, body, Repeat::Harmless);
             let records = request.records;
-            match shared.call(outgoing).await.and_then(|reply| operation(&reply)) {
+            match shared.call(outgoing).await.and_then(|reply| thanks(&reply)) {
                 Ok(_) => {
                     // Counted first: this future may be dropped at any await, and accepted is accepted.
                     drained.requests += 1;

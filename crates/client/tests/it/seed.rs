@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::world::{Google, PARENT, TestClock, aip193};
 use testkit::third_party::Answer;
 
-fn okta_log() -> String {
+pub fn okta_log() -> String {
     json!({
         "actor": {"displayName": "Joe Doe", "alternateId": "jdoe@example.com"},
         "displayMessage": "User login to Okta",
@@ -18,7 +18,7 @@ fn okta_log() -> String {
 }
 
 /// As printed: `event_id` is no field of UDM, `ip` is no list.
-fn udm_event() -> Value {
+pub fn udm_event() -> Value {
     json!({
         "metadata": {
             "event_timestamp": "2026-11-21T21:00:00Z",

@@ -78,6 +78,11 @@ impl Client {
         self.token.as_deref()
     }
 
+    /// Where the token came from, or where one was looked for.
+    pub fn token_from(&self) -> &str {
+        &self.token_from
+    }
+
     /// The HTTP client itself, for what is not our own API.
     pub fn http(&self) -> &reqwest::Client {
         &self.http

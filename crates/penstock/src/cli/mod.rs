@@ -1,18 +1,24 @@
 //! The command line: what it takes, and who does it.
 //!
 //! `serve`, `check` and `log verify` work on this machine; every other command asks a running server, so that there is
-//! one way to do a thing and one place that checks it.
+//! one way to do a thing and one place that checks it. `log`, `entity`, `forwarder` and `feed` ask as senders do, by the
+//! Chronicle API and through the client library.
 
 mod ca;
 mod client;
 mod connector;
 mod demo;
+mod entity;
+mod feed;
+mod forwarder;
 mod local;
+mod log;
 mod manage;
 mod output;
 mod receipt;
 mod search;
 mod status;
+mod target;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -37,11 +43,15 @@ pub struct Cli {
 const EXAMPLES: &str = "Examples:
   penstock serve                                   start a server in ./penstock-data on 127.0.0.1:8480
   penstock demo                                    send the sample requests, see them found and delivered
+  penstock log ingest --type OKTA --file okta.log  send a file of logs
   penstock search udm 'ip = \"10.1.2.3\"'            find UDM events by any ip field
   penstock search raw 'altostrat.com' --limit 5    find raw logs by their text
   penstock status                                  what comes in, what is kept, who is behind
 
 Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 server not reachable.";
+
+/// Where a server is if nothing is said.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:8480";
 
 /// How to reach the server; the same for every command.
 #[derive(Debug, Clone, Args)]
@@ -51,7 +61,7 @@ pub struct Remote {
         long,
         global = true,
         env = "PENSTOCK_SERVER",
-        default_value = "http://127.0.0.1:8480",
+        default_value = DEFAULT_SERVER,
         help_heading = "Server"
     )]
     pub server: String,
@@ -117,9 +127,18 @@ HTTPLIB2_CA_CERTS, curl CURL_CA_BUNDLE, Go SSL_CERT_FILE.")]
     /// Records that a target refused for good
     #[command(subcommand)]
     Dlq(DlqCommand),
-    /// The durable log on this machine
+    /// Send logs and UDM events; log types; the durable log on this machine
     #[command(subcommand)]
-    Log(LogCommand),
+    Log(log::LogCommand),
+    /// Send entities: users, assets and the like
+    #[command(subcommand)]
+    Entity(entity::EntityCommand),
+    /// What logs come through: forwarders and their collectors
+    #[command(subcommand)]
+    Forwarder(forwarder::ForwarderCommand),
+    /// What others push logs to
+    #[command(subcommand)]
+    Feed(feed::FeedCommand),
     /// Measure a running server
     #[command(subcommand)]
     Bench(crate::bench::BenchCommand),
@@ -445,13 +464,6 @@ pub(crate) enum DlqCommand {
     },
 }
 
-/// `penstock log`
-#[derive(Debug, Subcommand)]
-pub enum LogCommand {
-    /// Read every frame of the log and check it; the server must be stopped
-    Verify,
-}
-
 /// Parses the arguments and does what they say.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -484,7 +496,10 @@ async fn run(cli: Cli) -> Result<(), CliError> {
     match command {
         Command::Serve(args) => local::serve(args, &remote).await,
         Command::Check(args) => local::check(&args),
-        Command::Log(LogCommand::Verify) => local::verify(&remote),
+        Command::Log(command) => log::run(&remote, command).await,
+        Command::Entity(command) => entity::run(&remote, command).await,
+        Command::Forwarder(command) => forwarder::run(&remote, command).await,
+        Command::Feed(command) => feed::run(&remote, command).await,
         Command::Completion { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "penstock", &mut script);
@@ -513,9 +528,10 @@ async fn run(cli: Cli) -> Result<(), CliError> {
                 | Command::Check(_)
                 | Command::Log(_)
                 | Command::Ca { .. }
-                | Command::Completion { .. } => {
-                    unreachable!("handled above, without a server")
-                }
+                | Command::Entity(_)
+                | Command::Forwarder(_)
+                | Command::Feed(_)
+                | Command::Completion { .. } => unreachable!("handled above, in their own ways"),
             }
         }
     }

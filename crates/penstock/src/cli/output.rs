@@ -9,6 +9,8 @@ use serde_json::Value;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// Columns, for people
+    // What Google's command calls its own.
+    #[value(alias = "text")]
     Table,
     /// One JSON document
     Json,

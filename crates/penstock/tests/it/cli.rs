@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A place of its own for servers and commands.
-struct Home {
+pub struct Home {
     dir: TempDir,
 }
 
@@ -27,18 +27,18 @@ struct Serving {
 }
 
 /// What a command did.
-struct Done {
-    status: i32,
-    out: String,
-    err: String,
+pub struct Done {
+    pub status: i32,
+    pub out: String,
+    pub err: String,
 }
 
 impl Home {
-    fn new() -> Home {
+    pub fn new() -> Home {
         Home { dir: tempfile::tempdir().unwrap() }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
@@ -46,7 +46,7 @@ impl Home {
         self.path("data").to_str().unwrap().to_owned()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
         command.args(args).current_dir(self.dir.path()).env_clear().stdin(Stdio::null());
         command.env("XDG_STATE_HOME", self.path("state")).env("HOME", self.dir.path());
@@ -72,7 +72,7 @@ impl Home {
     }
 
     /// Runs a command to its end.
-    fn run(&self, args: &[&str]) -> Done {
+    pub fn run(&self, args: &[&str]) -> Done {
         let output = self.command(args).output().unwrap();
         Done {
             status: output.status.code().unwrap_or(-1),
@@ -111,19 +111,19 @@ impl Drop for Serving {
 
 impl Done {
     #[track_caller]
-    fn ok(self) -> String {
+    pub fn ok(self) -> String {
         assert_eq!(self.status, 0, "{}{}", self.out, self.err);
         self.out
     }
 
     #[track_caller]
-    fn json(self) -> Value {
+    pub fn json(self) -> Value {
         serde_json::from_str(&self.ok()).unwrap()
     }
 
     /// It ended with this status and said all of these on stderr, nothing on stdout.
     #[track_caller]
-    fn fails(self, status: i32, says: &[&str]) {
+    pub fn fails(self, status: i32, says: &[&str]) {
         assert_eq!(self.status, status, "{}{}", self.out, self.err);
         says.iter().for_each(|text| assert!(self.err.contains(text), "{:?} does not say {text:?}", self.err));
         assert_eq!(self.out, "");
