@@ -43,6 +43,9 @@ const WINDOW_BYTES: usize = 4 << 20;
 const STOP_WAIT: Duration = Duration::from_secs(5);
 /// File times may be so far behind the clock: they count ticks of the system.
 const FILE_CLOCK_LATE: Duration = Duration::from_millis(10);
+/// How often a folder is listed whose files are being renamed, and how long is waited in between.
+const LIST_TRIES_MAX: u32 = 20;
+const LIST_WAIT: Duration = Duration::from_millis(5);
 /// Longest wait before a receiver that is away is asked again.
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -585,47 +588,70 @@ impl Follower {
 
     /// The file that the place is in among those beside the path: by its number, else by what it holds.
     fn search(&self, passed: Option<FileId>) -> io::Result<Option<Generation>> {
-        let mut by_content = None;
-        for (path, _) in self.siblings()? {
-            // Files come and go while this looks.
-            let Ok(Some(found)) = open_regular(&path) else { continue };
-            if passed == Some(found.id) || !self.place.is_in(&found.file)? {
-                continue;
+        self.beside(|siblings| {
+            let mut by_content = None;
+            for (path, _) in siblings {
+                // Files come and go while this looks, and some may be nobody's to read.
+                let Ok(Some(found)) = open_regular(path) else { continue };
+                if passed == Some(found.id) || !self.place.is_in(&found.file)? {
+                    continue;
+                }
+                if self.place.file == Some(found.id) {
+                    return Ok(Some(found));
+                }
+                if self.place.has_marks() && by_content.is_none() {
+                    by_content = Some(Generation { is_copy: true, ..found });
+                }
             }
-            if self.place.file == Some(found.id) {
-                return Ok(Some(found));
-            }
-            if self.place.has_marks() && by_content.is_none() {
-                by_content = Some(Generation { is_copy: true, ..found });
-            }
-        }
-        Ok(by_content)
+            Ok(by_content)
+        })
     }
 
     /// Files that were rotated away since then, by the look of their names, oldest first; not these, nor any that is known.
     fn rotated_since(&self, since: Option<SystemTime>, others: &[FileId]) -> io::Result<VecDeque<Generation>> {
         let base = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let mut found = Vec::new();
-        for (path, metadata) in self.siblings()? {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let id = FileId::of(&metadata);
-            let modified = metadata.modified()?;
-            let is_meant = is_rotated_name(&base, &name)
-                && since.is_none_or(|since| modified > since)
-                && !others.contains(&id)
-                && !self.place.has_left(id)
-                && self.generations.iter().all(|known| known.id != id);
-            if is_meant {
-                found.push((modified, path));
+        self.beside(|siblings| {
+            let mut found = VecDeque::new();
+            // The newest come first.
+            for (path, metadata) in siblings {
+                let name = path.file_name().unwrap_or_default().to_string_lossy();
+                let (id, modified) = (FileId::of(metadata), metadata.modified()?);
+                let is_meant = is_rotated_name(&base, &name)
+                    && since.is_none_or(|since| modified > since)
+                    && !others.contains(&id)
+                    && !self.place.has_left(id)
+                    && self.generations.iter().all(|known| known.id != id);
+                if is_meant && let Some(generation) = open_regular(path)? {
+                    found.push_front(generation);
+                }
             }
+            Ok(found)
+        })
+    }
+
+    /// What `scan` finds among the files beside the path. While others rename them, a list of names may lack a file that
+    /// is there all the time; so this is done again until nothing was renamed meanwhile.
+    fn beside<T>(&self, scan: impl Fn(&[(PathBuf, Metadata)]) -> io::Result<T>) -> io::Result<T> {
+        let names = |siblings: &[(PathBuf, Metadata)]| {
+            let mut names: Vec<_> = siblings.iter().map(|(path, found)| (path.clone(), FileId::of(found))).collect();
+            names.sort();
+            names
+        };
+        let mut tries = 0;
+        loop {
+            let before = self.siblings();
+            let found = scan(&before)?;
+            tries += 1;
+            // In a folder that never rests, what was found is as good as it gets.
+            if tries == LIST_TRIES_MAX || names(&before) == names(&self.siblings()) {
+                return Ok(found);
+            }
+            std::thread::sleep(LIST_WAIT);
         }
-        found.sort();
-        let open = |(_, path): (SystemTime, PathBuf)| open_regular(&path).transpose();
-        found.into_iter().filter_map(open).collect()
     }
 
     /// Regular files beside the path, and beside what it points at; newest first.
-    fn siblings(&self) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    fn siblings(&self) -> Vec<(PathBuf, Metadata)> {
         let folder = |path: &Path| match path.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
             _ => PathBuf::from("."),
@@ -634,7 +660,6 @@ impl Follower {
         if let Ok(real) = self.path.canonicalize() {
             folders.push(folder(&real));
         }
-        folders.dedup();
         // By number, since two names of a folder are two folders to the eye only.
         let mut found = HashMap::new();
         for folder in folders {
@@ -649,7 +674,7 @@ impl Follower {
         }
         let mut found: Vec<_> = found.into_values().collect();
         found.sort_by_key(|(_, metadata)| std::cmp::Reverse(metadata.modified().ok()));
-        Ok(found)
+        found
     }
 
     /// Goes on behind a line that is too long, once its end is there; up to `at` it was looked through.

@@ -58,7 +58,7 @@ pub struct Place {
 }
 
 /// Which file it is, as the system knows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId {
     device: u64,
     inode: u64,
