@@ -75,7 +75,8 @@ impl Question {
     /// Most memory that its answer takes, from its first record until the client has read it.
     pub fn answer_bytes_max(&self) -> usize {
         match self {
-            Question::Resource { .. } => limits::DOCUMENTS_ANSWER_BYTES,
+            Question::Resource { act: Act::List, .. } => limits::RESOURCES_BYTES_MAX * limits::COPIES_OF_AN_ANSWER,
+            Question::Resource { .. } => limits::REFERENCE_LIST_BYTES_MAX * limits::COPIES_OF_AN_ANSWER,
             Question::Search(SearchCall { bytes_max, .. })
             | Question::Records { bytes_max, .. }
             | Question::FieldValues(FieldValuesCall { bytes_max, .. }) => bytes_max * limits::COPIES_OF_AN_ANSWER,
@@ -92,6 +93,8 @@ pub enum Act {
         body: serde_json::Value,
         /// The log type that it declares for the instance where that has none of this name.
         declares: Option<String>,
+        /// Whether a sender makes it, who may not use up what administrators need.
+        by_sender: bool,
     },
     /// Keep a new one under the name that its maker gave it.
     CreateNamed {

@@ -7,7 +7,9 @@
 //! "penstock chronicle batch 1"  kind:u8  instance:16
 //! per record, in order:  data_len:u64le  data  mark:u8  [time:i64le nanoseconds]
 //!     mark = 0 without a time, 1 with one, 2 for a record set aside: then data is its whole entry as sent,
-//!            3 with no time but that of the sender's collector
+//!            3 with no time but that of the sender's collector; 4 before any of these where a filter keeps the
+//!            record out, so that neither another request whose rest is the same nor the same one under other filters
+//!            is taken for a repeat
 //! ```
 //!
 //! `data` is what is kept: the unescaped text of a log, the bytes of an event or entity as they stood in the body. So
@@ -45,6 +47,8 @@ pub(crate) struct Item {
     pub(crate) collected_at: Option<Time>,
     /// Why it is to be set aside.
     pub(crate) fault: Option<Box<str>>,
+    /// Whether a filter keeps it out.
+    pub(crate) is_filtered: bool,
 }
 
 impl Items {
@@ -163,7 +167,7 @@ impl Gathering {
         if self.quarantine || self.faulty == 0 {
             let fault = self.is_faulty.then(|| self.reason.as_str().into());
             let place = place.unwrap_or_else(|| Place::Body(raw.clone()));
-            self.list.push(Item { place, raw, time, collected_at, fault });
+            self.list.push(Item { place, raw, time, collected_at, fault, is_filtered: false });
         }
     }
 }
@@ -182,6 +186,9 @@ pub(crate) fn key(kind: Kind, instance: InstanceId, body: &Bytes, items: &Items)
         };
         hasher.put(&(data.len() as u64).to_le_bytes());
         hasher.put(data);
+        if item.is_filtered {
+            hasher.put(&[4]);
+        }
         match (&item.fault, item.time, item.collected_at) {
             (Some(_), ..) => hasher.put(&[2]),
             (None, None, None) => hasher.put(&[0]),

@@ -61,6 +61,10 @@ impl MetadataServer {
         if head.headers.get(FLAVOR).is_none_or(|value| value != GOOGLE) {
             return Err(forbidden("The request lacks the header Metadata-Flavor: Google."));
         }
+        let hosts = head.headers.get_all(http::header::HOST).iter().count();
+        if hosts > 1 || (hosts == 1 && head.host().is_none()) {
+            return Err(forbidden("The request does not say clearly which host it means."));
+        }
         if let Some(host) = head.host().filter(|host| !is_this_machine(host)) {
             let host: String = host.chars().take(100).collect();
             return Err(forbidden(format!(

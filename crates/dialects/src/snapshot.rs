@@ -49,6 +49,8 @@ pub struct Instance {
     pub log_types: LogTypes,
     /// Its forwarders with their collectors, by id.
     pub forwarders: HashMap<String, Arc<Forwarder>>,
+    /// Whether one of them has filters, which can take long to ask.
+    pub has_filters: bool,
     /// Its feeds that are pushed to, by id.
     pub feeds: HashMap<String, Arc<PushFeed>>,
 }
@@ -56,7 +58,7 @@ pub struct Instance {
 impl Instance {
     /// An instance without any ways in of its own.
     pub fn new(name: impl Into<String>, log_types: LogTypes) -> Instance {
-        Instance { name: name.into(), log_types, forwarders: HashMap::new(), feeds: HashMap::new() }
+        Instance { name: name.into(), log_types, forwarders: HashMap::new(), has_filters: false, feeds: HashMap::new() }
     }
 }
 

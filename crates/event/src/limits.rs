@@ -107,6 +107,13 @@ pub const REQUEST_LABEL_BYTES_MAX: usize = 16 << 20;
 /// Most log types that an instance has of its own: the list of all is made anew with every change.
 pub const CUSTOM_LOG_TYPES_MAX: usize = 5_000;
 
+/// Most bytes that all forwarders, feeds or lists of an instance, or all collectors of a forwarder, have together: a
+/// list of them is made in memory.
+pub const RESOURCES_BYTES_MAX: usize = 4 << 20;
+
+/// Most forwarders that an instance may have when a sender makes another.
+pub const FORWARDERS_BY_SENDERS_MAX: usize = 100;
+
 /// Largest forwarder, collector or feed as JSON.
 pub const RESOURCE_BYTES_MAX: usize = 64 << 10;
 
@@ -123,7 +130,7 @@ pub const REFERENCE_LISTS_MAX: usize = 100;
 pub const REFERENCE_LIST_NAME_BYTES_MAX: usize = 256;
 
 /// Most memory that one compiled filter of a forwarder may take, and its cache while it runs.
-pub const FILTER_REGEX_BYTES_MAX: usize = 256 << 10;
+pub const FILTER_REGEX_BYTES_MAX: usize = 64 << 10;
 
 /// Most filters that one way in has, its forwarder's included.
 pub const FILTERS_MAX: usize = 100;
@@ -173,9 +180,6 @@ pub const ANSWERS_BYTES: usize = 128 << 20;
 
 /// How much of that an answer takes whose records may have so many bytes: the records, their JSON, and what is between.
 pub const COPIES_OF_AN_ANSWER: usize = 3;
-
-/// How much an answer takes that is made of documents.
-pub const DOCUMENTS_ANSWER_BYTES: usize = 4 << 20;
 
 /// Longest query text.
 pub const QUERY_BYTES_MAX: usize = 64 << 10;

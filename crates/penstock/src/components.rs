@@ -65,8 +65,8 @@ impl Answers {
         let (control, now) = (Arc::clone(&self.control), (self.clock)());
         let work = move || -> Result<Outcome, WayError> {
             Ok(match act {
-                Act::Create { body, declares } => {
-                    Outcome::One(control.create_way(instance, &kind, &body, declares.as_deref(), now)?)
+                Act::Create { body, declares, by_sender } => {
+                    Outcome::One(control.create_way(instance, &kind, &body, declares.as_deref(), by_sender, now)?)
                 }
                 Act::CreateNamed { id, body } => {
                     Outcome::One(control.create_named_way(instance, &kind, &id, &body, now)?)

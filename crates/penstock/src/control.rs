@@ -44,6 +44,8 @@ pub struct Control {
     settings: Settings,
     builtin: LogTypes,
     snapshot: Arc<ArcSwap<Snapshot>>,
+    /// Of the operator token, read once: a file that goes missing must not keep a change from taking effect.
+    operator_hash: SecretHash,
     /// One change at a time, so that no snapshot overwrites a newer one.
     changing: Mutex<()>,
 }
@@ -150,15 +152,17 @@ impl Control {
             on_invalid: settings.on_invalid,
             schema: Arc::clone(&settings.schema),
         };
-        let control = Control {
+        let mut control = Control {
             resources,
             dir: dir.to_owned(),
             settings,
             builtin,
             snapshot: Arc::new(ArcSwap::from_pointee(empty)),
+            operator_hash: SecretHash::from_bytes([0; 32]),
             changing: Mutex::new(()),
         };
         control.make_what_is_missing(url, now)?;
+        control.operator_hash = SecretHash::of(&control.operator_token()?);
         control.refresh()?;
         Ok(control)
     }
@@ -260,8 +264,8 @@ impl Control {
             let name = document.json["name"].as_str().unwrap_or_default().to_owned();
             let ways = ways.remove(&document.id).unwrap_or_default();
             let log_types = self.builtin.with_custom(custom);
-            let instance =
-                Instance { forwarders: ways.forwarders, feeds: ways.feeds, ..Instance::new(name, log_types) };
+            let has_filters = ways.forwarders.values().any(|forwarder| forwarder.has_filters());
+            let instance = Instance { name, log_types, forwarders: ways.forwarders, has_filters, feeds: ways.feeds };
             instances.insert(id, instance);
         }
         let mut accounts = HashMap::new();
@@ -295,7 +299,7 @@ impl Control {
             accounts,
             api_keys,
             refresh_tokens,
-            operator_token: Some(SecretHash::of(&self.operator_token()?)),
+            operator_token: Some(self.operator_hash),
             token_secret: Secret(secret),
             token_urls: self.url()?.iter().map(|url| token_url(url)).collect(),
             limits: self.settings.limits,

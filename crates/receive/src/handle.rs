@@ -68,6 +68,9 @@ pub const REPEAT_HEADER: header::HeaderName = header::HeaderName::from_static("x
 /// says of all its records: their ids in order, the first of them being that of the batch header.
 pub const BATCHES_HEADER: header::HeaderName = header::HeaderName::from_static("x-penstock-batches");
 
+/// Stands on the reply to a request of which a filter kept records out: how many.
+pub const FILTERED_HEADER: header::HeaderName = header::HeaderName::from_static("x-penstock-filtered");
+
 /// Most ids in that header: replies' heads must stay small.
 const BATCHES_LISTED_MAX: usize = 64;
 
@@ -215,20 +218,26 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
         }
     };
     let request = Request { head, body };
-    let intake = dialect.accept(found, &request, caller, &snapshot, (front.now)(), &mut || front.next_id());
+    let accept = || dialect.accept(found, &request, caller, &snapshot, (front.now)(), &mut || front.next_id());
+    // Expressions of a tenant's own over megabytes can take seconds: those must not be the other tenants'.
+    let has_filters = instance.and_then(|id| snapshot.instances.get(&id)).is_some_and(|instance| instance.has_filters);
+    let intake = if has_filters { aside(accept) } else { accept() };
     drop(request);
     let reply = match intake {
         Intake::Commit { batches, key, filtered } => {
             let caller = batches.first().map(|(caller, _)| caller.clone());
             let reply = commit_batches(front, &**dialect, batches, key).await?;
-            if let Some(caller) = caller.filter(|_| filtered > 0) {
-                note_filtered(front, &caller, filtered, false);
+            match caller.filter(|_| filtered > 0) {
+                Some(caller) => {
+                    note_filtered(front, &caller, filtered, false);
+                    with_filtered(reply, filtered)
+                }
+                None => reply,
             }
-            reply
         }
         Intake::Filtered { caller, records, reply } => {
             note_filtered(front, &caller, records, true);
-            reply
+            with_filtered(reply, records)
         }
         Intake::Ask(ask) => {
             drop(permit);
@@ -272,6 +281,18 @@ impl AsRef<[u8]> for Paid {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
+}
+
+/// Runs what may take long, and lets the other tasks of this thread run on another one meanwhile, where there are others.
+fn aside<T>(work: impl FnOnce() -> T) -> T {
+    match tokio::runtime::Handle::current().runtime_flavor() {
+        tokio::runtime::RuntimeFlavor::MultiThread => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+fn with_filtered(reply: Reply, records: u64) -> Reply {
+    reply.with_header(FILTERED_HEADER, HeaderValue::from(records))
 }
 
 fn note_filtered(front: &Front, caller: &Caller, records: u64, is_all: bool) {

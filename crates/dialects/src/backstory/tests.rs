@@ -75,7 +75,7 @@ fn collector_kind() -> ResourceKind {
 #[test]
 fn forwarders_and_collectors() {
     let (kind, made) = act(call("POST", "/v2/forwarders/", &json!({ "display_name": "TestForwarder" })));
-    let Act::Create { body, declares: None } = made else { panic!("{made:?}") };
+    let Act::Create { body, declares: None, .. } = made else { panic!("{made:?}") };
     assert_eq!((kind, body), (ResourceKind::Forwarder, json!({ "displayName": "TestForwarder" })));
 
     let sent = json!({ "display_name": "c1", "config": { "log_type": "OKTA", "max_bytes_per_batch": 1_048_576,
@@ -172,7 +172,7 @@ fn feeds_have_the_words_of_this_api() {
     let sent = json!({ "details": { "httpsPushWebhookSettings": { "splitDelimiter": "\\n" }, "namespace": "ns",
         "labels": [{ "key": "k", "value": "v" }], "feedSourceType": "HTTPS_PUSH_WEBHOOK", "logType": "OKTA" } });
     let (kind, made) = act(call("POST", "/v1/feeds", &sent));
-    let Act::Create { body, declares } = made else { panic!("{made:?}") };
+    let Act::Create { body, declares, .. } = made else { panic!("{made:?}") };
     let details = json!({ "httpsPushWebhookSettings": { "splitDelimiter": "\\n" }, "assetNamespace": "ns",
         "labels": { "k": "v" }, "feedSourceType": "HTTPS_PUSH_WEBHOOK", "logType": "OKTA" });
     assert_eq!((&kind, declares.as_deref()), (&ResourceKind::Feed, Some("OKTA")));

@@ -81,22 +81,19 @@ impl Import<'_> {
             return Intake::Refuse(Refusal { records: Some(received), ..refusal });
         }
         let mut records: Vec<Vec<Record>> = groups.iter().map(|_| Vec::new()).collect();
-        let mut items = Items { list: Vec::new(), side: body.decoded };
-        let mut list = body.items.list;
-        let mut group_of = body.group_of.iter();
-        list.retain(|item| {
-            let group = group_of.next().map_or(0, |group| *group as usize);
-            let record = items.record(&request.body, item);
+        let mut items = Items { list: body.items.list, side: body.decoded };
+        let mut filtered = 0;
+        for index in 0..items.list.len() {
+            let group = body.group_of.get(index).map_or(0, |group| *group as usize);
+            let record = items.record(&request.body, &items.list[index]);
             // What is set aside is kept whatever a filter says: it was not read, so no filter can judge it.
-            let is_kept = kind != Kind::Raw || record.fault.is_some() || way.takes(&record.data);
-            if is_kept {
+            if kind != Kind::Raw || record.fault.is_some() || way.takes(&record.data) {
                 records[group].push(record);
+            } else {
+                items.list[index].is_filtered = true;
+                filtered += 1;
             }
-            is_kept
-        });
-        let filtered = received - list.len() as u64;
-        items.list = list;
-        // Of what is kept only: whoever sends again after a filter was changed gets the rest in.
+        }
         let key = chronicle_batch::key(kind, self.id, &request.body, &items);
         let batches: Vec<(Caller, Batch)> = groups
             .into_iter()
@@ -215,7 +212,7 @@ pub(super) fn import_push(
     if !instance.log_types.contains(&feed.log_type) {
         return refuse(Refusal::invalid(unknown_log_type(instance, &feed.log_type)));
     }
-    let mut places = split(body, feed.delimiter.as_deref().map(str::as_bytes));
+    let places = split(body, feed.delimiter.as_deref().map(str::as_bytes));
     if places.is_empty() {
         return refuse(Refusal::invalid("The body holds no log."));
     }
@@ -226,17 +223,17 @@ pub(super) fn import_push(
     }
     let item = |place: std::ops::Range<usize>| Item {
         place: Place::Body(place.clone()),
-        raw: place,
+        raw: place.clone(),
         time: None,
         collected_at: None,
         fault: None,
+        is_filtered: !feed.way.takes(&body[place]),
     };
-    let count = places.len();
-    places.retain(|place| feed.way.takes(&body[place.clone()]));
-    let filtered = (count - places.len()) as u64;
     let items = Items { list: places.into_iter().map(item).collect(), side: Bytes::new() };
+    let filtered = items.list.iter().filter(|item| item.is_filtered).count() as u64;
     let key = chronicle_batch::key(Kind::Raw, id, body, &items);
-    let records: Vec<Record> = items.list.iter().map(|item| items.record(body, item)).collect();
+    let kept = items.list.iter().filter(|item| !item.is_filtered);
+    let records: Vec<Record> = kept.map(|item| items.record(body, item)).collect();
     let meta = BatchMeta {
         id: next_id(),
         instance: id,

@@ -293,8 +293,10 @@ impl<'a> Reader<'a> {
                 b"collection_time" | b"collectionTime" => {
                     log.collected_at = self.time(".collection_time", shape, log.collected_at)?;
                 }
-                b"environment_namespace" | b"environmentNamespace" => namespace = self.raw()?,
-                b"labels" => labels = self.raw()?,
+                b"environment_namespace" | b"environmentNamespace" => {
+                    namespace = self.raw_once(namespace, ".environment_namespace")?;
+                }
+                b"labels" => labels = self.raw_once(labels, ".labels")?,
                 _ => {
                     self.scanner.skip()?;
                 }
@@ -316,7 +318,11 @@ impl<'a> Reader<'a> {
         Ok(log)
     }
 
-    fn raw(&mut self) -> Result<&'a [u8], SyntaxError> {
+    /// What a field says, as it stands; `before` is what it said before.
+    fn raw_once(&mut self, before: &'a [u8], suffix: &str) -> Result<&'a [u8], SyntaxError> {
+        if !before.is_empty() {
+            self.out.items.fault(suffix, "given twice");
+        }
         let range: Range<usize> = self.scanner.skip()?;
         // Whether the text is clean is looked at once for each group.
         self.scanner.take_unclean();

@@ -38,13 +38,12 @@ impl Call<'_> {
             Ok(body) => body,
             Err(refusal) => return self.refuse(refusal),
         };
-        if !self.caller.scopes().contains(Scope::Admin)
-            && let Err(refusal) = may_be_made_by_a_sender(&body)
-        {
+        let by_sender = !self.caller.scopes().contains(Scope::Admin);
+        if by_sender && let Err(refusal) = may_be_made_by_a_sender(&body) {
             return self.refuse(refusal);
         }
         let declares = self.kind.declares(&body);
-        self.ask_one(Act::Create { body, declares })
+        self.ask_one(Act::Create { body, declares, by_sender })
     }
 
     pub(crate) fn get(self, id: &str) -> Intake {
@@ -183,7 +182,10 @@ fn forwarder_files(names: &Names, shown: &Value) -> (String, String) {
          # {}\nmetadata: {}\nregex: {}\n",
         text(&Value::from(names.instance.to_string())),
         text(&shown["name"].as_str().and_then(|name| name.rsplit('/').next()).map_or(Value::Null, Value::from)),
-        shown["displayName"].as_str().unwrap_or_default().replace(char::is_control, " "),
+        shown["displayName"]
+            .as_str()
+            .unwrap_or_default()
+            .replace(|char: char| char.is_control() || matches!(char, '\u{2028}' | '\u{2029}'), " "),
         text(shown.pointer("/config/metadata").unwrap_or(&json!({}))),
         text(shown.pointer("/config/regexFilters").unwrap_or(&json!([]))),
     );

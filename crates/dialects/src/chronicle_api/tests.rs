@@ -585,8 +585,11 @@ fn a_forwarder_is_asked_for_and_shown() {
         "metadata": { "asset_namespace": "n", "labels": { "k": "v" } },
         "serverSettings": { "enabled": false, "gracefulTimeout": null, "httpSettings": { "routeSettings": {} } } } });
     let ask = asked(post(&world, "/forwarders", &body));
-    let Question::Resource { instance: id, kind: ResourceKind::Forwarder, act: Act::Create { body, declares: None } } =
-        ask.question
+    let Question::Resource {
+        instance: id,
+        kind: ResourceKind::Forwarder,
+        act: Act::Create { body, declares: None, .. },
+    } = ask.question
     else {
         panic!("{:?}", ask.question)
     };
@@ -706,6 +709,32 @@ fn a_forwarders_metadata_and_filters_apply_to_what_comes_by_it() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+/// What a filter keeps out counts in what a repeat is: another request whose rest is the same is none, and neither is
+/// the same one once its filter was mended.
+#[test]
+fn a_repeat_is_one_with_what_was_kept_out_of_it() {
+    let key = |pattern: &str, texts: &[&str]| {
+        let mut world = World::new();
+        let filters = json!([{ "description": "", "regexp": pattern, "behavior": "BLOCK" }]);
+        let forwarder = kept("f1", json!({ "displayName": "F", "config": { "regexFilters": filters } }));
+        let forwarder = std::sync::Arc::new(Forwarder::new(&forwarder, &[]));
+        let instance = world.snapshot.instances.get_mut(&instance(OURS)).unwrap();
+        instance.forwarders.insert("f1".to_owned(), forwarder);
+        let logs: Vec<Value> = texts.iter().map(|text| json!({ "data": b64(text) })).collect();
+        let body = json!({ "inline_source": { "logs": logs, "forwarder": "f1" } });
+        match post(&world, "/logTypes/OKTA/logs:import", &body) {
+            Ok(Intake::Commit { key, .. }) => key.unwrap(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = key("noise", &["noise 1", "link down"]);
+    assert_eq!(first, key("noise", &["noise 1", "link down"]));
+    assert_ne!(first, key("noise", &["noise 2", "link down"]));
+    assert_ne!(first, key("noise", &["link down"]));
+    assert_ne!(first, key("nothing", &["noise 1", "link down"]));
+    assert_eq!(key("nothing", &["link down"]), key("noise", &["link down"]));
 }
 
 #[test]

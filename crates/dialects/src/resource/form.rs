@@ -262,21 +262,20 @@ fn is_duration(text: &str) -> bool {
 
 fn read_labels(value: &Value, path: &str, faults: &mut Faults) -> Option<Value> {
     let mut out = Map::new();
-    let mut add = |key: &str, value: &Value, at: String, faults: &mut Faults| match value {
+    let mut add = |key: &str, value: &Value, at: String, faults: &mut Faults| {
         // The import calls write a label's value as an object, and clients use the same labels for both.
-        Value::Object(object) if object.get("value").is_some_and(Value::is_string) => {
-            out.insert(key.to_owned(), object["value"].clone());
+        let text = match value.get("value").unwrap_or(value) {
+            Value::String(text) => text,
+            Value::Null => return,
+            _ => return faults.add(at, "must be a string"),
+        };
+        let fits = !key.is_empty() && key.len().max(text.len()) <= limits::LABEL_BYTES_MAX;
+        if fits && !key.contains('\0') && !text.contains('\0') {
+            out.insert(key.to_owned(), Value::from(text.as_str()));
+        } else {
+            let most = limits::LABEL_BYTES_MAX;
+            faults.add(at, format!("keys are not empty, keys and values have at most {most} bytes and no U+0000"));
         }
-        Value::String(text) if key.len().max(text.len()) <= limits::LABEL_BYTES_MAX && !key.is_empty() => {
-            out.insert(key.to_owned(), value.clone());
-        }
-        Value::String(_) => {
-            let description =
-                format!("keys are not empty, keys and values have at most {} bytes", limits::LABEL_BYTES_MAX);
-            faults.add(at, description);
-        }
-        Value::Null => {}
-        _ => faults.add(at, "must be a string"),
     };
     match value {
         Value::Object(object) => {

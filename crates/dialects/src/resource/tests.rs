@@ -102,6 +102,13 @@ fn faults_name_their_field() {
         "config.metadata.labels.k",
         "must be a string",
     );
+    for (key, value) in [("", "v"), ("k", "v\0"), ("k\0", "v"), ("k", "v".repeat(5_000).as_str())] {
+        for value in [json!(value), json!({ "value": value })] {
+            let labels = json!({ key: value });
+            let field = format!("config.metadata.labels.{key}");
+            check(ResourceKind::Forwarder, forwarder(json!({ "metadata": { "labels": labels } })), &field, "U+0000");
+        }
+    }
     check(collector(), json!({ "displayName": "c" }), "config.logType", "missing");
     check(collector(), json!({ "displayName": "c", "config": { "logType": "okta" } }), "config.logType", "A-Z");
     check(

@@ -61,6 +61,11 @@ impl Forwarder {
         Forwarder { own, collectors }
     }
 
+    /// Whether it or a collector of it has filters.
+    pub fn has_filters(&self) -> bool {
+        !self.own.filters.is_empty() || self.collectors.iter().any(|(_, way)| !way.filters.is_empty())
+    }
+
     /// The way that records of this log type come by.
     pub fn way(&self, log_type: &str) -> &Way {
         self.collectors.iter().find(|(own, _)| own == log_type).map_or(&self.own, |(_, way)| way)

@@ -33,7 +33,10 @@ pub async fn answer(api: &Api, request: &OwnRequest, segments: &[&str]) -> Resul
         ("POST", ["accounts"], None) => create_account(api, &asker, request).await,
         ("POST", ["accounts", _], Some("rotate")) => rotate_account(api, &asker, last).await,
         ("POST", ["accounts", _], Some("disable")) => disable_account(api, &asker, last).await,
-        ("POST", ["accounts", _], Some("adc")) => create_refresh_token(api, &asker, last).await,
+        // A refresh token gives whatever the account may do, so it takes the right to act as another account.
+        ("POST", ["accounts", _], Some("adc")) => {
+            create_refresh_token(api, &api.asker(request, Scope::Iam)?, last).await
+        }
         ("POST", ["accounts", _], Some("revoke-adc")) => revoke_refresh_tokens(api, &asker, last).await,
 
         ("GET", ["keys"], None) => {

@@ -45,9 +45,17 @@ impl Control {
         kind: &ResourceKind,
         body: &Value,
         declares: Option<&str>,
+        by_sender: bool,
         now: Time,
     ) -> Result<Kept, WayError> {
         self.change_or(|| {
+            if by_sender && self.ways_of(instance, kind)?.len() >= limits::FORWARDERS_BY_SENDERS_MAX {
+                let message = format!(
+                    "there are {} forwarders or more; an administrator can make another",
+                    limits::FORWARDERS_BY_SENDERS_MAX
+                );
+                return Err(WayError::Control(ControlError::Invalid(message)));
+            }
             let id = uuid::Uuid::new_v4().to_string();
             self.keep_way(instance, kind, &id, body, declares, now)
         })
@@ -87,10 +95,29 @@ impl Control {
             let message = format!("there are {} {} already, as many as can be", kind.count_max(), kind.plural());
             return Err(WayError::Control(ControlError::Invalid(message)));
         }
+        self.check_bytes(instance, kind, None, body)?;
         self.check_filters(instance, body, None)?;
         self.declare(instance, declares, &stamp)?;
         let document = json!({ "body": body, "enabled": true });
         Ok(kept(self.resources.create(document_kind(kind), &parent, id, &document, &stamp)?))
+    }
+
+    /// All that one list shows must fit an answer: the others' bytes with those of `body`, which takes the place of `id`.
+    fn check_bytes(
+        &self,
+        instance: InstanceId,
+        kind: &ResourceKind,
+        id: Option<&str>,
+        body: &Value,
+    ) -> Result<(), WayError> {
+        let others = self.resources.list(document_kind(kind), Some(&parent(instance, kind)))?;
+        let others = others.iter().filter(|other| Some(other.id.as_str()) != id);
+        let bytes: usize = others.map(|other| other.json.to_string().len()).sum();
+        if bytes + body.to_string().len() <= limits::RESOURCES_BYTES_MAX {
+            return Ok(());
+        }
+        let (most, plural) = (limits::RESOURCES_BYTES_MAX, kind.plural());
+        Err(WayError::Control(ControlError::Invalid(format!("all {plural} together would have over {most} bytes"))))
     }
 
     /// One resource.
@@ -117,6 +144,7 @@ impl Control {
         self.change_or(|| {
             let found = self.find_way(instance, kind, id)?;
             let body = change.apply(&found.json["body"])?;
+            self.check_bytes(instance, kind, Some(id), &body)?;
             self.check_filters(instance, &body, Some(&found.json["body"]))?;
             self.declare(instance, kind.declares(&body).as_deref(), &now.to_string())?;
             let mut json = found.json;

@@ -20,3 +20,4 @@ mod restored;
 mod server;
 mod sync_gate;
 mod tenancy;
+mod ways;

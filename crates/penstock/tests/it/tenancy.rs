@@ -139,12 +139,12 @@ const CALLS: &[Call] = &[
     call(
         "POST",
         "/v1/projects/p/locations/l/instances/{instance}/logTypes/{log_type}/logs:import",
-        r#"{"inline_source": {"logs": [{"data": "bWFyaw==", "environment_namespace": "{own}"}]}}"#,
+        r#"{"inline_source": {"logs": [{"data": "cXVpZXQ=", "environment_namespace": "{own}"}]}}"#,
     ),
     call(
         "POST",
         "/v1alpha/projects/p/locations/l/instances/{mine}/logTypes/OKTA/logs:import",
-        r#"{"inline_source": {"logs": [{"data": "bWFyaw==", "environment_namespace": "{own}"}], "forwarder": "{own}"}}"#,
+        r#"{"inline_source": {"logs": [{"data": "cXVpZXQ=", "environment_namespace": "{own}"}], "forwarder": "{own}"}}"#,
     ),
     call(
         "POST",
