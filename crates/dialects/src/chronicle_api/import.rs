@@ -168,7 +168,9 @@ pub(super) fn unknown_log_type(instance: &Instance, log_type: &str) -> String {
     let nearest = instance.log_types.nearest(log_type).join(", ");
     let shown: String = log_type.chars().take(80).collect();
     if nearest.is_empty() {
-        format!("unknown log type {shown:?}; the instance's logTypes are the known ones")
+        format!(
+            "unknown log type {shown:?}; the instance's logTypes are the known ones, and `penstock log-type add` makes one"
+        )
     } else {
         format!("unknown log type {shown:?}; nearest: {nearest}")
     }

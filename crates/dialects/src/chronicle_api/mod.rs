@@ -311,8 +311,7 @@ impl Dialect for ChronicleApi {
             Op::BatchGetEvents => ask(events::batch_get(&names, &caller, &snapshot.schema, &request.head)),
             Op::ClassifyLogs => answer(classify::classify(&request.body)),
             Op::Unserved => {
-                let shown: String =
-                    request.head.path.rsplit("/instances/").next().unwrap_or_default().chars().take(120).collect();
+                let shown: String = request.head.path.chars().take(200).collect();
                 let message = format!("This server does not serve {} {shown}.", request.head.method);
                 answer(Err(Refusal::new(Cause::Unsupported, message)))
             }
