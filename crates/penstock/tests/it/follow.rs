@@ -346,7 +346,7 @@ fn held(pid: u32, name: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_or_doubled_whatever_ends_when() {
-    tokio::join!(story(1), story(5), story(6));
+    tokio::join!(story(5), story(16), story(24));
 }
 
 /// A minute in the life of a log: written, rotated either way, its follower killed and stopped, the server restarted, often

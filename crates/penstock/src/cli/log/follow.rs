@@ -446,12 +446,14 @@ impl Follower {
     fn is_begun_anew(&mut self) -> Result<bool, Trouble> {
         let front = self.generations.front().expect("it is looked at");
         let modified = front.file.metadata()?.modified()?;
-        if self.generations.len() > 1 || self.begun == Some(modified) {
-            self.begun = Some(modified);
+        if self.begun == Some(modified) {
             return Ok(false);
         }
         self.begun = Some(modified);
-        let copies = self.rotated_since(self.saved_at(), &[])?;
+        let mut copies = self.rotated_since(self.saved_at(), &[])?;
+        // A copy is older than the truncation that followed it. What is newer than this file comes after it.
+        copies
+            .retain(|copy| copy.file.metadata().and_then(|found| found.modified()).is_ok_and(|time| time <= modified));
         if copies.is_empty() {
             return Ok(false);
         }
