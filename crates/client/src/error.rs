@@ -228,7 +228,7 @@ impl fmt::Display for Refusal {
             write!(f, " {}", self.code)?;
         }
         write!(f, ": {}", self.message)?;
-        for violation in &self.violations {
+        for violation in self.violations.iter().filter(|violation| !violation.stands_in(&self.message)) {
             write!(f, "; {violation}")?;
         }
         Ok(())
@@ -244,6 +244,17 @@ pub struct Violation {
     pub description: String,
     /// Which item of the batch it is in, as the caller counts them from 0, where the path names one.
     pub item: Option<usize>,
+}
+
+impl Violation {
+    /// Whether this text says all of it. Where the caller counts the item otherwise than the receiver, it does not.
+    fn stands_in(&self, text: &str) -> bool {
+        let said = match self.field.as_str() {
+            "" => self.description.clone(),
+            field => format!("{field}: {}", self.description),
+        };
+        self.item == crate::reply::item_of(&self.field) && text.contains(said.trim_end_matches('.'))
+    }
 }
 
 impl fmt::Display for Violation {
@@ -277,6 +288,8 @@ pub struct Accepted {
     pub operation: Option<String>,
     /// Whether the receiver says that it had just this request already, and stored nothing.
     pub repeat: bool,
+    /// How many of its items the receiver says that the forwarder's filters kept out.
+    pub filtered: u64,
 }
 
 /// One request that failed.

@@ -22,6 +22,8 @@ use crate::retry::Repeat;
 const BATCH_HEADER: &str = "x-penstock-batch";
 /// Penstock's header for a batch that it had already.
 const REPEAT_HEADER: &str = "x-penstock-repeat";
+/// Penstock's header with how many records of a batch the forwarder's filters kept out.
+const FILTERED_HEADER: &str = "x-penstock-filtered";
 
 /// What became of one request.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -31,6 +33,9 @@ pub struct IngestResult {
     pub operation: Option<String>,
     /// Whether the receiver says that it had just this already and stored nothing: Penstock does, Google never.
     pub repeat: bool,
+    /// How many records of it the receiver says that the forwarder's filters kept out, and did not store: Penstock does,
+    /// Google never.
+    pub filtered: u64,
 }
 
 /// What became of a batch that was accepted as a whole.
@@ -44,6 +49,11 @@ impl BatchResult {
     /// How many items were accepted.
     pub fn count(&self) -> usize {
         self.accepted.iter().map(|request| request.items.len()).sum()
+    }
+
+    /// How many of the items were taken and then kept out by the forwarder's filters.
+    pub fn filtered(&self) -> u64 {
+        self.accepted.iter().map(|request| request.filtered).sum()
     }
 
     /// The operations of all requests; none from Google.
@@ -182,7 +192,7 @@ impl Chronicle {
     async fn import_one(&self, import: Import<'static>, element: Vec<u8>) -> Result<IngestResult, Error> {
         let mut result = self.import(vec![(import, element)]).await?;
         let accepted = result.accepted.pop().expect("one record is one request");
-        Ok(IngestResult { operation: accepted.operation, repeat: accepted.repeat })
+        Ok(IngestResult { operation: accepted.operation, repeat: accepted.repeat, filtered: accepted.filtered })
     }
 
     async fn import(&self, records: Vec<(Import<'static>, Vec<u8>)>) -> Result<BatchResult, Error> {
@@ -196,8 +206,8 @@ impl Chronicle {
             }
             let log_type = request.log_type().to_owned();
             match self.import_request(&request).await {
-                Ok(Thanks { operation, repeat }) => {
-                    accepted.push(Accepted { log_type, items: request.items, operation, repeat });
+                Ok(Thanks { operation, repeat, filtered }) => {
+                    accepted.push(Accepted { log_type, items: request.items, operation, repeat, filtered });
                 }
                 Err(error) => {
                     let error = error.with_items(&request.items);
@@ -228,6 +238,7 @@ impl Chronicle {
 pub(crate) struct Thanks {
     operation: Option<String>,
     repeat: bool,
+    pub(crate) filtered: u64,
 }
 
 /// What the receiver calls the batch. A reply that is no JSON object thanks for nothing.
@@ -236,6 +247,7 @@ pub(crate) fn thanks(reply: &Reply) -> Result<Thanks, Error> {
     Ok(Thanks {
         operation: reply.header(BATCH_HEADER).map(|batch| format!("operations/{batch}")),
         repeat: reply.header(REPEAT_HEADER) == Some("true"),
+        filtered: reply.header(FILTERED_HEADER).and_then(|count| count.parse().ok()).unwrap_or(0),
     })
 }
 

@@ -68,7 +68,7 @@ fn excerpt(text: &str) -> String {
 }
 
 /// The index of the item that a field's path names: the first index behind one of the lists that requests have.
-fn item_of(field: &str) -> Option<usize> {
+pub(crate) fn item_of(field: &str) -> Option<usize> {
     ["logs[", "events[", "entities[", "logData[", "log_data["].into_iter().find_map(|list| {
         let (_, rest) = field.split_once(list)?;
         let (index, _) = rest.split_once(']')?;
@@ -114,6 +114,34 @@ mod tests {
             "the receiver answers 400 INVALID_ARGUMENT: Bad.; item 12, inline_source.logs[12].data: not base64; \
              item 3, inlineSource.events[3].udm.metadata.labels[7]: odd; parent: unknown"
         );
+    }
+
+    #[test]
+    fn a_fault_that_the_message_tells_is_not_told_twice() {
+        let violation = |field: &str, item| Violation {
+            field: field.to_owned(),
+            description: "unknown log type \"X\"".to_owned(),
+            item,
+        };
+        let of = |message: &str, violation| Refusal {
+            status: 400,
+            code: String::new(),
+            message: message.to_owned(),
+            violations: vec![violation],
+            body: String::new(),
+        };
+        let said = "log_type: unknown log type \"X\"";
+        let at = "logs[3].a: unknown log type \"X\"";
+        let cases = [
+            (of(said, violation("log_type", None)), format!("the receiver answers 400: {said}")),
+            (of("Bad.", violation("log_type", None)), format!("the receiver answers 400: Bad.; {said}")),
+            (of(at, violation("logs[3].a", Some(3))), format!("the receiver answers 400: {at}")),
+            // The caller knows it as another one.
+            (of(at, violation("logs[3].a", Some(7))), format!("the receiver answers 400: {at}; item 7, {at}")),
+        ];
+        for (refusal, expected) in cases {
+            assert_eq!(refusal.to_string(), expected);
+        }
     }
 
     #[test]

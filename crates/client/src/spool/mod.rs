@@ -78,6 +78,8 @@ pub struct Drained {
     pub requests: u64,
     /// How many records were in them.
     pub records: u64,
+    /// How many of those the receiver says that the forwarder's filters kept out.
+    pub filtered: u64,
     /// The requests that were refused, and where they are now.
     pub refused: Vec<RefusedRequest>,
 }
@@ -282,10 +284,11 @@ impl Spool {
             let outgoing = Shared::with_json(Method::POST, url, body, Repeat::Harmless);
             let records = request.records;
             match shared.call(outgoing).await.and_then(|reply| thanks(&reply)) {
-                Ok(_) => {
+                Ok(thanks) => {
                     // Counted first: this future may be dropped at any await, and accepted is accepted.
                     drained.requests += 1;
                     drained.records += records;
+                    drained.filtered += thanks.filtered;
                     self.with_disk(move |disk| disk.done(&request)).await?;
                 }
                 Err(error) if is_about_content(&error, &request) => {

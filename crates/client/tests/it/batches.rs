@@ -4,7 +4,7 @@ use penstock_client::{Credentials, Error, LogEntry, Partial, SecOpsClient};
 use serde_json::json;
 use testkit::third_party::Answer;
 
-use crate::world::{Google, TestClock, aip193, instance, status};
+use crate::world::{Google, TestClock, aip193, instance, status, taken};
 
 #[tokio::test]
 async fn mixed_types_are_grouped_and_keep_their_order() {
@@ -21,6 +21,21 @@ async fn mixed_types_are_grouped_and_keep_their_order() {
     assert_eq!(chronicle.ingest_logs_batch(items).await.unwrap().accepted.len(), 2, "forwarders are kept apart");
     assert_eq!(chronicle.ingest_logs_batch(Vec::<LogEntry>::new()).await.unwrap().count(), 0);
     assert_eq!(google.requests().len(), 4);
+}
+
+#[tokio::test]
+async fn what_filters_kept_out_is_counted_by_request() {
+    let google = Google::start().await;
+    let chronicle = google.chronicle(&TestClock::new());
+    let filtered = |count: &str| taken(Answer::ok().header("x-penstock-filtered", count));
+    google.plan([filtered("2"), filtered("0"), filtered("1"), filtered("many")]);
+    let result = chronicle.ingest_logs_batch([("OKTA", "1"), ("OKTA", "2"), ("DNS", "3")]).await.unwrap();
+    assert_eq!(result.accepted.iter().map(|request| request.filtered).collect::<Vec<_>>(), [2, 0]);
+    assert_eq!((result.filtered(), result.count()), (2, 3));
+    for expected in [1, 0, 0] {
+        // Also where the header is no number, and where there is none.
+        assert_eq!(chronicle.ingest_log("OKTA", "4").await.unwrap().filtered, expected);
+    }
 }
 
 #[tokio::test]

@@ -39,7 +39,12 @@ async fn records_outlive_the_process_and_arrive_once_in_order() {
     assert_eq!(waiting(&spool).await, 5);
     spool.push_log(("OKTA", "6")).await.unwrap();
     // The first is taken, but the answer is lost; then the receiver is away.
-    google.plan([taken(Answer::dropped()), status(503)]);
+    google.plan([
+        taken(Answer::dropped()),
+        status(503),
+        taken(Answer::ok().header("x-penstock-filtered", "1")),
+        taken(Answer::ok().header("x-penstock-filtered", "1")),
+    ]);
     assert!(spool.drain().await.unwrap_err().is_transient());
     assert!(spool.drain().await.unwrap_err().is_transient());
     drop(spool);
@@ -48,6 +53,7 @@ async fn records_outlive_the_process_and_arrive_once_in_order() {
     assert_eq!(waiting(&spool).await, 6);
     let drained = spool.drain().await.unwrap();
     assert_eq!((drained.records, drained.requests, drained.refused.len()), (6, 5, 0));
+    assert_eq!(drained.filtered, 2, "told by two of the requests");
     let udm = r#"UDM {"metadata":{"id":"four","event_timestamp":"2026-11-21T22:00:00Z"}}"#;
     assert_eq!(google.records(), ["OKTA 1", "OKTA 3", "DNS 2", udm, r#"entity {"entity":5}"#, "OKTA 6"]);
     // Sent three times, byte for byte the same.

@@ -50,7 +50,7 @@ pub enum FeedCommand {
         #[command(flatten)]
         target: TargetArgs,
     },
-    /// Change a feed: what is given, and nothing else
+    /// Change a feed: what is given, and nothing else; --details replace the whole of it
     Update {
         #[command(flatten)]
         feed: Named,

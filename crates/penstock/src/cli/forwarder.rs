@@ -46,7 +46,7 @@ A log type that is not listed becomes one of the instance's own by this.")]
         #[command(flatten)]
         target: TargetArgs,
     },
-    /// Change a forwarder: what is given, and nothing else
+    /// Change a forwarder: what is given, and nothing else; --metadata and --regex-filters replace the whole of it
     #[command(after_help = "Example:
   penstock forwarder update --id ID --display-name 'Head office' --upload-compression true")]
     Update {

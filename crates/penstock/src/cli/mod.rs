@@ -234,7 +234,7 @@ pub struct SearchArgs {
 #[command(after_help = "Example:
   penstock receipt 019aa7e0-0000-7000-8000-000000000000")]
 pub struct ReceiptArgs {
-    /// Batch id (the X-Penstock-Batch of a reply) or record id (of a search row)
+    /// Batch id (the X-Penstock-Batch of a reply, or operations/ID) or record id (of a search row)
     pub id: String,
 }
 

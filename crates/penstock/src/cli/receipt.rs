@@ -11,6 +11,8 @@ use super::{CliError, Client};
 const RECORDS_TOLD_MAX: usize = 20;
 
 pub async fn run(client: &Client, id: &str) -> Result<(), CliError> {
+    // As the commands that send name it.
+    let id = id.strip_prefix("operations/").unwrap_or(id);
     let receipt = client.call(Method::GET, &format!("/api/receipts/{}", segment(id)), None).await?;
     if client.format != Format::Table {
         client.format.one(&receipt);

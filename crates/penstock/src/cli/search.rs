@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -79,6 +81,10 @@ fn line(row: &str) -> String {
     let row: Value = serde_json::from_str(row).unwrap_or_default();
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
     let data = match row["kind"].as_str() {
+        // A log that is not UTF-8 comes as bytes. Here something of it is shown, and where it is none.
+        Some("raw") if row["text"].is_null() => {
+            String::from_utf8_lossy(&STANDARD.decode(text("data_base64")).unwrap_or_default()).into_owned()
+        }
         Some("raw") => text("text"),
         Some(kind) => row[kind].to_string(),
         None => String::new(),
@@ -105,4 +111,20 @@ fn summary(last: &Value) -> String {
     }
     let _ = std::io::stdout().flush();
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_no_text_is_not_an_empty_row() {
+        let row = |data: Value| {
+            let mut row = json!({"kind": "raw", "event_time": "T", "id": "I", "log_type": "L"});
+            row.as_object_mut().expect("an object").extend(data.as_object().expect("an object").clone());
+            line(&row.to_string())
+        };
+        assert_eq!(row(json!({"text": "plain"})), "T  I  L  plain");
+        assert_eq!(row(json!({"data_base64": STANDARD.encode(b"a\xff\x1bb")})), "T  I  L  a\u{FFFD}\u{FFFD}b");
+    }
 }

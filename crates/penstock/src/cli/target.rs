@@ -75,8 +75,14 @@ pub enum Patience {
 impl Target {
     /// Finds the receiver, the credential and the instance. Asks our server only where the instance is not named.
     pub async fn connect(remote: &Remote, args: &TargetArgs) -> Result<Target, CliError> {
+        Target::connect_as(remote, args, "").await
+    }
+
+    /// The same, where the resource name of the instance is known already (else empty), so that the server need not be
+    /// asked which one is meant.
+    pub async fn connect_as(remote: &Remote, args: &TargetArgs, known: &str) -> Result<Target, CliError> {
         let version = args.api_version.parse().map_err(|error: Error| CliError::Usage(error.to_string()))?;
-        if args.google { to_google(remote, args, version) } else { to_server(remote, args, version).await }
+        if args.google { to_google(remote, args, version) } else { to_server(remote, args, known, version).await }
     }
 
     /// The instance.
@@ -188,7 +194,7 @@ fn to_google(remote: &Remote, args: &TargetArgs, version: ApiVersion) -> Result<
     })
 }
 
-async fn to_server(remote: &Remote, args: &TargetArgs, version: ApiVersion) -> Result<Target, CliError> {
+async fn to_server(remote: &Remote, args: &TargetArgs, known: &str, version: ApiVersion) -> Result<Target, CliError> {
     let client = Client::connect(remote)?;
     let mut customer_id = args.customer_id.clone();
     let (credentials, credentials_from) = match &args.service_account {
@@ -220,7 +226,7 @@ async fn to_server(remote: &Remote, args: &TargetArgs, version: ApiVersion) -> R
             }
         },
     };
-    let customer_id = match customer_id {
+    let customer_id = match customer_id.or_else(|| customer_of(known)) {
         Some(customer_id) => customer_id,
         None => only_instance(&client).await?,
     };
@@ -235,6 +241,13 @@ async fn to_server(remote: &Remote, args: &TargetArgs, version: ApiVersion) -> R
         project_id: args.project_id.clone().unwrap_or_else(|| PROJECT.to_owned()),
         region: args.region.clone().unwrap_or_else(|| REGION.to_owned()),
     })
+}
+
+/// The customer id in the resource name of an instance of our own server. Names of another make say nothing: a spool of
+/// Google's must not come here because --google was forgotten.
+fn customer_of(name: &str) -> Option<String> {
+    let id = name.strip_prefix(&format!("projects/{PROJECT}/locations/{REGION}/instances/"))?;
+    (!id.is_empty() && !id.contains('/')).then(|| id.to_owned())
 }
 
 /// The instance that is meant when none is named.
@@ -276,6 +289,20 @@ fn is_googles(path: &Path) -> Result<bool, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_name_of_our_own_server_says_whose_a_spool_is() {
+        let cases = [
+            ("projects/penstock/locations/us/instances/c", Some("c")),
+            ("projects/p/locations/eu/instances/c", None),
+            ("projects/penstock/locations/us/instances/", None),
+            ("projects/penstock/locations/us/instances/c/feeds/f", None),
+            ("", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(customer_of(name).as_deref(), expected, "{name}");
+        }
+    }
 
     #[test]
     fn a_key_file_is_googles_by_where_its_tokens_come_from() {

@@ -193,7 +193,9 @@ async fn a_hundred_thousand_lines_arrive_once_each_in_full_batches() {
     // Each batch is one that the receipt knows.
     let operation = batches[3]["operation"].as_str().unwrap();
     let batch = operation.strip_prefix("operations/").unwrap();
-    assert_eq!(desk.run(&["receipt", batch, "-o", "json"]).json()["records_total"], 10_000);
+    for id in [batch, operation] {
+        assert_eq!(desk.run(&["receipt", id, "-o", "json"]).json()["records_total"], 10_000);
+    }
     let expected: Vec<Vec<u8>> = lines.into_iter().map(String::into_bytes).collect();
     assert!(desk.logs("OKTA").await == expected, "the lines that were sent are not those that are there");
 }
@@ -246,6 +248,14 @@ async fn refusals_say_what_where_and_what_to_do() {
     let ingest = ["log", "ingest", "--type", "OKTA"];
     desk.run(&["log", "ingest", "--type", "OKTAA", "a.log"]).fails(1, &["\"OKTAA\"", "nearest: OKTA", "--force"]);
     desk.run(&["log", "ingest", "--type", "no such", "a.log"]).fails(1, &["\"no such\""]);
+    desk.write("a.gz", "no gzip");
+    let done = desk.run(&[&ingest[..], &["a.gz"]].concat());
+    assert!(done.status == 1 && done.err.contains("a.gz: is no gzip file"), "{}", done.err);
+    desk.run(&[&ingest[..], &["--follow", "a.log", "a.gz"]].concat())
+        .fails(2, &["a.gz cannot be followed", "compressed"]);
+    let entities = ["entity", "import", "--type", "OKTAA", "--file", "a.log"];
+    let done = desk.run(&entities);
+    done.fails(1, &["nearest: OKTA", "`penstock log-type add OKTAA`"]);
     desk.run(&[&ingest[..], &["none.log"]].concat()).fails(1, &["cannot read none.log", "No such file"]);
     desk.run(&ingest).fails(2, &["nothing to send", "--message"]);
     desk.run(&["log", "ingest", "a.log"]).fails(2, &["--type"]);
@@ -253,7 +263,9 @@ async fn refusals_say_what_where_and_what_to_do() {
     desk.run(&[&ingest[..], &["-", "--file", "-"]].concat()).fails(1, &["more than once"]);
     desk.run(&[&ingest[..], &["a.log", "--customer-id", "nonsense"]].concat()).fails(2, &["nonsense", "UUID"]);
     let foreign = "0b7c1d2e-0000-4000-8000-000000000002";
-    desk.run(&[&ingest[..], &["a.log", "--customer-id", foreign]].concat()).fails(1, &[foreign]);
+    let done = desk.run(&[&ingest[..], &["a.log", "--customer-id", foreign]].concat());
+    assert!(!done.err.contains("--force"), "the log type is not what is wrong: {}", done.err);
+    done.fails(1, &[foreign]);
     desk.run(&[&ingest[..], &["a.log", "--server", "http://127.0.0.1:1"]].concat())
         .fails(3, &["no server answers at http://127.0.0.1:1", "penstock serve", "--server"]);
     let wrong = desk.run(&[&ingest[..], &["a.log", "--token", "wrong"]].concat());
@@ -335,6 +347,8 @@ async fn events_and_entities_come_from_json_in_any_arrangement() {
     desk.write("one.json", format!("{:#}", event("one")));
     desk.write("list.json", json!([event("two"), event("three")]).to_string());
     desk.write("lines.ndjson", format!("{}\n{}\n", event("four"), event("five")));
+    desk.write("element.json", json!({"udm": event("eight")}).to_string());
+    desk.run(&["log", "ingest-udm", "--file", "element.json"]).ok();
     desk.write("packed.ndjson.gz", gzip(event("six").to_string().as_bytes()));
     let files = ["--file", "one.json", "--file", "list.json", "--file", "lines.ndjson", "--file", "packed.ndjson.gz"];
     let done = desk.run(&[&["log", "ingest-udm", "-o", "json"], &files[..]].concat()).json();
@@ -343,7 +357,7 @@ async fn events_and_entities_come_from_json_in_any_arrangement() {
     let rows = desk.server.search("udm", "ip = \"192.168.1.100\"").await;
     let mut users: Vec<_> = rows.iter().map(|row| row["udm"]["target"]["user"]["userid"].as_str().unwrap()).collect();
     users.sort_unstable();
-    assert_eq!(users, ["five", "four", "one", "seven", "six", "three", "two"]);
+    assert_eq!(users, ["eight", "five", "four", "one", "seven", "six", "three", "two"]);
 
     let entity = |user: &str| json!({"metadata": {"entity_type": "USER"}, "entity": {"user": {"userid": user}}});
     desk.write("users.json", json!([entity("jane"), entity("joe")]).to_string());
@@ -384,6 +398,18 @@ async fn a_bad_event_is_named_with_its_file_and_line() {
     assert_eq!((done.status, done.out.starts_with("Sent 1 record ")), (1, true), "{}{}", done.out, done.err);
     for text in ["odd.ndjson:2: event: it is not a JSON object; it is not sent", "odd.ndjson:3: event: it is a text"] {
         assert!(done.err.contains(text), "{}", done.err);
+    }
+    desk.write("bare.ndjson", "{\"principal\": {\"ip\": \"192.168.1.100\"}}\n{\"metadata\": {}}\n");
+    for (args, faults) in [
+        (&["log", "ingest-udm"][..], &["bare.ndjson:1: event: it has no `metadata`"][..]),
+        (
+            &["entity", "import", "--type", "OKTA"],
+            &["bare.ndjson:1: entity: it has no `metadata`", "bare.ndjson:2: entity: it has no `entity`"],
+        ),
+    ] {
+        let done = desk.run(&[args, &["--file", "bare.ndjson"]].concat());
+        assert_eq!(done.status, 1, "{}{}", done.out, done.err);
+        faults.iter().for_each(|fault| assert!(done.err.contains(fault), "{fault:?} is not in {}", done.err));
     }
     desk.write("no.json", "{\"metadata\": \n nonsense}");
     desk.run(&["log", "ingest-udm", "--file", "no.json", "-o", "ndjson"]);
@@ -638,12 +664,116 @@ async fn a_spool_keeps_what_cannot_be_sent_and_sends_it_later() {
     assert_eq!(desk.logs("OKTA").await.len(), 5);
     desk.run(&[&spooling[..], &["a.log"]].concat()).fails(2, &["--type is missing"]);
 
-    // What is refused stays, with the reason.
-    let unknown = [&spooling[..], &["--type", "MY_OWN_TYPE", "a.log"]].concat();
-    let done = desk.run(&unknown);
-    assert_eq!(done.status, 1, "{}{}", done.out, done.err);
-    assert!(done.err.contains("spool/refused/") && done.err.contains("MY_OWN_TYPE"), "{}", done.err);
-    assert!(done.out.contains(", sent 0 records"), "{}", done.out);
+    // A type that is not known is told before anything is kept, where there is somebody to ask.
+    let unknown = [&spooling[..], &["--type", "MY_OWN_TYPE", "b.log"]].concat();
+    desk.run(&unknown).fails(1, &["MY_OWN_TYPE", "--force"]);
+    assert_eq!(desk.run(&[&spooling[..], &["-o", "json"]].concat()).json()["spool"]["refused_requests"], 0);
+
+    // Else it is refused later, and stays with the reason until it is tried once more. Whose the spool is, it knows.
+    let Desk { server, home } = desk;
+    let (config, dir) = (server.config.clone(), server.stop().await);
+    let unknown: Vec<&str> = unknown.into_iter().filter(|arg| *arg != "--customer-id" && *arg != customer).collect();
+    let done = away(&unknown, &home);
+    assert_eq!(done.status, 3, "{}{}", done.out, done.err);
+    assert!(done.out.contains("1 record waits in spool") && done.out.contains("sends it."), "{}", done.out);
+    let server = TestServer::start_in(dir, config).await;
+    desk = Desk { server, home };
+    let retry = ["log", "ingest", "--spool", "spool", "--retry-refused"];
+    for args in [&spooling[..], &retry] {
+        let done = desk.run(args);
+        assert_eq!(done.status, 1, "{args:?}: {}{}", done.out, done.err);
+        assert!(done.err.contains("spool/refused/") && done.err.contains("MY_OWN_TYPE"), "{}", done.err);
+        assert!(done.err.contains("1 record was refused and is kept there"), "{}", done.err);
+        assert!(!done.err.contains("; log_type: unknown"), "once is enough: {}", done.err);
+        assert!(done.out.contains("sent 0 records") && done.out.contains("1 refused request is in"), "{}", done.out);
+    }
+    desk.run(&["log-type", "add", "MY_OWN_TYPE"]).ok();
+    let said = desk.run(&retry).ok();
+    assert!(said.contains("sent 1 record in 1 batch") && !said.contains("refused"), "{said}");
+    assert_eq!(desk.logs("MY_OWN_TYPE").await, bytes([b"three"]));
+    desk.run(&["log", "ingest", "--spool", "spol"]).fails(1, &["there is no spool in spol"]);
+    assert!(!desk.home.path("spol").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spool_says_plainly_what_it_needs_while_no_server_answers() {
+    let desk = Desk::new().await;
+    desk.write("a.log", "one\n");
+    desk.run(&["account", "create", "--role", "ingest", "--out", "sa.json"]).ok();
+    let customer = desk.server.instance.to_string();
+    let needs = ["Nothing was kept", "--service-account", "--customer-id together with --token or --data DIR"];
+    let (url, token) = (desk.server.server.url.clone(), desk.server.operator.clone());
+    let Desk { server, home } = desk;
+    let _data = server.stop().await;
+    for (number, (args, is_kept)) in [
+        (&[][..], false),
+        (&["--token", &token], false),
+        (&["--customer-id", &customer], false),
+        (&["--customer-id", &customer, "--token", &token], true),
+        (&["--service-account", "sa.json"], true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let dir = format!("spool{number}");
+        let common = ["log", "ingest", "--server", &url, "--type", "OKTA", "--spool", &dir, "a.log"];
+        let done = home.run(&[&common[..], args].concat());
+        assert_eq!(done.status, 3, "{args:?}: {}{}", done.out, done.err);
+        assert_eq!(needs.iter().all(|text| done.err.contains(text)), !is_kept, "{args:?}: {}", done.err);
+        assert_eq!(done.out.contains("1 record waits"), is_kept, "{args:?}: {}", done.out);
+        assert_eq!(home.path(&dir).exists(), is_kept, "{args:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_filter_kept_out_is_told() {
+    let receiver = ThirdParty::start().await;
+    receiver.rule(|_| Answer::ok().header("x-penstock-filtered", "2"));
+    let home = Home::new();
+    std::fs::write(home.path("a.log"), "a\nb\nc\n").unwrap();
+    let (url, customer) = (receiver.url(""), "c8c65bfa-5f2c-42d4-9189-64bb7b939f2c");
+    let args =
+        ["log", "ingest", "--type", "OKTA", "a.log", "--server", &url, "--token", "t", "--customer-id", customer];
+    for spool in [&[][..], &["--spool", "spool"]] {
+        let said = home.run(&[&args[..], spool].concat()).ok();
+        assert!(said.contains(", 2 kept out by the forwarder's filters."), "{said}");
+        let done = home.run(&[&args[..], spool, &["-o", "json"]].concat()).json();
+        assert_eq!((&done["records"], &done["filtered"]), (&json!(3), &json!(2)), "{done}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forwarder_that_is_not_there_is_warned_of() {
+    let desk = Desk::new().await;
+    let made = desk.run(&["forwarder", "create", "--display-name", "Lab", "-o", "json"]).json();
+    let known = made["name"].as_str().unwrap().rsplit('/').next().unwrap();
+    let unknown = "0b7c1d2e-0000-4000-8000-000000000002";
+    for (id, is_warned) in [(known, false), (unknown, true)] {
+        for spool in [&[][..], &["--spool", "spool"]] {
+            let args = ["log", "ingest", "--type", "OKTA", "--message", "x", "--forwarder-id", id];
+            let done = desk.run(&[&args[..], spool].concat());
+            assert_eq!(done.status, 0, "{}{}", done.out, done.err);
+            assert_eq!(done.err.contains(&format!("there is no forwarder {id:?}")), is_warned, "{}", done.err);
+        }
+    }
+    desk.write("a.log", "a\n");
+    let args = ["log", "ingest", "--type", "OKTA", "--follow", "a.log", "--forwarder-id", unknown];
+    let mut child = Killed(desk.command(&args).stderr(Stdio::piped()).spawn().unwrap());
+    let told = BufReader::new(child.0.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    assert!(told.contains("there is no forwarder"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_named_pipe_is_opened_once() {
+    let desk = Desk::new().await;
+    let pipe = desk.home.path("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Ends when it has a reader; were that one to leave at once, what it wrote would be gone.
+    let writing = std::thread::spawn(move || std::fs::write(pipe, "a\nb\n").unwrap());
+    let said = desk.run(&["log", "ingest", "--type", "OKTA", "pipe"]).ok();
+    writing.join().unwrap();
+    assert!(said.starts_with("Sent 2 records"), "{said}");
+    assert_eq!(desk.logs("OKTA").await, bytes([b"a", b"b"]));
 }
 
 /// A child that is killed when the test is over.

@@ -114,6 +114,38 @@ impl Kind {
     }
 }
 
+impl Kind {
+    /// The record as it is sent, or why it is not: an event or entity without what makes it one would be stored as
+    /// something that nobody finds. An event may come in the element in which the API sends it, `{"udm": {…}}`, and is
+    /// taken out of that. What is no object at all is the client's to refuse.
+    pub fn checked(&self, mut record: Record) -> Result<Record, (Record, String)> {
+        let (what, needed): (_, &[&str]) = match self {
+            Kind::Logs(_) => return Ok(record),
+            Kind::Udm => ("event", &["metadata"]),
+            Kind::Entities(_) => ("entity", &["metadata", "entity"]),
+        };
+        let Ok(mut fields) = serde_json::from_slice::<Fields>(&record.data) else { return Ok(record) };
+        if matches!(self, Kind::Udm)
+            && fields.contains_key("udm")
+            && fields.keys().all(|key| matches!(key.as_str(), "udm" | "name"))
+            && let Ok(mut element) = serde_json::from_slice::<Value>(&record.data)
+        {
+            record.data = element["udm"].take().to_string().into_bytes();
+            match serde_json::from_slice(&record.data) {
+                Ok(inner) => fields = inner,
+                Err(_) => return Ok(record),
+            }
+        }
+        match needed.iter().find(|name| fields.get(**name).is_none_or(Option::is_none)) {
+            Some(name) => Err((record, format!("{what}: it has no `{name}`"))),
+            None => Ok(record),
+        }
+    }
+}
+
+/// The fields of an object: whether there is something, not what.
+type Fields = HashMap<String, Option<serde::de::IgnoredAny>>;
+
 impl Logs {
     fn entry(&self, record: &Record, time: Time) -> LogEntry {
         let mut entry = LogEntry::new(self.log_type.as_str(), record.data.as_slice()).entry_timestamp(time);
@@ -240,6 +272,31 @@ mod tests {
                 let bytes: usize = kind.envelope() + count * kind.cost(length);
                 assert!(bytes <= limits::CLIENT_BODY_BYTES_MAX);
             }
+        }
+    }
+
+    #[test]
+    fn what_is_no_event_or_entity_is_known_before_it_is_sent() {
+        let (udm, entities) = (Kind::Udm, Kind::Entities("OKTA".to_owned()));
+        let cases = [
+            (&udm, r#"{"metadata": {}, "a": 1}"#, Ok(r#"{"metadata": {}, "a": 1}"#)),
+            (&udm, r#"{"udm": {"metadata":{"id":"x"}}}"#, Ok(r#"{"metadata":{"id":"x"}}"#)),
+            (&udm, r#"{"name": "n", "udm": {"metadata":{}}}"#, Ok(r#"{"metadata":{}}"#)),
+            (&udm, r#"{"udm": 7}"#, Ok("7")),
+            (&udm, r#"{"udm": {}, "metadata": {}}"#, Ok(r#"{"udm": {}, "metadata": {}}"#)),
+            (&udm, r#"{"udm": {"principal": {}}}"#, Err("event: it has no `metadata`")),
+            (&udm, r#"{"udm": {}, "principal": {}}"#, Err("event: it has no `metadata`")),
+            (&udm, r#"{"metadata": null}"#, Err("event: it has no `metadata`")),
+            (&udm, "{}", Err("event: it has no `metadata`")),
+            (&udm, "[1]", Ok("[1]")),
+            (&entities, r#"{"metadata": {}, "entity": {}}"#, Ok(r#"{"metadata": {}, "entity": {}}"#)),
+            (&entities, r#"{"metadata": {}}"#, Err("entity: it has no `entity`")),
+            (&entities, r#"{"entity": {}}"#, Err("entity: it has no `metadata`")),
+            (&logs(|_| {}), "{}", Ok("{}")),
+        ];
+        for (kind, data, expected) in cases {
+            let expected = expected.map(|data| record(data.as_bytes())).map_err(str::to_owned);
+            assert_eq!(kind.checked(record(data.as_bytes())).map_err(|(_, why)| why), expected, "{data}");
         }
     }
 

@@ -16,7 +16,7 @@ pub mod send;
 mod values;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
@@ -74,6 +74,7 @@ const INGEST_HELP: &str = "Examples:
   penstock log ingest --type NGINX --follow /var/log/nginx/access.log
   penstock log ingest --type NGINX --spool /var/spool/nginx - < access.log
   penstock log ingest --spool /var/spool/nginx           send what waits there
+  penstock log ingest --spool /var/spool/nginx --retry-refused
   penstock log ingest --type OKTA --file okta.log --google --customer-id ID --project-id PROJECT --region eu
 
 What is one log: a line. Its bytes arrive as they are, text or not; its end (LF or CRLF) is not part of it, and empty \
@@ -119,7 +120,7 @@ pub struct IngestArgs {
     /// Each file is one log; the same as --split none
     #[arg(long, alias = "whole_file", conflicts_with = "split")]
     whole_file: bool,
-    /// When the logs happened (RFC 3339) [default: now]; sent again with the same time, the same logs are stored once
+    /// When the logs happened (RFC 3339) [default: --collection-timestamp, else now]; sent again with the same time, the same logs are stored once
     #[arg(long, alias = "entry_timestamp", value_name = "TIME")]
     entry_timestamp: Option<Time>,
     /// When the logs were collected (RFC 3339) [default: now]
@@ -128,6 +129,9 @@ pub struct IngestArgs {
     /// Keep the logs in this folder until the receiver has them
     #[arg(long, value_name = "DIR", conflicts_with = "follow")]
     spool: Option<PathBuf>,
+    /// With --spool: try once more what the receiver refused and is kept in DIR/refused
+    #[arg(long, alias = "retry_refused", requires = "spool")]
+    retry_refused: bool,
     /// Go on with what the files get, until a signal
     #[arg(
         long,
@@ -225,6 +229,12 @@ async fn ingest(remote: &Remote, args: IngestArgs) -> Result<(), CliError> {
         if paths.iter().any(|path| path.as_os_str() == "-") {
             return Err(CliError::Usage("standard input is read to its end without --follow, too".to_owned()));
         }
+        if let Some(path) = paths.iter().find(|path| read::is_gzip(path)) {
+            return Err(CliError::Usage(format!(
+                "{} cannot be followed: what is appended to a compressed file are no lines; send it once, without --follow",
+                path.display()
+            )));
+        }
         if args.state.is_some() && paths.len() > 1 {
             return Err(CliError::Usage("--state is the place in one file; leave it out for several".to_owned()));
         }
@@ -233,6 +243,12 @@ async fn ingest(remote: &Remote, args: IngestArgs) -> Result<(), CliError> {
             from_end: args.from_end,
             rotate_wait: Duration::from_secs(args.rotate_wait),
         };
+        // The follower itself waits for a server that is away, and tells what is wrong with the credential.
+        if logs.forwarder.is_some()
+            && let Ok(target) = Target::connect(remote, &args.target).await
+        {
+            send::check_forwarder(&target, &logs).await;
+        }
         return follow::run(remote, &args.target, logs, args.force, &paths, &options).await;
     }
 
@@ -245,13 +261,21 @@ async fn ingest(remote: &Remote, args: IngestArgs) -> Result<(), CliError> {
             Err(CliError::Usage(format!("--type is missing; without anything to read, {} is sent", dir.display())))
         }
         (Some(dir), logs) => {
-            let target = Target::connect(remote, &args.target).await?;
             let kind = logs.map(Kind::Logs).filter(|_| has_input);
-            send::through_spool(&target, kind.as_ref(), inputs, split, dir).await
+            if kind.is_none() && matches!(dir.join(SPOOL_FILE).try_exists(), Ok(false)) {
+                return Err(CliError::Refused(format!("there is no spool in {}", dir.display())));
+            }
+            let target = connect_for_spool(remote, &args.target, dir, kind.is_some()).await?;
+            if let Some(Kind::Logs(logs)) = &kind {
+                send::check_log_type_of_spool(&target, &logs.log_type, args.force).await?;
+                send::check_forwarder(&target, logs).await;
+            }
+            send::through_spool(&target, kind.as_ref(), inputs, split, dir, args.retry_refused).await
         }
         (None, Some(logs)) if has_input => {
             let target = Target::connect(remote, &args.target).await?;
             send::check_log_type(&target, &logs.log_type, args.force).await?;
+            send::check_forwarder(&target, &logs).await;
             send::run(&target, &Kind::Logs(logs), inputs, split).await
         }
         (None, _) => Err(CliError::Usage(
@@ -260,12 +284,37 @@ async fn ingest(remote: &Remote, args: IngestArgs) -> Result<(), CliError> {
     }
 }
 
+/// The file by which a folder is a spool, and which says whose.
+const SPOOL_FILE: &str = "spool.json";
+
+/// The receiver of a spool. Whose the spool is need not be asked of a server that may be away: the spool knows.
+async fn connect_for_spool(
+    remote: &Remote,
+    args: &TargetArgs,
+    dir: &Path,
+    has_input: bool,
+) -> Result<Target, CliError> {
+    let text = std::fs::read_to_string(dir.join(SPOOL_FILE)).unwrap_or_default();
+    let owner = serde_json::from_str::<Value>(&text).unwrap_or_default();
+    let owner = owner["instance"].as_str().unwrap_or_default();
+    match Target::connect_as(remote, args, owner).await {
+        Err(CliError::Unreachable(why)) => {
+            let kept = if has_input { "Nothing was kept" } else { "Nothing was sent" };
+            Err(CliError::Unreachable(format!(
+                "{why}\n{kept}: while no server answers, --spool needs a key file (--service-account), or --customer-id \
+                 together with --token or --data DIR."
+            )))
+        }
+        connected => connected,
+    }
+}
+
 /// Sends JSON files of events or entities.
 pub async fn ingest_json(remote: &Remote, args: &JsonArgs, kind: &Kind) -> Result<(), CliError> {
     let inputs = read::expand(&args.files).map_err(CliError::Refused)?;
     let target = Target::connect(remote, &args.target).await?;
     if let Kind::Entities(log_type) = kind {
-        send::check_log_type(&target, log_type, false).await?;
+        send::known_log_type(&target, log_type).await?;
     }
     send::run(&target, kind, inputs, Split::Json).await
 }

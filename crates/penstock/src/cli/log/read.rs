@@ -120,15 +120,22 @@ pub fn expand(paths: &[PathBuf]) -> Result<Vec<Input>, String> {
     for path in paths {
         if path.as_os_str() == "-" {
             inputs.push(Input::Stdin);
-        } else if std::fs::metadata(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?.is_dir()
-        {
+            continue;
+        }
+        let cannot_read = |error| format!("cannot read {}: {error}", path.display());
+        let found = std::fs::metadata(path).map_err(cannot_read)?;
+        if found.is_dir() {
             let mut files = Vec::new();
             walk(path, &mut files).map_err(|(path, error)| format!("cannot read {}: {error}", path.display()))?;
             inputs.extend(files.into_iter().map(Input::File));
-        } else {
-            File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-            inputs.push(Input::File(path.clone()));
+            continue;
         }
+        // Only a regular file is opened to see whether it can be: a named pipe has one reader at a time, and what its
+        // writer has written is gone with the first one that closes it.
+        if found.is_file() {
+            File::open(path).map_err(cannot_read)?;
+        }
+        inputs.push(Input::File(path.clone()));
     }
     if inputs.iter().filter(|input| **input == Input::Stdin).count() > 1 {
         return Err("standard input (-) is given more than once".to_owned());
@@ -195,7 +202,14 @@ enum Stopped {
 
 impl From<io::Error> for Stopped {
     fn from(error: io::Error) -> Stopped {
-        Stopped::Fault { line: None, why: format!("cannot be read: {error}") }
+        let why = match error.kind() {
+            // Only inflating finds fault with what a file holds; the words of its errors are no help.
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
+                "is no gzip file, or one that is broken or cut off, although its name ends in .gz".to_owned()
+            }
+            _ => format!("cannot be read: {error}"),
+        };
+        Stopped::Fault { line: None, why }
     }
 }
 
@@ -407,7 +421,8 @@ fn open(input: &Input) -> io::Result<Box<dyn Read>> {
     })
 }
 
-fn is_gzip(path: &Path) -> bool {
+/// Whether a file is inflated: by its name.
+pub fn is_gzip(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"))
 }
 

@@ -15,7 +15,7 @@ use penstock_client::{BatchResult, Chronicle, Error, Partial, Spool, SpoolError,
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{Receiver, error::TryRecvError};
 
-use super::batch::{Kind, Stamps};
+use super::batch::{Kind, Logs, Stamps};
 use super::read::{self, Input, Piece, Record, Split};
 use crate::cli::CliError;
 use crate::cli::output::{Format, say};
@@ -82,11 +82,15 @@ pub async fn through_spool(
     inputs: Vec<Input>,
     split: Split,
     dir: &Path,
+    retry_refused: bool,
 ) -> Result<(), CliError> {
     // One attempt at a time: while there is something to read the spool itself waits and tries again, and at the end
     // whoever gave the command is told at once that the rest waits.
     let chronicle = target.chronicle(Patience::None)?;
     let spool = Spool::open(dir, &chronicle, SpoolOptions::default()).await.map_err(|error| target.failed(&error))?;
+    if retry_refused {
+        spool.requeue_refused().await.map_err(|error| target.failed(&error))?;
+    }
     let before = status(target, &spool).await?;
     let mut told = Told::new(target, inputs);
     let mut pushed = Ok(());
@@ -115,6 +119,7 @@ pub async fn through_spool(
             Ok(drained) => {
                 sent.requests += drained.requests;
                 sent.records += drained.records;
+                sent.filtered += drained.filtered;
                 sent.refused.extend(drained.refused);
             }
             Err(error) => failed = Some(error),
@@ -125,12 +130,15 @@ pub async fn through_spool(
     let kept_now = told.records;
     told.records = (before.records + kept_now).saturating_sub(after.records + refused_records(&sent));
     told.batches = sent.requests;
+    told.filtered = sent.filtered;
     told.spooled = Some(json!({
         "dir": dir.display().to_string(), "kept": kept_now, "waiting": after.records,
         "refused_requests": after.refused_requests,
     }));
     for refused in &sent.refused {
-        let why = format!("{} records were refused and are kept there: {}", refused.records, refused.why);
+        let one = refused.records == 1;
+        let (was, is) = if one { ("was", "is") } else { ("were", "are") };
+        let why = format!("{} {was} refused and {is} kept there: {}", count(refused.records, "record"), refused.why);
         told.failure(json!({ "file": refused.file.display().to_string(), "records": refused.records, "message": why }));
         told.failed_records += refused.records;
         told.complain(&format!("{}: {why}", refused.file.display()));
@@ -140,11 +148,22 @@ pub async fn through_spool(
     }
     if after.records > 0 {
         told.remark = format!(
-            " {} wait in {}; `penstock log ingest --spool {}` sends them.",
+            " {} {} in {}; `penstock log ingest --spool {}` sends {}.",
             count(after.records, "record"),
+            if after.records == 1 { "waits" } else { "wait" },
             dir.display(),
-            dir.display()
+            dir.display(),
+            if after.records == 1 { "it" } else { "them" },
         );
+    }
+    if after.refused_requests > 0 {
+        told.remark.push_str(&format!(
+            " {} {} in {}; --retry-refused tries {} once more.",
+            count(after.refused_requests, "refused request"),
+            if after.refused_requests == 1 { "is" } else { "are" },
+            dir.join("refused").display(),
+            if after.refused_requests == 1 { "it" } else { "them" },
+        ));
     }
     told.finish(target, failed)
 }
@@ -226,7 +245,14 @@ impl Gathering {
                 None => return Some(self.waiting.drain(..).collect()),
                 Some(Piece::Fault(fault)) => told.fault(fault.input, fault.line, 0, &fault.why),
                 Some(Piece::Records { records, input_bytes, empty, is_live }) => {
-                    self.waiting.extend(records);
+                    for record in records {
+                        match kind.checked(record) {
+                            Ok(record) => self.waiting.push_back(record),
+                            Err((record, why)) => {
+                                told.fault(record.input, Some(record.line), 1, &format!("{why}; it is not sent"));
+                            }
+                        }
+                    }
                     self.is_live = is_live;
                     told.empty += empty;
                     told.bar.inc(input_bytes);
@@ -246,6 +272,8 @@ struct Told {
     bytes: u64,
     batches: u64,
     repeated: u64,
+    /// What the receiver kept out by the forwarder's filters, of what was sent.
+    filtered: u64,
     empty: u64,
     failed_records: u64,
     operations: Vec<Value>,
@@ -269,6 +297,7 @@ impl Told {
             bytes: 0,
             batches: 0,
             repeated: 0,
+            filtered: 0,
             empty: 0,
             failed_records: 0,
             operations: Vec::new(),
@@ -292,6 +321,7 @@ impl Told {
             self.records += request.items.len() as u64;
             self.bytes += bytes;
             self.batches += 1;
+            self.filtered += request.filtered;
             if request.repeat {
                 self.repeated += request.items.len() as u64;
             }
@@ -300,7 +330,7 @@ impl Told {
                 let (first, last) = (of_request().next(), of_request().next_back());
                 say(&json!({
                     "operation": request.operation, "records": request.items.len(), "bytes": bytes,
-                    "repeat": request.repeat, "from": self.place(first), "to": self.place(last),
+                    "repeat": request.repeat, "filtered": request.filtered, "from": self.place(first), "to": self.place(last),
                 })
                 .to_string());
             } else if let Some(operation) = request.operation.as_deref().filter(|_| self.format == Format::Json) {
@@ -402,7 +432,7 @@ impl Told {
         let seconds = self.started.elapsed().as_secs_f64();
         let document = json!({
             "done": stopped.is_none(), "records": self.records, "bytes": self.bytes, "batches": self.batches,
-            "repeated": self.repeated, "empty_lines": self.empty, "inputs": self.inputs.len(), "seconds": seconds,
+            "repeated": self.repeated, "filtered": self.filtered, "empty_lines": self.empty, "inputs": self.inputs.len(), "seconds": seconds,
             "failed_records": self.failed_records, "failures_total": self.failures_total, "failures": self.failures,
             "operations": self.operations, "stopped_at": self.stopped_at, "spool": self.spooled,
         });
@@ -431,17 +461,26 @@ impl Told {
         }
     }
 
+    /// The part of the last sentence about filters.
+    fn kept_out(&self) -> String {
+        match self.filtered {
+            0 => String::new(),
+            filtered => format!(", {} kept out by the forwarder's filters", HumanCount(filtered)),
+        }
+    }
+
     fn sentence(&self, target: &Target, seconds: f64) -> String {
         if let Some(spooled) = &self.spooled {
             // How many bytes of what was sent came from earlier runs, only the spool would know.
             return format!(
-                "Kept {} ({}), sent {} in {} to {} in {}.{}",
+                "Kept {} ({}), sent {} in {} to {} in {}{}.{}",
                 count(spooled["kept"].as_u64().unwrap_or(0), "record"),
                 HumanBytes(self.bytes),
                 count(self.records, "record"),
                 count(self.batches, "batch"),
                 target.address,
                 duration(seconds),
+                self.kept_out(),
                 self.remark
             );
         }
@@ -457,6 +496,7 @@ impl Told {
             let rate = (self.records as f64 / seconds) as u64;
             text.push_str(&format!(", {} records/s", HumanCount(rate)));
         }
+        text.push_str(&self.kept_out());
         text.push('.');
         if self.repeated > 0 {
             text.push_str(&format!(" {} of them were there already.", HumanCount(self.repeated)));
@@ -521,26 +561,77 @@ fn bar(format: Format, length: Option<u64>) -> ProgressBar {
 
 /// Asks whether the receiver knows the log type, before anything is read. `force` makes it know.
 pub async fn check_log_type(target: &Target, log_type: &str, force: bool) -> Result<(), CliError> {
+    match ask_log_type(target, log_type).await? {
+        None => Ok(()),
+        Some(unknown) => make_log_type(target, log_type, unknown, force).await,
+    }
+}
+
+/// The same before logs are put into a spool, which takes them also where the receiver is away or in trouble: that shows
+/// when they are sent.
+pub async fn check_log_type_of_spool(target: &Target, log_type: &str, force: bool) -> Result<(), CliError> {
+    match ask_log_type(target, log_type).await {
+        Ok(None) => Ok(()),
+        Ok(Some(unknown)) => make_log_type(target, log_type, unknown, force).await,
+        Err(error @ CliError::Usage(_)) => Err(error),
+        Err(CliError::Refused(_) | CliError::Unreachable(_)) => Ok(()),
+    }
+}
+
+async fn make_log_type(target: &Target, log_type: &str, unknown: String, force: bool) -> Result<(), CliError> {
+    if !force {
+        return Err(CliError::Refused(format!(
+            "{unknown}\n--force makes it a log type of the instance, which takes the right to manage it."
+        )));
+    }
+    let chronicle = target.chronicle(Patience::None)?;
+    chronicle.get_or_create_forwarder(log_type).await.map_err(|error| target.failed(&error))?;
+    target.format.remark(&format!("{log_type} is a log type of the instance now."));
+    Ok(())
+}
+
+/// The same for commands that make no log type.
+pub async fn known_log_type(target: &Target, log_type: &str) -> Result<(), CliError> {
+    match ask_log_type(target, log_type).await? {
+        None => Ok(()),
+        Some(unknown) => Err(CliError::Refused(format!(
+            "{unknown}\n`penstock log-type add {log_type}` makes it a log type of the instance."
+        ))),
+    }
+}
+
+/// What the receiver says of a log type that it does not know.
+async fn ask_log_type(target: &Target, log_type: &str) -> Result<Option<String>, CliError> {
     // Google is not asked: it says so at the first batch.
     if target.is_google {
-        return Ok(());
+        return Ok(None);
     }
     let chronicle = target.chronicle(Patience::None)?;
     let path = target.path_of(&chronicle, "logTypes", log_type)?;
     match chronicle.request(http::Method::GET, &path, &[], None).await {
-        Ok(_) => Ok(()),
-        Err(Error::NotFound(_)) if force => match chronicle.get_or_create_forwarder(log_type).await {
-            Ok(_) => {
-                target.format.remark(&format!("{log_type} is a log type of the instance now."));
-                Ok(())
-            }
-            Err(error) => Err(target.failed(&error)),
-        },
-        Err(Error::NotFound(refusal)) => Err(CliError::Refused(format!(
-            "{}\n--force makes it a log type of the instance, which takes the right to manage it.",
-            refusal.message
-        ))),
+        Ok(_) => Ok(None),
+        // An instance that is not there is not found either, and no log type helps against that.
+        Err(Error::NotFound(refusal) | Error::Refused(refusal))
+            if refusal.message.contains(&format!("{log_type:?}")) =>
+        {
+            Ok(Some(refusal.message))
+        }
         Err(error) => Err(target.failed(&error)),
+    }
+}
+
+/// Says so if the receiver has no such forwarder: logs are taken all the same, without what a forwarder does to them.
+pub async fn check_forwarder(target: &Target, logs: &Logs) {
+    let (Some(given), false) = (&logs.forwarder, target.is_google) else { return };
+    let Ok(chronicle) = target.chronicle(Patience::None) else { return };
+    // The full name of one that is elsewhere cannot be asked for here.
+    let Ok(path) = target.path_of(&chronicle, "forwarders", given) else { return };
+    // Whoever may only send may not look, and whether the server is there shows when logs are sent.
+    if let Err(Error::NotFound(_)) = chronicle.request(http::Method::GET, &path, &[], None).await {
+        eprintln!(
+            "penstock: there is no forwarder {given:?} in the instance; the logs are sent and name it, without filters, \
+             labels or a namespace of a forwarder"
+        );
     }
 }
 
