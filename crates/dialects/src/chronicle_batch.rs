@@ -1,5 +1,5 @@
-//! What both Chronicle dialects make of a body: records as places in it, and the key by which a repeat is known, which is
-//! the same whichever of the two a sender speaks.
+//! What both Chronicle dialects make of a body: the fields at its head, records as places in it, and the key by which a
+//! repeat is known, which is the same whichever of the two a sender speaks.
 //!
 //! The key is 16 bytes of BLAKE3 over
 //!
@@ -24,7 +24,7 @@ use event::{InstanceId, Kind, Record, Time, limits};
 
 use crate::faults::Faults;
 pub(crate) use crate::json::Place;
-use crate::json::Unclean;
+use crate::json::{Scanner, Shape, SyntaxError, Unclean};
 use crate::snapshot::Snapshot;
 
 /// Most records of one batch that are set aside instead of refusing it. Beyond, the whole batch is garbage, and keeping
@@ -89,6 +89,56 @@ pub(crate) struct Gathering {
     reason: String,
     /// Whether the current record has a fault.
     is_faulty: bool,
+}
+
+/// What the value of a field of the request as a whole begins like; `None` when there is nothing to read: it is `null`,
+/// or given twice. `met` is the set of the fields met so far, `field` the bit of this one.
+pub(crate) fn head_field(
+    scanner: &mut Scanner<'_>,
+    faults: &mut Faults,
+    met: &mut u8,
+    field: u8,
+    name: &str,
+) -> Result<Option<Shape>, SyntaxError> {
+    let shape = scanner.shape()?;
+    if shape == Shape::Null {
+        scanner.null()?;
+        return Ok(None);
+    }
+    if *met & field != 0 {
+        // Which of the two is meant is nothing to guess about.
+        faults.add(name, "given twice");
+        scanner.skip()?;
+        return Ok(None);
+    }
+    *met |= field;
+    Ok(Some(shape))
+}
+
+/// A text of the request as a whole; `None` with its fault noted when it is none that can be kept.
+pub(crate) fn head_text(
+    scanner: &mut Scanner<'_>,
+    faults: &mut Faults,
+    name: &str,
+    shape: Shape,
+    bytes_max: usize,
+) -> Result<Option<String>, SyntaxError> {
+    if shape != Shape::String {
+        scanner.skip()?;
+        faults.add(name, format!("must be a string, not {}", shape.with_article()));
+        return Ok(None);
+    }
+    let text = scanner.string()?;
+    if let Some(unclean) = text.unclean {
+        faults.add(name, unclean.describe());
+        return Ok(None);
+    }
+    let value = scanner.text(&text.place);
+    if value.len() > bytes_max {
+        faults.add(name, format!("{} bytes, more than the {bytes_max} allowed", value.len()));
+        return Ok(None);
+    }
+    Ok(Some(value.into_owned()))
 }
 
 impl Gathering {

@@ -108,6 +108,18 @@ impl LogTypes {
         scored.into_iter().map(|(_, name)| name).collect()
     }
 
+    /// What to tell a sender of a name that is none of these: the nearest ones or, when nothing is near, `otherwise`,
+    /// which says where the known ones are to be found.
+    pub(crate) fn unknown(&self, wrong: &str, otherwise: &str) -> String {
+        let shown: String = wrong.chars().take(80).collect();
+        let nearest = self.nearest(wrong);
+        if nearest.is_empty() {
+            format!("unknown log type {shown:?}; {otherwise}")
+        } else {
+            format!("unknown log type {shown:?}; nearest: {}", nearest.join(", "))
+        }
+    }
+
     /// The built-in ones with their descriptions, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let sorted: BTreeMap<_, _> = self.builtin.iter().collect();

@@ -165,15 +165,8 @@ const FEED_CHARS_MAX: usize = 100;
 
 /// What is said of a log type that the instance does not have.
 pub(super) fn unknown_log_type(instance: &Instance, log_type: &str) -> String {
-    let nearest = instance.log_types.nearest(log_type).join(", ");
-    let shown: String = log_type.chars().take(80).collect();
-    if nearest.is_empty() {
-        format!(
-            "unknown log type {shown:?}; the instance's logTypes are the known ones, and `penstock log-type add` makes one"
-        )
-    } else {
-        format!("unknown log type {shown:?}; nearest: {nearest}")
-    }
+    let otherwise = "the instance's logTypes are the known ones, and `penstock log-type add` makes one";
+    instance.log_types.unknown(log_type, otherwise)
 }
 
 fn committed(batches: Vec<(Caller, Batch)>, key: [u8; 16], filtered: u64, caller: &Caller) -> Intake {

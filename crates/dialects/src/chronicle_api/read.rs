@@ -16,7 +16,7 @@ use bytes::Bytes;
 use event::{Kind, Label, Time, limits};
 use serde_json::Value;
 
-use crate::chronicle_batch::{Gathering, Place};
+use crate::chronicle_batch::{self, Gathering, Place};
 use crate::faults::Faults;
 use crate::json::{Scanner, Shape, SyntaxError};
 use crate::snapshot::Snapshot;
@@ -197,42 +197,15 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// What the value of a field begins like; `None` when there is nothing to read: it is `null`, or given twice.
+    /// See [`chronicle_batch::head_field`].
     fn field(&mut self, met: &mut u8, field: u8, name: &str) -> Result<Option<Shape>, SyntaxError> {
-        let shape = self.scanner.shape()?;
-        if shape == Shape::Null {
-            self.scanner.null()?;
-            return Ok(None);
-        }
-        if *met & field != 0 {
-            // Which of the two is meant is nothing to guess about.
-            self.out.head_faults.add(name, "given twice");
-            self.scanner.skip()?;
-            return Ok(None);
-        }
-        *met |= field;
-        Ok(Some(shape))
+        chronicle_batch::head_field(&mut self.scanner, &mut self.out.head_faults, met, field, name)
     }
 
-    /// A text of the request as a whole; `None` with its fault noted when it is none that can be kept.
+    /// See [`chronicle_batch::head_text`].
     fn head_text(&mut self, name: &str, shape: Shape) -> Result<Option<String>, SyntaxError> {
-        if shape != Shape::String {
-            self.scanner.skip()?;
-            self.out.head_faults.add(name, format!("must be a string, not {}", shape.with_article()));
-            return Ok(None);
-        }
-        let text = self.scanner.string()?;
-        if let Some(unclean) = text.unclean {
-            self.out.head_faults.add(name, unclean.describe());
-            return Ok(None);
-        }
-        let value = self.scanner.text(&text.place);
-        if value.len() > limits::LABEL_BYTES_MAX {
-            let description = format!("{} bytes, more than the {} allowed", value.len(), limits::LABEL_BYTES_MAX);
-            self.out.head_faults.add(name, description);
-            return Ok(None);
-        }
-        Ok(Some(value.into_owned()))
+        let faults = &mut self.out.head_faults;
+        chronicle_batch::head_text(&mut self.scanner, faults, name, shape, limits::LABEL_BYTES_MAX)
     }
 
     fn items(&mut self, shape: Shape) -> Result<(), SyntaxError> {

@@ -249,14 +249,8 @@ fn check_log_type(kind: Kind, body: &mut Body, instance: Option<&Instance>) {
     if instance.log_types.contains(log_type) {
         return;
     }
-    let nearest = instance.log_types.nearest(log_type).join(", ");
-    let shown: String = log_type.chars().take(80).collect();
-    let hint = if nearest.is_empty() {
-        "GET /v2/logtypes lists the known ones".to_owned()
-    } else {
-        format!("nearest: {nearest}")
-    };
-    body.head_faults.add("log_type", format!("unknown log type {shown:?}; {hint}"));
+    let unknown = instance.log_types.unknown(log_type, "GET /v2/logtypes lists the known ones");
+    body.head_faults.add("log_type", unknown);
 }
 
 fn check_items_exist(kind: Kind, body: &mut Body) {

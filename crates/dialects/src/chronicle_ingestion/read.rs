@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use event::{Kind, Label, Time, limits};
 
-use crate::chronicle_batch::{Gathering, Place};
+use crate::chronicle_batch::{self, Gathering, Place};
 use crate::faults::Faults;
 use crate::json::{Scanner, Shape, SyntaxError, Text};
 use crate::snapshot::Snapshot;
@@ -117,18 +117,10 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            let shape = self.scanner.shape()?;
-            if shape == Shape::Null {
-                self.scanner.null()?;
+            let faults = &mut self.out.head_faults;
+            let Some(shape) = chronicle_batch::head_field(&mut self.scanner, faults, &mut met, field, name)? else {
                 continue;
-            }
-            if met & field != 0 {
-                // Which of the two is meant is nothing to guess about.
-                self.out.head_faults.add(name, "given twice");
-                self.scanner.skip()?;
-                continue;
-            }
-            met |= field;
+            };
             match field {
                 CUSTOMER_ID => {
                     let text = self.head_text(name, shape, usize::MAX)?;
@@ -150,25 +142,9 @@ impl Reader<'_> {
         Ok(self.out)
     }
 
-    /// A text at the top or in a label; `None` with its fault noted when it is none that can be kept.
+    /// A text at the top or in a label; see [`chronicle_batch::head_text`].
     fn head_text(&mut self, field: &str, shape: Shape, bytes_max: usize) -> Result<Option<String>, SyntaxError> {
-        if shape != Shape::String {
-            self.scanner.skip()?;
-            self.out.head_faults.add(field, format!("must be a string, not {}", shape.with_article()));
-            return Ok(None);
-        }
-        let text = self.scanner.string()?;
-        if let Some(unclean) = text.unclean {
-            self.out.head_faults.add(field, unclean.describe());
-            return Ok(None);
-        }
-        let value = self.scanner.text(&text.place);
-        if value.len() > bytes_max {
-            let len = value.len();
-            self.out.head_faults.add(field, format!("{len} bytes, more than the {bytes_max} allowed"));
-            return Ok(None);
-        }
-        Ok(Some(value.into_owned()))
+        chronicle_batch::head_text(&mut self.scanner, &mut self.out.head_faults, field, shape, bytes_max)
     }
 
     fn labels(&mut self, shape: Shape) -> Result<(), SyntaxError> {
