@@ -20,6 +20,7 @@ fn main() {
         instances: HashMap::from([(instance, Instance::new("bench", log_types.clone()))]),
         accounts: HashMap::new(),
         api_keys: HashMap::from([(SecretHash::of("bench"), key)]),
+        intakes: HashMap::new(),
         refresh_tokens: HashMap::new(),
         operator_token: None,
         token_secret: Secret([1; 32]),

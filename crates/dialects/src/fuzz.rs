@@ -296,6 +296,7 @@ fn snapshot() -> Snapshot {
         instances: HashMap::from([tenant(1), tenant(2)]),
         accounts: HashMap::from([account(1), account(2)]),
         api_keys: HashMap::from([(SecretHash::of(KEY), key)]),
+        intakes: HashMap::new(),
         refresh_tokens: HashMap::from([(SecretHash::of(REFRESH_TOKEN), refresh_token)]),
         operator_token: None,
         token_secret: Secret([7; 32]),

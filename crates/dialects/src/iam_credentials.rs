@@ -95,11 +95,6 @@ impl Dialect for IamCredentials {
         }
     }
 
-    fn thank(&self, receipt: &commit::Receipt) -> Reply {
-        // Never asked for: this dialect commits nothing.
-        crate::chronicle_ingestion::thanks(receipt)
-    }
-
     fn refuse(&self, refusal: &Refusal) -> Reply {
         aip193::refuse(refusal)
     }

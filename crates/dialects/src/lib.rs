@@ -6,8 +6,8 @@
 //! its [`commit::Receipt`] is the only thing that a sender is thanked for.
 //!
 //! In order of a request's way: [`Router`] finds who claims the path, [`Dialect::authenticate`] looks at the head
-//! before the body is read, [`Dialect::accept`] reads the body, [`Dialect::thank`], [`Dialect::refuse`] or an [`Ask`]'s own
-//! [`Render`] answer.
+//! before the body is read, [`Dialect::accept`] reads the body, the [`Thanks`] of what is committed, [`Dialect::refuse`] or
+//! an [`Ask`]'s own [`Render`] answer.
 
 pub mod aip193;
 mod ask;
@@ -37,7 +37,7 @@ use event::{BatchId, Time};
 pub use ask::{Act, Ask, FieldValue, FieldValuesCall, FoundRecord, Outcome, Question, Render, SearchCall};
 pub use auth::{Caller, Role, Scope, Scopes};
 pub use log_types::{LogType, LogTypes, NotALogType};
-pub use message::{Head, HeadError, Intake, Reply, Request};
+pub use message::{Head, HeadError, Intake, Reply, Request, Thanks};
 pub use refusal::{Cause, Refusal, Violation, Who};
 pub use route::{Conflict, Found, Lookup, Params, Route, Router};
 pub use snapshot::Snapshot;
@@ -60,6 +60,12 @@ pub trait Dialect: Send + Sync {
         now: Time,
     ) -> Result<Option<Caller>, Refusal>;
 
+    /// How much memory it takes to make a frame of this body, beside the body itself: its texts unescaped, its records, the
+    /// frame. What records cost where they are very short is each dialect's to say.
+    fn work_bytes(&self, _at: &Found<'_>, body: &[u8]) -> usize {
+        body.len() * 2
+    }
+
     /// What the request means. `request.body` is already inflated; `next_id` gives a fresh batch id at every call.
     fn accept(
         &self,
@@ -70,9 +76,6 @@ pub trait Dialect: Send + Sync {
         now: Time,
         next_id: &mut dyn FnMut() -> BatchId,
     ) -> Intake;
-
-    /// The success reply. There is no way to one without a receipt.
-    fn thank(&self, receipt: &commit::Receipt) -> Reply;
 
     /// The refusal in this dialect's form.
     fn refuse(&self, refusal: &Refusal) -> Reply;

@@ -133,7 +133,7 @@ impl std::fmt::Debug for Request {
 /// What a request means.
 #[derive(Debug)]
 pub enum Intake {
-    /// Append these, all or none, then [`crate::Dialect::thank`]. Each caller is the proof for its batch and always
+    /// Append these, all or none, then say thanks. Each caller is the proof for its batch and always
     /// names that batch's instance ([`Caller::instance`] is `Some`).
     Commit {
         /// The batches in order; never empty, and none without records.
@@ -142,6 +142,11 @@ pub enum Intake {
         key: Option<[u8; 16]>,
         /// Records of the request that the filters of their way in keep out: neither stored nor refused, but counted.
         filtered: u64,
+        /// What is refused of the request while the rest of it is taken, with how many records that are. The sender reads
+        /// of it in the thanks; this is for whoever counts.
+        refused: Option<Refusal>,
+        /// The success reply.
+        thanks: Thanks,
     },
     /// Every record was kept out by a filter: there is nothing to append, and the sender has done nothing wrong.
     Filtered {
@@ -159,6 +164,27 @@ pub enum Intake {
     /// Not accepted; [`crate::Dialect::refuse`] makes the reply. Its own variant so that refused records can be counted
     /// and senders in trouble be named.
     Refuse(Refusal),
+}
+
+/// Makes the success reply of a batch, once there is a receipt for it. There is no other way to one.
+pub struct Thanks(Box<dyn FnOnce(&commit::Receipt) -> Reply + Send>);
+
+impl Thanks {
+    /// Thanks with this.
+    pub fn new(say: impl FnOnce(&commit::Receipt) -> Reply + Send + 'static) -> Thanks {
+        Thanks(Box::new(say))
+    }
+
+    /// The reply.
+    pub fn say(self, receipt: &commit::Receipt) -> Reply {
+        (self.0)(receipt)
+    }
+}
+
+impl std::fmt::Debug for Thanks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Thanks(…)")
+    }
 }
 
 /// What goes back. `receive` adds the length, compression and what HTTP itself wants.

@@ -57,11 +57,6 @@ impl Dialect for OAuth2 {
         }
     }
 
-    fn thank(&self, receipt: &commit::Receipt) -> Reply {
-        // Never asked for: this dialect commits nothing.
-        crate::chronicle_ingestion::thanks(receipt)
-    }
-
     fn refuse(&self, refusal: &Refusal) -> Reply {
         let (status, error) = match refusal.cause {
             Cause::Unauthenticated => (StatusCode::BAD_REQUEST, "invalid_grant"),

@@ -284,9 +284,6 @@ mod tests {
         ) -> Intake {
             Intake::Refuse(Refusal::internal())
         }
-        fn thank(&self, _: &commit::Receipt) -> Reply {
-            Reply::json(http::StatusCode::OK, "{}")
-        }
         fn refuse(&self, refusal: &Refusal) -> Reply {
             aip193::refuse(refusal)
         }

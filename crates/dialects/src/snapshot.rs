@@ -19,6 +19,8 @@ pub struct Snapshot {
     pub accounts: HashMap<String, Account>,
     /// The API keys, by the hash of the key.
     pub api_keys: HashMap<SecretHash, ApiKey>,
+    /// The intakes of Sekoia's kind, by the hash of their key. An intake with two keys stands here twice.
+    pub intakes: HashMap<SecretHash, Arc<IntakeKey>>,
     /// The refresh tokens that we gave out, by the hash of the token.
     pub refresh_tokens: HashMap<SecretHash, RefreshToken>,
     /// The operator's token, by its hash. It reaches every instance with every scope. Must not begin with
@@ -85,6 +87,21 @@ pub struct ApiKey {
     /// What it may do.
     pub role: Role,
     /// A disabled key is refused at once.
+    pub disabled: bool,
+}
+
+/// An intake of Sekoia's kind: a named way in that is found by its key alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IntakeKey {
+    /// Its id, which may be shown.
+    pub id: String,
+    /// The one instance that it belongs to.
+    pub instance: InstanceId,
+    /// The log type of what comes by it.
+    pub log_type: String,
+    /// The namespace of what comes by it, or empty.
+    pub namespace: String,
+    /// A disabled intake's key is refused at once.
     pub disabled: bool,
 }
 
@@ -164,6 +181,10 @@ pub struct Limits {
     pub chronicle_ingestion_body_bytes_max: usize,
     /// Of one Chronicle API request, uncompressed.
     pub chronicle_api_body_bytes_max: usize,
+    /// Of one Sekoia request, uncompressed.
+    pub sekoia_body_bytes_max: usize,
+    /// Of one event that comes by an intake.
+    pub sekoia_event_bytes_max: usize,
     /// Of our own API, and of calls of Google's APIs that take no records in.
     pub api_body_bytes_max: usize,
 }
@@ -173,6 +194,8 @@ impl Default for Limits {
         Limits {
             chronicle_ingestion_body_bytes_max: limits::CHRONICLE_INGESTION_BODY_BYTES_MAX,
             chronicle_api_body_bytes_max: limits::CHRONICLE_API_BODY_BYTES_MAX,
+            sekoia_body_bytes_max: limits::SEKOIA_BODY_BYTES_MAX,
+            sekoia_event_bytes_max: limits::SEKOIA_EVENT_BYTES_MAX,
             api_body_bytes_max: limits::API_BODY_BYTES_MAX,
         }
     }

@@ -75,6 +75,7 @@ impl World {
             ]),
             accounts: HashMap::new(),
             api_keys,
+            intakes: HashMap::new(),
             refresh_tokens: HashMap::new(),
             operator_token: Some(SecretHash::of(OPERATOR)),
             token_secret: Secret([9; 32]),

@@ -11,6 +11,17 @@ pub const CHRONICLE_INGESTION_BODY_BYTES_MAX: usize = 1 << 20;
 /// Setting `limits.chronicle_api_body_bytes_max`.
 pub const CHRONICLE_API_BODY_BYTES_MAX: usize = 4 << 20;
 
+/// Largest body of one Sekoia request, uncompressed. Sekoia's clients stop at 9 MiB of characters, which escapes can make
+/// six times as long (contracts/sekoia.md §1.5). Setting `limits.sekoia_body_bytes_max`.
+pub const SEKOIA_BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Largest event that an intake takes, over HTTPS and syslog (contracts/sekoia.md §1.5: 250 KiB; the forwarder's "250k" are
+/// 256,000 bytes). Setting `limits.sekoia_event_bytes_max`.
+pub const SEKOIA_EVENT_BYTES_MAX: usize = 256_000;
+
+/// Most events of one Sekoia request: each has its id in the reply.
+pub const SEKOIA_EVENTS_MAX: usize = 1_000_000;
+
 /// Largest body of our own API (`/api/…`), and of those calls of Google's APIs that take no records in: their bodies are
 /// read into trees, which take many times the bytes.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
@@ -21,6 +32,13 @@ pub const MEMORY_BYTES: usize = 256 << 20;
 /// How long a request may wait for its part of the budget before it is told to slow down: some senders drop on 429 and
 /// 503 but are patient (contracts: Vector). Setting `limits.wait_max_ms`.
 pub const WAIT_MAX: Duration = Duration::from_secs(8);
+
+/// For how many bytes that a request needs it may wait a second longer: a large body took its sender long to make, and costs
+/// it as long to send again.
+pub const WAIT_BYTES_PER_SEC: usize = 4 << 20;
+
+/// How much of a body that announced no length is read before its sender must have room for the largest that is allowed.
+pub const UNANNOUNCED_BODY_BYTES: usize = 256 << 10;
 
 /// How long a client may take for the head of a request.
 pub const HEAD_READ_MAX: Duration = Duration::from_secs(15);
@@ -42,10 +60,6 @@ pub const CONNECTIONS_MAX: usize = 20_000;
 
 /// Largest head of a request (request line and headers).
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
-
-/// Most times that an inflated body may be longer than the compressed one plus this many bytes of slack; more is a bomb
-/// even where the body limit would still allow it.
-pub const INFLATE_SLACK_BYTES: usize = 1 << 20;
 
 /// Largest head of a CONNECT request. A client says little more than where to.
 pub const CONNECT_HEAD_BYTES_MAX: usize = 8 << 10;
@@ -241,6 +255,9 @@ const _: () = {
     assert!(ACCESS_TOKEN_SECS <= ACCESS_TOKEN_SECS_MAX, "the usual life is one that may be asked for");
     assert!(CHRONICLE_INGESTION_BODY_BYTES_MAX * 2 < MEMORY_BYTES / 2, "one request must fit an instance's half");
     assert!(FRAME_BYTES_MAX > CHRONICLE_INGESTION_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
+    assert!(SEKOIA_BODY_BYTES_MAX <= MEMORY_BYTES / 4, "a body, its texts and its frame must fit the budget");
+    assert!(FRAME_BYTES_MAX > SEKOIA_BODY_BYTES_MAX + SEKOIA_EVENTS_MAX * 16, "any accepted body must fit a frame");
+    assert!(SEKOIA_EVENTS_MAX <= BATCH_RECORDS_MAX, "a request may be one batch");
     assert!(CHRONICLE_API_BODY_BYTES_MAX * 4 < MEMORY_BYTES / 2, "one request must fit an instance's half");
     assert!(
         FRAME_BYTES_MAX > CHRONICLE_API_BODY_BYTES_MAX * 2 + REQUEST_LABEL_BYTES_MAX + REQUEST_BATCHES_MAX * 1_024,

@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use commit::{Disk, LogState};
 use dialects::Router;
 use event::{IdSource, Time, limits};
-use receive::{Budget, Front, Googleapis, Ledger, Listener, Nothing};
+use receive::{Budget, Front, Googleapis, Ledger, Listener, Memory, Nothing};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
@@ -124,14 +124,14 @@ impl Server {
         let pipeline = Arc::new(pipeline);
 
         let ledger = Arc::new(Ledger::default());
-        let budget = Budget::new(config.limits.memory_bytes);
+        let memory = Memory::new(config.limits.memory_bytes);
         let rates = Arc::new(Rates::default());
         let searches = Arc::new(Semaphore::new(SEARCHES_MAX));
         let api = Api {
             control: Arc::clone(&control),
             pipeline: Arc::clone(&pipeline),
             ledger: Arc::clone(&ledger),
-            budget: budget.clone(),
+            memory: memory.clone(),
             rates: Arc::clone(&rates),
             clock: Arc::clone(&clock),
             started: clock(),
@@ -148,7 +148,7 @@ impl Server {
             router: Arc::new(Router::new(dialects::all())?),
             snapshot: Arc::clone(control.snapshot()),
             log: pipeline.log.clone(),
-            budget,
+            memory,
             answers: Budget::new(limits::ANSWERS_BYTES),
             wait_max: Duration::from_millis(config.limits.wait_max_ms),
             ledger: Arc::clone(&ledger),

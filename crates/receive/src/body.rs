@@ -1,4 +1,4 @@
-//! Reads a request's body: once, bounded, inflated on the way, and never slower than a client may be.
+//! Reads a request's body: once, bounded, never slower than a client may be; and inflates it.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use event::limits;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 
 /// Why a body could not be had.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,35 +48,71 @@ impl Encoding {
     }
 }
 
-/// The body, uncompressed. Reading stops as soon as it is known to be too large; what has not been read stays in `body`.
-pub async fn read(body: &mut Incoming, encoding: Encoding, bytes_max: usize) -> Result<Bytes, BodyError> {
-    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
-    if encoding == Encoding::Identity && announced.is_some_and(|length| length > bytes_max) {
-        return Err(BodyError::TooLarge);
+/// A body that is being read, as it comes over the wire.
+#[derive(Debug)]
+pub struct Reading {
+    bytes: Vec<u8>,
+    /// What was read but did not fit.
+    rest: Option<Bytes>,
+    announced: Option<usize>,
+    started: tokio::time::Instant,
+}
+
+impl Reading {
+    /// Before its first byte. `announced` is its length, where the head says one.
+    pub fn new(announced: Option<usize>) -> Reading {
+        Reading { bytes: Vec::new(), rest: None, announced, started: tokio::time::Instant::now() }
     }
-    let mut sink = match encoding {
-        Encoding::Identity => Sink::Plain(Limited::new(bytes_max, announced.unwrap_or(0))),
-        Encoding::Gzip => Sink::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Limited::new(bytes_max, 0)))),
-    };
-    let started = tokio::time::Instant::now();
-    let mut first = true;
-    loop {
-        let left = limits::BODY_READ_MAX.saturating_sub(started.elapsed());
-        let frame = match tokio::time::timeout(limits::BODY_IDLE_MAX.min(left), body.frame()).await {
-            Err(_) => return Err(BodyError::TimedOut),
-            Ok(None) => break,
-            Ok(Some(Err(error))) => return Err(BodyError::Broken(error.to_string())),
-            Ok(Some(Ok(frame))) => frame,
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        if first && encoding == Encoding::Identity && announced == Some(data.len()) {
-            // Small bodies come whole: no copy.
-            return Ok(data);
+
+    /// Reads on until the body is whole or has more than `bytes_max`; then it is [`BodyError::TooLarge`], and may be read
+    /// on with a larger limit. What has not been read stays in `body`.
+    pub async fn up_to(&mut self, bytes_max: usize, body: &mut Incoming) -> Result<Bytes, BodyError> {
+        if self.bytes.capacity() == 0 {
+            self.bytes.reserve_exact(self.announced.unwrap_or(0).min(bytes_max));
         }
-        first = false;
-        sink.take(&data)?;
+        if let Some(rest) = self.rest.take() {
+            self.take(rest, bytes_max)?;
+        }
+        loop {
+            let left = limits::BODY_READ_MAX.saturating_sub(self.started.elapsed());
+            let frame = match tokio::time::timeout(limits::BODY_IDLE_MAX.min(left), body.frame()).await {
+                Err(_) => return Err(BodyError::TimedOut),
+                Ok(None) => return Ok(std::mem::take(&mut self.bytes).into()),
+                Ok(Some(Err(error))) => return Err(BodyError::Broken(error.to_string())),
+                Ok(Some(Ok(frame))) => frame,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            if self.bytes.is_empty() && self.announced == Some(data.len()) && data.len() <= bytes_max {
+                // Small bodies come whole: no copy.
+                return Ok(data);
+            }
+            self.take(data, bytes_max)?;
+        }
     }
-    sink.finish()
+
+    fn take(&mut self, data: Bytes, bytes_max: usize) -> Result<(), BodyError> {
+        if self.bytes.len() + data.len() > bytes_max {
+            self.rest = Some(data);
+            return Err(BodyError::TooLarge);
+        }
+        self.bytes.extend_from_slice(&data);
+        Ok(())
+    }
+}
+
+/// How long a gzip body says at its end that it is inflated. It may have several members or lie: it is good for a first
+/// guess and nothing else.
+pub fn inflated_bytes(packed: &[u8]) -> usize {
+    packed.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize)
+}
+
+/// The body inflated, or [`BodyError::TooLarge`] when it has more than `bytes_max`: a decompression bomb ends at the limit
+/// and not in memory.
+pub fn inflate(packed: &[u8], bytes_max: usize) -> Result<Bytes, BodyError> {
+    let room = inflated_bytes(packed).min(bytes_max);
+    let mut decoder = flate2::write::MultiGzDecoder::new(Limited { bytes: Vec::with_capacity(room), bytes_max });
+    decoder.write_all(packed).map_err(|error| sort_out(&error))?;
+    decoder.finish().map(|limited| limited.bytes.into()).map_err(|error| sort_out(&error))
 }
 
 /// Reads and forgets what a refused client still sends, within bounds, so that it gets to read our answer instead of a
@@ -97,28 +133,6 @@ pub async fn drain(mut body: Incoming, bytes_max: usize, time_max: Duration) -> 
     tokio::time::timeout(time_max, read_all).await.unwrap_or(false)
 }
 
-enum Sink {
-    Plain(Limited),
-    Gzip(Box<flate2::write::MultiGzDecoder<Limited>>),
-}
-
-impl Sink {
-    fn take(&mut self, data: &[u8]) -> Result<(), BodyError> {
-        let written = match self {
-            Sink::Plain(limited) => limited.write_all(data),
-            Sink::Gzip(decoder) => decoder.write_all(data),
-        };
-        written.map_err(|error| sort_out(&error))
-    }
-
-    fn finish(self) -> Result<Bytes, BodyError> {
-        match self {
-            Sink::Plain(limited) => Ok(limited.into_bytes()),
-            Sink::Gzip(decoder) => decoder.finish().map(Limited::into_bytes).map_err(|error| sort_out(&error)),
-        }
-    }
-}
-
 fn sort_out(error: &io::Error) -> BodyError {
     if error.get_ref().is_some_and(|inner| inner.is::<OverLimit>()) {
         BodyError::TooLarge
@@ -127,7 +141,7 @@ fn sort_out(error: &io::Error) -> BodyError {
     }
 }
 
-/// A buffer that refuses to grow past its limit, so that a decompression bomb ends at the limit and not in memory.
+/// A buffer that refuses to grow past its limit.
 struct Limited {
     bytes: Vec<u8>,
     bytes_max: usize,
@@ -136,16 +150,6 @@ struct Limited {
 #[derive(Debug, thiserror::Error)]
 #[error("over the limit")]
 struct OverLimit;
-
-impl Limited {
-    fn new(bytes_max: usize, capacity: usize) -> Limited {
-        Limited { bytes: Vec::with_capacity(capacity.min(bytes_max)), bytes_max }
-    }
-
-    fn into_bytes(self) -> Bytes {
-        self.bytes.into()
-    }
-}
 
 impl Write for Limited {
     fn write(&mut self, data: &[u8]) -> io::Result<usize> {
@@ -171,29 +175,23 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn inflate(data: &[u8], bytes_max: usize, chunk: usize) -> Result<Bytes, BodyError> {
-        let mut sink = Sink::Gzip(Box::new(flate2::write::MultiGzDecoder::new(Limited::new(bytes_max, 0))));
-        for chunk in data.chunks(chunk) {
-            sink.take(chunk)?;
-        }
-        sink.finish()
-    }
-
     #[test]
     fn the_limit_counts_inflated_bytes_exactly() {
         let zeros = gzip(&vec![b'0'; 5_000]);
-        assert_eq!(inflate(&zeros, 5_000, 7).unwrap().len(), 5_000);
-        assert_eq!(inflate(&zeros, 4_999, 7), Err(BodyError::TooLarge));
+        assert_eq!(inflated_bytes(&zeros), 5_000);
+        assert_eq!(inflate(&zeros, 5_000).unwrap().len(), 5_000);
+        assert_eq!(inflate(&zeros, 4_999), Err(BodyError::TooLarge));
     }
 
     #[test]
     fn several_members_are_one_body_and_rubbish_is_named() {
         let mut two = gzip(b"one ");
         two.extend(gzip(b"two"));
-        assert_eq!(&inflate(&two, 100, 3).unwrap()[..], b"one two");
-        assert!(matches!(inflate(b"not gzip at all", 100, 3), Err(BodyError::BadGzip(_))));
+        assert_eq!(&inflate(&two, 100).unwrap()[..], b"one two");
+        assert!(matches!(inflate(b"not gzip at all", 100), Err(BodyError::BadGzip(_))));
+        assert!(matches!(inflate(b"", 100), Ok(bytes) if bytes.is_empty()));
         let whole = gzip(b"cut short");
-        assert!(matches!(inflate(&whole[..whole.len() - 4], 100, 3), Err(BodyError::BadGzip(_))));
+        assert!(matches!(inflate(&whole[..whole.len() - 4], 100), Err(BodyError::BadGzip(_))));
     }
 
     #[test]

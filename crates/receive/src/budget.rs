@@ -1,5 +1,9 @@
 //! The memory budget: a request takes permits for what it will hold before its body is read.
 //!
+//! It has two halves ([`Memory`]): one for bodies while they come in, at the pace of their senders, and one for the work on
+//! them, which ends by itself. Who holds of the first may wait for the second, never the other way round, so nobody waits in
+//! a circle, and while one request is written the next one is read.
+//!
 //! Waiting is first come, first served, with two exceptions, so that one tenant's flood delays itself first: no instance is
 //! ever given the last quarter of the budget on top of what it holds, since a client that then stalls could not be made to
 //! give it back; and while somebody of another instance waits, none is given more than half. A request that waits longer than
@@ -18,10 +22,33 @@ pub struct Budget {
     inner: Arc<Inner>,
 }
 
+/// The budget of all requests in flight.
+#[derive(Debug, Clone)]
+pub struct Memory {
+    /// For bodies as they come over the wire.
+    pub bodies: Budget,
+    /// For what is made of them: inflated bodies, texts unescaped, records, frames.
+    pub work: Budget,
+}
+
+impl Memory {
+    /// So many bytes, one half of them for each.
+    pub fn new(bytes_max: usize) -> Memory {
+        Memory { bodies: Budget::new(bytes_max / 2), work: Budget::new(bytes_max / 2) }
+    }
+
+    /// Bytes taken now.
+    pub fn used(&self) -> usize {
+        self.bodies.used() + self.work.used()
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     bytes_max: usize,
     state: Mutex<State>,
+    /// Held by the one permit that is larger than what was there for it.
+    overdraft: Arc<tokio::sync::Mutex<()>>,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +71,8 @@ pub struct Permit {
     inner: Arc<Inner>,
     instance: Option<InstanceId>,
     bytes: usize,
+    /// Given back with the permit.
+    overdraft: Option<tokio::sync::OwnedMutexGuard<()>>,
 }
 
 /// The budget stayed taken for as long as the request may wait.
@@ -53,7 +82,7 @@ pub struct Busy;
 impl Budget {
     /// A budget of so many bytes.
     pub fn new(bytes_max: usize) -> Budget {
-        Budget { inner: Arc::new(Inner { bytes_max, state: Mutex::default() }) }
+        Budget { inner: Arc::new(Inner { bytes_max, state: Mutex::default(), overdraft: Arc::default() }) }
     }
 
     /// Takes `bytes` for a request of `instance`, waiting up to `wait_max`. More than the whole budget counts as the
@@ -99,7 +128,7 @@ impl Inner {
     fn give(self: &Arc<Self>, state: &mut State, instance: Option<InstanceId>, bytes: usize) -> Permit {
         state.used += bytes;
         *state.held.entry(instance).or_default() += bytes;
-        Permit { inner: Arc::clone(self), instance, bytes }
+        Permit { inner: Arc::clone(self), instance, bytes, overdraft: None }
     }
 
     fn wake_those_that_fit(self: &Arc<Self>, state: &mut State) {
@@ -147,6 +176,32 @@ fn release(state: &mut State, instance: Option<InstanceId>, bytes: usize) {
 }
 
 impl Permit {
+    /// What it is for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Makes it one for `bytes`, whatever is left of the budget: for what turned out to need more than could be known before.
+    /// Waiting for that while holding a permit could be waiting for each other, so nobody waits for the budget here, but only
+    /// one permit at a time is larger than it should be.
+    pub async fn overdraw(&mut self, bytes: usize) {
+        if bytes <= self.bytes {
+            return;
+        }
+        if self.overdraft.is_none() {
+            self.overdraft = Some(Arc::clone(&self.inner.overdraft).lock_owned().await);
+        }
+        let mut state = self.inner.lock();
+        state.used += bytes - self.bytes;
+        *state.held.entry(self.instance).or_default() += bytes - self.bytes;
+        self.bytes = bytes;
+    }
+
+    /// Takes another part of the same instance into this one.
+    pub fn join(&mut self, mut other: Permit) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Gives back all but `bytes` of it.
     pub fn shrink_to(&mut self, bytes: usize) {
         let given_back = self.bytes.saturating_sub(bytes);
@@ -196,6 +251,25 @@ mod tests {
         first.shrink_to(70);
         assert_eq!(budget.used(), 60, "it never grows");
         drop((first, second));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_at_a_time_may_need_more_than_there_is() {
+        let budget = Budget::new(100);
+        let mut first = budget.take(instance(1), 40, SOON).await.unwrap();
+        let mut second = budget.take(instance(2), 40, SOON).await.unwrap();
+        first.overdraw(90).await;
+        first.overdraw(20).await;
+        assert_eq!((first.bytes(), budget.used()), (90, 130));
+        let waiting = tokio::spawn(async move {
+            second.overdraw(95).await;
+            second.bytes()
+        });
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(first);
+        assert_eq!(waiting.await.unwrap(), 95);
         assert_eq!(budget.used(), 0);
     }
 

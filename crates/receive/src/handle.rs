@@ -1,8 +1,8 @@
 //! A request's story, from its head to its reply.
 //!
 //! ```text
-//! head ─▶ who claims the path ─▶ who sends it ─▶ permits for its size ─▶ body, inflated ─▶ what it means
-//!      ─▶ append, and wait until it is on stable storage ─▶ thank
+//! head ─▶ who claims the path ─▶ who sends it ─▶ room for the body ─▶ body ─▶ room for the work on it ─▶ inflated
+//!      ─▶ what it means ─▶ append, and wait until it is on stable storage ─▶ thank
 //!      ─▶ or ask a component, and render what it says
 //! ```
 //!
@@ -16,14 +16,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use commit::{AppendError, Appended, Log, NewFrame};
-use dialects::{Ask, Caller, Dialect, Found, Head, Intake, Lookup, Refusal, Reply, Request, Router, Snapshot};
+use dialects::{Ask, Caller, Dialect, Found, Head, Intake, Lookup, Refusal, Reply, Request, Router, Snapshot, Thanks};
 use event::{Batch, BatchId, IdSource, InstanceId, Time, codec, limits};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
-use crate::body::{self, BodyError, Encoding};
-use crate::budget::{Budget, Permit};
+use crate::body::{self, BodyError, Encoding, Reading};
+use crate::budget::{Budget, Memory, Permit};
 use crate::connection::Busy;
 use crate::ledger::Ledger;
 use crate::own::{AnswerBody, Components, Own, OwnRequest};
@@ -42,7 +42,7 @@ pub struct Front {
     /// Where batches go.
     pub log: Log,
     /// Memory for requests in flight.
-    pub budget: Budget,
+    pub memory: Memory,
     /// Memory for answers that components give.
     pub answers: Budget,
     /// How long a request may wait for its part of either.
@@ -74,9 +74,12 @@ pub const FILTERED_HEADER: header::HeaderName = header::HeaderName::from_static(
 /// Most ids in that header: replies' heads must stay small.
 const BATCHES_LISTED_MAX: usize = 64;
 
-/// How much of the budget a request of so many body bytes takes: the body itself, its strings unescaped, and the frame
-/// that is written of it.
-const COPIES_OF_A_BODY: usize = 3;
+/// How much work a gzip body is before it has been looked at, as many times its inflated size: itself, its strings unescaped,
+/// the frame, and its records.
+const COPIES_OF_AN_INFLATED_BODY: usize = 4;
+
+/// Bodies above this are read where other tasks of the thread can go on elsewhere meanwhile.
+const BODY_BYTES_AT_ONCE: usize = 1 << 20;
 
 /// How much a refused client may still send, and for how long, before the connection is cut on it.
 const DRAIN_BYTES_MAX: usize = 16 << 20;
@@ -178,7 +181,7 @@ impl Refused {
 }
 
 async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming) -> Result<Reply, Refused> {
-    let dialect = found.dialect;
+    let (dialect, peer) = (found.dialect, head.peer);
     let snapshot = front.snapshot.load_full();
     let caller = match dialect.authenticate(found, &head, &snapshot, (front.now)()) {
         Ok(caller) => caller,
@@ -196,58 +199,138 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
     };
 
     let bytes_max = (found.route.body_bytes_max)(&snapshot.limits);
-    let announced = hyper::body::Body::size_hint(&body).exact().and_then(|length| usize::try_from(length).ok());
-    let bytes_expected = match (encoding, announced) {
-        (Encoding::Identity, Some(length)) if length > bytes_max => {
-            return Err(Refused::unread(of_caller(Refusal::too_large(bytes_max, Some(length as u64))), body));
-        }
-        (Encoding::Identity, Some(length)) => length,
-        // Not known before it has been read: as much as it may become.
-        _ => bytes_max,
-    };
     let instance = caller.as_ref().and_then(Caller::instance);
-    let permit = match front.budget.take(instance, bytes_expected * COPIES_OF_A_BODY, front.wait_max).await {
-        Ok(permit) => permit,
-        Err(_) => return Err(Refused::unread(of_caller(Refusal::slow_down(30)), body)),
+    let (packed, room) = match read_body(front, instance, &mut body, bytes_max).await {
+        Ok(read) => read,
+        Err(refusal) => return Err(Refused::unread(of_caller(refusal), body)),
     };
-
-    let body = match body::read(&mut body, encoding, bytes_max).await {
-        Ok(body) => body,
-        Err(error) => {
-            return Err(Refused::unread(of_caller(refusal_of_body(&error, bytes_max)), body));
-        }
+    let needed = |body: &[u8]| dialect.work_bytes(found, body);
+    let (body, mut work) = match prepare(front, instance, encoding, packed, room, bytes_max, &needed).await {
+        Ok(prepared) => prepared,
+        Err(refusal) => return Err(of_caller(refusal).into()),
     };
-    let request = Request { head, body };
-    let accept = || dialect.accept(found, &request, caller, &snapshot, (front.now)(), &mut || front.next_id());
     // Expressions of a tenant's own over megabytes can take seconds: those must not be the other tenants'.
     let has_filters = instance.and_then(|id| snapshot.instances.get(&id)).is_some_and(|instance| instance.has_filters);
-    let intake = if has_filters { aside(accept) } else { accept() };
-    drop(request);
-    let reply = match intake {
-        Intake::Commit { batches, key, filtered } => {
-            let caller = batches.first().map(|(caller, _)| caller.clone());
-            let reply = commit_batches(front, &**dialect, batches, key).await?;
-            match caller.filter(|_| filtered > 0) {
-                Some(caller) => {
-                    note_filtered(front, &caller, filtered, false);
-                    with_filtered(reply, filtered)
-                }
-                None => reply,
-            }
-        }
-        Intake::Filtered { caller, records, reply } => {
-            note_filtered(front, &caller, records, true);
-            with_filtered(reply, records)
-        }
-        Intake::Ask(ask) => {
-            drop(permit);
-            return answer_ask(front, dialect.name(), ask).await;
-        }
-        Intake::Answer(reply) => reply,
-        Intake::Refuse(refusal) => return Err(refusal.into()),
+    let is_long = has_filters || body.bytes.len() > BODY_BYTES_AT_ONCE;
+    let Body { bytes, room } = body;
+    let request = Request { head, body: bytes };
+    let meaning = || {
+        let intake = dialect.accept(found, &request, caller, &snapshot, (front.now)(), &mut || front.next_id());
+        drop(request);
+        Meaning::of(&**dialect, intake)
     };
-    drop(permit);
-    Ok(reply)
+    let meaning = if is_long { aside(meaning) } else { meaning() };
+    // The records of a frame were slices of the body until now.
+    drop(room);
+    match meaning? {
+        Meaning::Commit(commit) => {
+            work.shrink_to(commit.bytes());
+            commit.append(front, dialect.name(), peer).await
+        }
+        Meaning::Filtered { caller, records, reply } => {
+            note_filtered(front, &caller, records, true);
+            Ok(with_filtered(reply, records))
+        }
+        Meaning::Ask(ask) => {
+            drop(work);
+            answer_ask(front, dialect.name(), ask).await
+        }
+        Meaning::Answer(reply) => Ok(reply),
+    }
+}
+
+/// A body that holds its part of the budget.
+struct Body {
+    bytes: Bytes,
+    room: Permit,
+}
+
+/// The body as it came over the wire, and its part of the budget.
+async fn read_body(
+    front: &Front,
+    instance: Option<InstanceId>,
+    body: &mut Incoming,
+    bytes_max: usize,
+) -> Result<(Bytes, Permit), Refusal> {
+    let announced = hyper::body::Body::size_hint(body).exact().and_then(|length| usize::try_from(length).ok());
+    if let Some(length) = announced
+        && length > bytes_max
+    {
+        return Err(Refusal::too_large(bytes_max, Some(length as u64)));
+    }
+    let first = announced.unwrap_or(limits::UNANNOUNCED_BODY_BYTES.min(bytes_max));
+    let mut room = front.take(&front.memory.bodies, instance, first).await?;
+    let mut reading = Reading::new(announced);
+    let read = match reading.up_to(first, body).await {
+        Err(BodyError::TooLarge) if first < bytes_max => {
+            // Longer than most without a length: from here on it may be as long as any.
+            let more = front.take(&front.memory.bodies, instance, bytes_max - first).await?;
+            room.join(more);
+            reading.up_to(bytes_max, body).await
+        }
+        read => read,
+    };
+    let bytes = read.map_err(|error| refusal_of_body(&error, bytes_max))?;
+    room.shrink_to(bytes.len());
+    Ok((bytes, room))
+}
+
+/// The body inflated, and room for the work on it.
+async fn prepare(
+    front: &Front,
+    instance: Option<InstanceId>,
+    encoding: Encoding,
+    packed: Bytes,
+    room: Permit,
+    bytes_max: usize,
+    needed: &(dyn Fn(&[u8]) -> usize + Sync),
+) -> Result<(Body, Permit), Refusal> {
+    if encoding == Encoding::Identity {
+        let work = front.take(&front.memory.work, instance, needed(&packed)).await?;
+        return Ok((Body { bytes: packed, room }, work));
+    }
+    let guess = body::inflated_bytes(&packed).min(bytes_max);
+    let mut work = front.take(&front.memory.work, instance, guess * COPIES_OF_AN_INFLATED_BODY).await?;
+    let inflate = |bytes_max| {
+        let inflate = || body::inflate(&packed, bytes_max);
+        if bytes_max > BODY_BYTES_AT_ONCE { aside(inflate) } else { inflate() }
+    };
+    let inflated = match inflate(guess) {
+        Err(BodyError::TooLarge) if guess < bytes_max => {
+            // Several members, or a lie.
+            drop(work);
+            work = front.take(&front.memory.work, instance, bytes_max * COPIES_OF_AN_INFLATED_BODY).await?;
+            inflate(bytes_max)
+        }
+        inflated => inflated,
+    };
+    let inflated = inflated.map_err(|error| refusal_of_body(&error, bytes_max))?;
+    work.overdraw(inflated.len() + needed(&inflated)).await;
+    Ok((Body { bytes: inflated, room }, work))
+}
+
+/// What a request means, with its records in a frame already.
+enum Meaning {
+    Commit(Commit),
+    Filtered { caller: Caller, records: u64, reply: Reply },
+    Ask(Ask),
+    Answer(Reply),
+}
+
+impl Meaning {
+    fn of(dialect: &dyn Dialect, intake: Intake) -> Result<Meaning, Refused> {
+        match intake {
+            Intake::Commit { batches, key, filtered, refused, thanks } => {
+                let batch_ids = ids_of(&batches);
+                let (caller, frame, tallies) = frame_of(dialect, batches, key)?;
+                Ok(Meaning::Commit(Commit { caller, frame, tallies, batch_ids, filtered, refused, thanks }))
+            }
+            Intake::Filtered { caller, records, reply } => Ok(Meaning::Filtered { caller, records, reply }),
+            Intake::Ask(ask) => Ok(Meaning::Ask(ask)),
+            Intake::Answer(reply) => Ok(Meaning::Answer(reply)),
+            Intake::Refuse(refusal) => Err(refusal.into()),
+        }
+    }
 }
 
 /// Asks a component and puts what it says into the dialect's words.
@@ -309,40 +392,63 @@ struct Tally {
     bytes: u64,
 }
 
-async fn commit_batches(
-    front: &Front,
-    dialect: &dyn Dialect,
-    batches: Vec<(Caller, Batch)>,
-    key: Option<[u8; 16]>,
-) -> Result<Reply, Refused> {
-    let ids = ids_of(&batches);
-    let (caller, frame, tallies) = frame_of(dialect, batches, key)?;
-    let records = u64::from(frame.records);
-    let first = frame.id;
-    match front.log.append(frame).await {
-        Ok(Appended::New(receipt)) => {
-            for tally in &tallies {
-                front.ledger.committed(tally.instance, &tally.sender, tally.records, tally.bytes);
+/// A frame on its way to the log, and what is to be said and counted once it is there.
+struct Commit {
+    caller: Caller,
+    frame: NewFrame,
+    tallies: Vec<Tally>,
+    batch_ids: Option<HeaderValue>,
+    filtered: u64,
+    refused: Option<Refusal>,
+    thanks: Thanks,
+}
+
+/// Most bytes that the reply has for one record: an id, its quotes and a comma.
+const REPLY_BYTES_PER_RECORD: usize = 39;
+
+impl Commit {
+    /// What it holds in memory until its reply is on its way.
+    fn bytes(&self) -> usize {
+        self.frame.payload.len() + self.frame.records as usize * REPLY_BYTES_PER_RECORD
+    }
+
+    async fn append(self, front: &Front, dialect: &'static str, peer: IpAddr) -> Result<Reply, Refused> {
+        let Commit { caller, frame, tallies, batch_ids, filtered, refused, thanks } = self;
+        let records = u64::from(frame.records);
+        let first = frame.id;
+        let mut reply = match front.log.append(frame).await {
+            Ok(Appended::New(receipt)) => {
+                for tally in &tallies {
+                    front.ledger.committed(tally.instance, &tally.sender, tally.records, tally.bytes);
+                }
+                let reply = with_batch_id(thanks.say(&receipt), receipt.id());
+                match batch_ids {
+                    Some(ids) => reply.with_header(BATCHES_HEADER, ids),
+                    None => reply,
+                }
             }
-            let mut reply = with_batch_id(dialect.thank(&receipt), receipt.id());
-            if let Some(ids) = ids {
-                reply = reply.with_header(BATCHES_HEADER, ids);
+            Ok(Appended::Repeat(receipt)) => {
+                let id = BatchId::from_u128(receipt.id()).or_else(|_| BatchId::from_u128(first)).ok();
+                for tally in &tallies {
+                    front.ledger.repeated(tally.instance, &tally.sender, tally.records, id);
+                }
+                let reply = thanks.say(&receipt).with_header(REPEAT_HEADER, HeaderValue::from_static("true"));
+                with_batch_id(reply, receipt.id())
             }
-            Ok(reply)
-        }
-        Ok(Appended::Repeat(receipt)) => {
-            let id = BatchId::from_u128(receipt.id()).or_else(|_| BatchId::from_u128(first)).ok();
-            for tally in &tallies {
-                front.ledger.repeated(tally.instance, &tally.sender, tally.records, id);
+            Err(error) => {
+                let mut refusal = refusal_of_append(&error).of(&caller);
+                refusal.records = Some(records);
+                return Err(refusal.into());
             }
-            let reply = dialect.thank(&receipt).with_header(REPEAT_HEADER, HeaderValue::from_static("true"));
-            Ok(with_batch_id(reply, receipt.id()))
+        };
+        if filtered > 0 {
+            note_filtered(front, &caller, filtered, false);
+            reply = with_filtered(reply, filtered);
         }
-        Err(error) => {
-            let mut refusal = refusal_of_append(&error).of(&caller);
-            refusal.records = Some(records);
-            Err(refusal.into())
+        if let Some(refusal) = refused {
+            note(front, dialect, peer, &refusal, refusal.cause.http_status());
         }
+        Ok(reply)
     }
 }
 
@@ -445,28 +551,30 @@ async fn answer_own(
         Ok(encoding) => encoding,
         Err(name) => return refuse(&Refusal::bad_encoding(&name)),
     };
-    let announced = hyper::body::Body::size_hint(&body).exact().and_then(|length| usize::try_from(length).ok());
-    let body = if announced == Some(0) {
-        Bytes::new()
-    } else {
-        let bytes_max = limits::API_BODY_BYTES_MAX;
-        let expected = announced.unwrap_or(bytes_max).min(bytes_max);
-        let Ok(_permit) = front.budget.take(None, expected, front.wait_max).await else {
-            return refuse(&Refusal::slow_down(5));
-        };
-        match body::read(&mut body, encoding, bytes_max).await {
-            Ok(body) => body,
-            Err(error) => {
-                drain(body, busy);
-                return refuse(&refusal_of_body(&error, bytes_max));
-            }
+    let bytes_max = limits::API_BODY_BYTES_MAX;
+    let read = async {
+        let (packed, room) = read_body(front, None, &mut body, bytes_max).await?;
+        prepare(front, None, encoding, packed, room, bytes_max, &|_| 0).await
+    };
+    let (body, _work) = match read.await {
+        Ok(prepared) => prepared,
+        Err(refusal) => {
+            drain(body, busy);
+            return refuse(&refusal);
         }
     };
     let Head { method, path, query, headers, peer, .. } = head;
-    front.own.answer(OwnRequest { method, path, query, headers, body, peer }).await
+    front.own.answer(OwnRequest { method, path, query, headers, body: body.bytes, peer }).await
 }
 
 impl Front {
+    /// A part of the budget for a request of this instance. The more it is, the longer it may be waited for.
+    async fn take(&self, budget: &Budget, instance: Option<InstanceId>, bytes: usize) -> Result<Permit, Refusal> {
+        let more = bytes / limits::WAIT_BYTES_PER_SEC;
+        let wait_max = self.wait_max + Duration::from_secs(more as u64);
+        budget.take(instance, bytes, wait_max).await.map_err(|_| Refusal::slow_down(30))
+    }
+
     fn next_id(&self) -> BatchId {
         let (now, random) = ((self.now)(), (self.random)());
         self.ids.lock().expect("making an id does not panic").next(now, random)

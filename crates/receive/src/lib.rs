@@ -16,7 +16,7 @@ pub mod own;
 pub mod server;
 
 pub use authority::{Authority, AuthorityError};
-pub use budget::Budget;
+pub use budget::{Budget, Memory};
 pub use connect::GoogleHost;
 pub use googleapis::Googleapis;
 pub use handle::Front;

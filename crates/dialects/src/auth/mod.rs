@@ -1,14 +1,17 @@
 //! Who is calling. Only this module makes a [`Caller`], and nothing is appended to the log without one.
 //!
-//! Four ways in, all of them Google's: an access token of ours (from [`crate::oauth2`], [`crate::iam_credentials`] or
+//! Four ways in are Google's: an access token of ours (from [`crate::oauth2`], [`crate::iam_credentials`] or
 //! [`crate::metadata_server`], for a [`Grant`]), a JWT that the sender signed itself ([`jwt`]), an API key (`?key=` or
-//! `X-Goog-Api-Key`), and the operator's token, which reaches every instance. What is compared with a secret is compared
-//! by hash or MAC, in constant time. Sessions, passwords and request signatures are absent.
+//! `X-Goog-Api-Key`), and the operator's token, which reaches every instance. Beside them stand the keys of Sekoia's intakes
+//! and ports that the operator bound to an intake. What is compared with a secret is compared by hash or MAC, in constant
+//! time. Sessions, passwords and request signatures are absent.
 
 mod access_token;
 mod grant;
 mod jwt;
 mod key_file;
+
+use std::sync::Arc;
 
 use event::{InstanceId, Time};
 use http::header::AUTHORIZATION;
@@ -21,7 +24,7 @@ pub use grant::{
 pub use jwt::{JwtError, verify_assertion};
 pub use key_file::{AuthorizedUserFile, KeyFile, KeyFileError, sign_assertion, sign_bearer};
 
-use crate::snapshot::{SecretHash, Snapshot};
+use crate::snapshot::{IntakeKey, SecretHash, Snapshot};
 use crate::{Head, Refusal};
 
 /// One thing that a caller may do.
@@ -187,7 +190,7 @@ impl Caller {
         self.instance
     }
 
-    /// Who it is, never a secret: an account's e-mail address, `key:<id>`, or `operator`.
+    /// Who it is, never a secret: an account's e-mail address, `key:<id>`, `intake:<id>`, or `operator`.
     pub fn sender(&self) -> &str {
         &self.sender
     }
@@ -287,6 +290,36 @@ pub fn authenticate_api_key(key: &str, snapshot: &Snapshot) -> Result<Caller, Re
             scopes: found.role.scopes().without(Scope::Iam),
         }),
         _ => Err(Refusal::unauthenticated("The API key is not valid.")),
+    }
+}
+
+/// Who holds this key of an intake, and the intake.
+pub fn authenticate_intake_key(key: &str, snapshot: &Snapshot) -> Result<(Caller, Arc<IntakeKey>), Refusal> {
+    // Found by hash, as an API key is.
+    let found = snapshot.intakes.get(&SecretHash::of(key));
+    let found = found.filter(|intake| snapshot.instances.contains_key(&intake.instance));
+    let Some(intake) = found else {
+        return Err(Refusal::unauthenticated("The intake key is not known."));
+    };
+    let caller = caller_of_intake(intake);
+    if intake.disabled {
+        return Err(Refusal::unauthenticated(format!("The intake {} is disabled.", intake.id)).of(&caller));
+    }
+    Ok((caller, Arc::clone(intake)))
+}
+
+/// Whoever reaches a port that the operator bound to this intake, and the intake; `None` while it takes nothing.
+pub fn bound_to_intake(id: &str, snapshot: &Snapshot) -> Option<(Caller, Arc<IntakeKey>)> {
+    let intake = snapshot.intakes.values().find(|intake| intake.id == id && !intake.disabled)?;
+    snapshot.instances.contains_key(&intake.instance).then(|| (caller_of_intake(intake), Arc::clone(intake)))
+}
+
+fn caller_of_intake(intake: &IntakeKey) -> Caller {
+    Caller {
+        instance: Some(intake.instance),
+        sender: format!("intake:{}", intake.id),
+        role: Role::Ingest,
+        scopes: Role::Ingest.scopes(),
     }
 }
 

@@ -12,7 +12,6 @@ use serde_json::{Map, Value, json};
 use crate::chronicle_api::resources::{COLLECTION, Call, ITEM, Verb, mask, read_body};
 use crate::chronicle_api::search::Search;
 use crate::chronicle_api::{Names, require_any, resource};
-use crate::chronicle_ingestion::thanks;
 use crate::resource::{ResourceKind, WEBHOOK};
 use crate::snapshot::{Instance, Limits, Snapshot};
 use crate::{Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, aip193, auth};
@@ -188,10 +187,6 @@ impl Dialect for Backstory {
             }
         };
         accepted.unwrap_or_else(|refusal| Intake::Refuse(refusal.of(&caller)))
-    }
-
-    fn thank(&self, receipt: &commit::Receipt) -> Reply {
-        thanks(receipt)
     }
 
     fn refuse(&self, refusal: &Refusal) -> Reply {

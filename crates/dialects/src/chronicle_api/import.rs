@@ -12,9 +12,10 @@ use http::StatusCode;
 
 use super::read::{self, Body, Group, label_bytes};
 use crate::chronicle_batch::{self, Item, Items, Place, QUARANTINED_MAX};
+use crate::chronicle_ingestion::thanks;
 use crate::resource::{PushFeed, Way};
 use crate::snapshot::{Instance, OnInvalid, Snapshot};
-use crate::{Caller, Intake, Refusal, Reply, Request};
+use crate::{Caller, Intake, Refusal, Reply, Request, Thanks};
 
 /// What an import call is made with.
 pub(super) struct Import<'a> {
@@ -177,7 +178,7 @@ fn committed(batches: Vec<(Caller, Batch)>, key: [u8; 16], filtered: u64, caller
             reply: Reply::json(StatusCode::OK, "{}"),
         };
     }
-    Intake::Commit { batches, key: Some(key), filtered }
+    Intake::Commit { batches, key: Some(key), filtered, refused: None, thanks: Thanks::new(thanks) }
 }
 
 /// The way's labels, those of the record before them where the keys are the same.

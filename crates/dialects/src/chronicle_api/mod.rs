@@ -23,7 +23,6 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use crate::chronicle_ingestion::thanks;
 use crate::resource::{Kept, ResourceKind};
 use crate::snapshot::{Instance, Limits, Snapshot};
 use crate::{Ask, Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, aip193, auth};
@@ -316,10 +315,6 @@ impl Dialect for ChronicleApi {
                 answer(Err(Refusal::new(Cause::Unsupported, message)))
             }
         }
-    }
-
-    fn thank(&self, receipt: &commit::Receipt) -> Reply {
-        thanks(receipt)
     }
 
     fn refuse(&self, refusal: &Refusal) -> Reply {

@@ -16,7 +16,7 @@ use http::{Method, StatusCode};
 use crate::chronicle_batch::{self, Items, QUARANTINED_MAX};
 use crate::snapshot::{Instance, Limits, OnInvalid};
 use crate::{
-    Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, Snapshot, aip193, auth,
+    Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, Snapshot, Thanks, aip193, auth,
 };
 use read::Body;
 
@@ -124,10 +124,6 @@ impl Dialect for ChronicleIngestion {
         batch_create(kind, request, &caller, snapshot, now, next_id)
     }
 
-    fn thank(&self, receipt: &commit::Receipt) -> Reply {
-        thanks(receipt)
-    }
-
     fn refuse(&self, refusal: &Refusal) -> Reply {
         aip193::refuse(refusal)
     }
@@ -201,7 +197,13 @@ fn batch_create(
     };
     let records = items.list.iter().map(|item| items.record(&request.body, item)).collect();
     let batch = Batch { meta: Arc::new(meta), records };
-    Intake::Commit { batches: vec![(narrowed, batch)], key: Some(key), filtered: 0 }
+    Intake::Commit {
+        batches: vec![(narrowed, batch)],
+        key: Some(key),
+        filtered: 0,
+        refused: None,
+        thanks: Thanks::new(thanks),
+    }
 }
 
 enum Wrong {

@@ -32,7 +32,7 @@ pub fn answer(api: &Api) -> Answer {
         "Requests refused before a credential was known to be good",
         api.ledger.strangers_refused() as f64,
     );
-    out.one("penstock_request_memory_bytes", "gauge", "Memory that requests in flight hold", api.budget.used() as f64);
+    out.one("penstock_request_memory_bytes", "gauge", "Memory that requests in flight hold", api.memory.used() as f64);
 
     let log = api.pipeline.log.status();
     out.one("penstock_log_bytes", "gauge", "Bytes of the log on disk", log.bytes_on_disk as f64);

@@ -17,7 +17,7 @@ use commit::LogState;
 use dialects::{Caller, Refusal, Scope, auth};
 use event::{InstanceId, Time};
 use http::{Method, Response, StatusCode};
-use receive::{AnswerBody, Budget, Ledger, Own, OwnRequest};
+use receive::{AnswerBody, Ledger, Memory, Own, OwnRequest};
 use serde_json::Value;
 use tokio::sync::Semaphore;
 
@@ -34,7 +34,7 @@ pub struct Api {
     /// What was received.
     pub ledger: Arc<Ledger>,
     /// Memory of requests in flight.
-    pub budget: Budget,
+    pub memory: Memory,
     /// Rates of the last minute.
     pub rates: Arc<Rates>,
     /// The clock.

@@ -99,7 +99,7 @@ pub async fn answer(api: &Api, asker: &Asker) -> Result<Value, Refusal> {
     if asker.is_operator() {
         status["pid"] = json!(std::process::id());
         status["strangers_refused"] = json!(api.ledger.strangers_refused());
-        status["memory"] = json!({ "requests_bytes": api.budget.used() });
+        status["memory"] = json!({ "requests_bytes": api.memory.used() });
         status["log"] = json!({
             "state": state_name(&log.state),
             "epoch": format!("{:016x}", log.epoch),

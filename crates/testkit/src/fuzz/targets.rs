@@ -305,6 +305,7 @@ impl Accepts {
             instances: HashMap::from([(instance, tenant)]),
             accounts: HashMap::from([("fuzz-1@example.com".to_owned(), account)]),
             api_keys: HashMap::from([(SecretHash::of(Accepts::API_KEY), api_key)]),
+            intakes: HashMap::new(),
             refresh_tokens: HashMap::from([(SecretHash::of(refresh_token), kept)]),
             operator_token: None,
             token_secret: Secret([9; 32]),
