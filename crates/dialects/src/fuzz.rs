@@ -13,7 +13,7 @@ use crate::log_types::{LogType, LogTypes};
 use crate::metadata_server::MetadataServer;
 use crate::resource::ResourceKind;
 use crate::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot};
-use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth};
+use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth, when};
 
 /// A server's knowledge, fixed: two instances with an account and a key each. Making it reads the UDM schema; make it
 /// once and keep it for all inputs.
@@ -219,6 +219,19 @@ impl Fuzz {
             Intake::Answer(_) | Intake::Filtered { .. } => {}
         }
     }
+}
+
+/// A date and time in any of the forms that are understood: what is read can be written and read again, and an error is
+/// short. Gives it.
+pub fn when(bytes: &[u8]) -> Option<Time> {
+    let text = String::from_utf8_lossy(bytes);
+    for read in [when::of_number(&text), when::read(&text, now())] {
+        match read {
+            Ok(time) => assert_eq!(when::read(&time.to_string(), now()), Ok(time)),
+            Err(error) => assert!(error.to_string().len() < 300, "{error}"),
+        }
+    }
+    when::read(&text, now()).ok()
 }
 
 /// Nothing is asked about another instance, and what comes of a search can be said whatever was asked.

@@ -31,6 +31,7 @@ mod route;
 pub mod snapshot;
 #[cfg(test)]
 mod testing;
+mod when;
 
 use event::{BatchId, Time};
 
