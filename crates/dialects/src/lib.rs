@@ -29,6 +29,7 @@ mod refusal;
 pub mod resource;
 mod route;
 pub mod snapshot;
+pub mod syslog;
 #[cfg(test)]
 mod testing;
 mod when;
