@@ -13,7 +13,9 @@ use crate::log_types::{LogType, LogTypes};
 use crate::metadata_server::MetadataServer;
 use crate::resource::ResourceKind;
 use crate::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot};
-use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth};
+use crate::syslog::frames::{Frame, Frames};
+use crate::syslog::line::{Line, without_ending};
+use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth, when};
 
 /// A server's knowledge, fixed: two instances with an account and a key each. Making it reads the UDM schema; make it
 /// once and keep it for all inputs.
@@ -220,6 +222,67 @@ impl Fuzz {
         }
     }
 }
+
+/// The bytes of a syslog connection: however they are cut, the same frames come out, and none longer than the limit.
+/// Gives them.
+pub fn syslog_frames(bytes: &[u8]) -> Vec<Frame> {
+    let read = |piece_bytes: usize| {
+        let mut frames = Frames::new(SYSLOG_BYTES_MAX);
+        let mut got = Vec::new();
+        for piece in bytes.chunks(piece_bytes) {
+            frames.push(piece);
+            loop {
+                match frames.next_frame() {
+                    Ok(Some(frame)) => got.push(frame),
+                    Ok(None) => break,
+                    Err(broken) => return (got, Some(broken)),
+                }
+            }
+        }
+        got.extend(frames.end());
+        (got, None)
+    };
+    let whole = read(bytes.len().max(1));
+    for piece_bytes in PIECES {
+        assert_eq!(read(piece_bytes), whole, "in pieces of {piece_bytes}");
+    }
+    for frame in &whole.0 {
+        match frame {
+            Frame::Whole(frame) => assert!(!frame.is_empty() && frame.len() <= SYSLOG_BYTES_MAX),
+            Frame::TooLong { bytes, head } => assert!(head.len() <= SYSLOG_BYTES_MAX && *bytes >= head.len() as u64),
+        }
+    }
+    whole.0
+}
+
+/// A line of syslog: its message is a part of it, and its labels can be kept. Gives it.
+pub fn syslog_line(bytes: &[u8]) -> Line<'_> {
+    let line = Line::read(bytes, now());
+    assert!(without_ending(bytes).ends_with(line.message), "the message ends where the line does");
+    assert!(line.facility < 24 && line.severity < 8);
+    for label in line.labels() {
+        assert!(!label.value.is_empty() && !label.value.contains('\0'));
+    }
+    line
+}
+
+/// A date and time in any of the forms that are understood: what is read can be written and read again, and an error is
+/// short. Gives it.
+pub fn when(bytes: &[u8]) -> Option<Time> {
+    let text = String::from_utf8_lossy(bytes);
+    for read in [when::of_number(&text), when::read(&text, now())] {
+        match read {
+            Ok(time) => assert_eq!(when::read(&time.to_string(), now()), Ok(time)),
+            Err(error) => assert!(error.to_string().len() < 300, "{error}"),
+        }
+    }
+    when::read(&text, now()).ok()
+}
+
+/// The limit of a line: small, so that it is met.
+const SYSLOG_BYTES_MAX: usize = 64;
+/// In pieces of how many bytes a connection's bytes come.
+const PIECES: [usize; 3] = [1, 7, 100];
 
 /// Nothing is asked about another instance, and what comes of a search can be said whatever was asked.
 fn check_ask(ask: Ask) {

@@ -29,8 +29,10 @@ mod refusal;
 pub mod resource;
 mod route;
 pub mod snapshot;
+pub mod syslog;
 #[cfg(test)]
 mod testing;
+mod when;
 
 use event::{BatchId, Time};
 
