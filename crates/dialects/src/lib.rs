@@ -28,6 +28,7 @@ pub mod oauth2;
 mod refusal;
 pub mod resource;
 mod route;
+pub mod sekoia;
 pub mod snapshot;
 pub mod syslog;
 #[cfg(test)]
@@ -83,7 +84,7 @@ pub trait Dialect: Send + Sync {
     fn refuse(&self, refusal: &Refusal) -> Reply;
 }
 
-/// The dialects of this piece, in the order in which `serve` lists them. A new one is a folder and a line here.
+/// All dialects. A new one is a folder and a line here.
 pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
     vec![
         std::sync::Arc::new(chronicle_ingestion::ChronicleIngestion::new()),
@@ -91,5 +92,12 @@ pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
         std::sync::Arc::new(backstory::Backstory::new()),
         std::sync::Arc::new(oauth2::OAuth2::new()),
         std::sync::Arc::new(iam_credentials::IamCredentials::new()),
+        std::sync::Arc::new(sekoia::Sekoia::new()),
     ]
+}
+
+/// The dialects that Google's programs speak: what is served in Google's place.
+pub fn googles() -> Vec<std::sync::Arc<dyn Dialect>> {
+    // `POST /batch` is a path of Google's own hosts, too, and must not be taken there for one of Sekoia's.
+    all().into_iter().filter(|dialect| dialect.name() != "sekoia").collect()
 }

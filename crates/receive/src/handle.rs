@@ -225,7 +225,7 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
     match meaning? {
         Meaning::Commit(commit) => {
             work.shrink_to(commit.bytes());
-            commit.append(front, dialect.name(), peer).await
+            commit.append(front, &**dialect, peer).await
         }
         Meaning::Filtered { caller, records, reply } => {
             note_filtered(front, &caller, records, true);
@@ -412,7 +412,7 @@ impl Commit {
         self.frame.payload.len() + self.frame.records as usize * REPLY_BYTES_PER_RECORD
     }
 
-    async fn append(self, front: &Front, dialect: &'static str, peer: IpAddr) -> Result<Reply, Refused> {
+    async fn append(self, front: &Front, dialect: &dyn Dialect, peer: IpAddr) -> Result<Reply, Refused> {
         let Commit { caller, frame, tallies, batch_ids, filtered, refused, thanks } = self;
         let records = u64::from(frame.records);
         let first = frame.id;
@@ -446,7 +446,7 @@ impl Commit {
             reply = with_filtered(reply, filtered);
         }
         if let Some(refusal) = refused {
-            note(front, dialect, peer, &refusal, refusal.cause.http_status());
+            note(front, dialect.name(), peer, &refusal, dialect.refuse(&refusal).status);
         }
         Ok(reply)
     }
