@@ -15,6 +15,7 @@ use crate::resource::ResourceKind;
 use crate::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot};
 use crate::syslog::frames::{Frame, Frames};
 use crate::syslog::line::{Line, without_ending};
+use crate::syslog::relp::{Command, Session};
 use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth, when};
 
 /// A server's knowledge, fixed: two instances with an account and a key each. Making it reads the UDM schema; make it
@@ -250,6 +251,38 @@ pub fn syslog_frames(bytes: &[u8]) -> Vec<Frame> {
         match frame {
             Frame::Whole(frame) => assert!(!frame.is_empty() && frame.len() <= SYSLOG_BYTES_MAX),
             Frame::TooLong { bytes, head } => assert!(head.len() <= SYSLOG_BYTES_MAX && *bytes >= head.len() as u64),
+        }
+    }
+    whole.0
+}
+
+/// The bytes of a RELP client: however they are cut, the same commands come out, and no line before `open`. Gives them.
+pub fn relp(bytes: &[u8]) -> Vec<Command> {
+    let read = |piece_bytes: usize| {
+        let mut session = Session::new(SYSLOG_BYTES_MAX);
+        let mut got = Vec::new();
+        for piece in bytes.chunks(piece_bytes) {
+            session.push(piece);
+            loop {
+                match session.next_command() {
+                    Ok(Some(command)) => got.push(command),
+                    Ok(None) => break,
+                    Err(broken) => return (got, Some(broken)),
+                }
+            }
+        }
+        (got, None)
+    };
+    let whole = read(bytes.len().max(1));
+    for piece_bytes in PIECES {
+        assert_eq!(read(piece_bytes), whole, "in pieces of {piece_bytes}");
+    }
+    let mut is_open = false;
+    for command in &whole.0 {
+        match command {
+            Command::Open { .. } => is_open = true,
+            Command::Syslog { data, .. } => assert!(is_open && data.len() <= SYSLOG_BYTES_MAX),
+            Command::TooLong { .. } | Command::Unknown { .. } | Command::Close { .. } => {}
         }
     }
     whole.0

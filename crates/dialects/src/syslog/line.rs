@@ -1,6 +1,6 @@
 //! Takes a line of syslog apart: header, structured data with the intake key in it, and the message.
 //!
-//! Stands behind [`super::frames`] and UDP, and before whoever makes records of lines: the message
+//! Stands behind [`super::frames`], [`super::relp`] and UDP, and before whoever makes records of lines: the message
 //! becomes a record's text, [`Line::labels`] the labels of its batch. RFC 5424 is read as it is written, tolerant only
 //! where senders are known to be sloppy and nothing can be misread by it; RFC 3164, which describes more than it
 //! prescribes, by what its senders have in common. A line that is neither is kept whole as the message.

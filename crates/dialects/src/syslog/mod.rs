@@ -1,10 +1,12 @@
-//! Syslog as senders write it: what a line says, and how lines come over a connection.
+//! Syslog as senders write it: what a line says, and the two ways in which lines come over a connection.
 //!
-//! A connection's bytes go through [`frames`] (TCP and TLS, RFC 6587), which gives whole lines; a datagram is a line as it
-//! is. [`mod@line`] takes one apart, the intake key in its structured data included. This is no [`crate::Dialect`]: there
-//! are no requests, paths or replies, and whose a line is says the line itself. `receive` owns the sockets and the TLS.
+//! A connection's bytes go through [`frames`] (TCP and TLS, RFC 6587) or [`relp`] (with acknowledgements), which give
+//! whole lines; a datagram is a line as it is. [`mod@line`] takes one apart, the intake key in its structured data
+//! included. This is no [`crate::Dialect`]: there are no requests, paths or replies, and whose a line is says the line
+//! itself. `receive` owns the sockets and the TLS.
 //!
 //! Deliberately absent: what the message means. That is the parsers' business.
 
 pub mod frames;
 pub mod line;
+pub mod relp;
