@@ -167,17 +167,23 @@ pub enum Intake {
 }
 
 /// Makes the success reply of a batch, once there is a receipt for it. There is no other way to one.
-pub struct Thanks(Box<dyn FnOnce(&commit::Receipt) -> Reply + Send>);
+pub struct Thanks(Box<dyn FnOnce(u128) -> Reply + Send>);
 
 impl Thanks {
-    /// Thanks with this.
-    pub fn new(say: impl FnOnce(&commit::Receipt) -> Reply + Send + 'static) -> Thanks {
+    /// Thanks with this, which is given the id of the frame.
+    pub fn new(say: impl FnOnce(u128) -> Reply + Send + 'static) -> Thanks {
         Thanks(Box::new(say))
     }
 
     /// The reply.
     pub fn say(self, receipt: &commit::Receipt) -> Reply {
-        (self.0)(receipt)
+        (self.0)(receipt.id())
+    }
+
+    /// What would be said of a frame with this id.
+    #[cfg(test)]
+    pub(crate) fn rehearse(self, id: u128) -> Reply {
+        (self.0)(id)
     }
 }
 

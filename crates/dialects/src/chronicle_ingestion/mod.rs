@@ -130,11 +130,7 @@ impl Dialect for ChronicleIngestion {
 }
 
 /// 200 with `{}`, the batch named in a header: a body with any key makes some clients report failure.
-pub(crate) fn thanks(receipt: &commit::Receipt) -> Reply {
-    thanks_for(receipt.id())
-}
-
-fn thanks_for(id: u128) -> Reply {
+pub(crate) fn thanks(id: u128) -> Reply {
     let id = HeaderValue::from_str(&uuid::Uuid::from_u128(id).to_string()).expect("a UUID is visible ASCII");
     Reply::json(StatusCode::OK, "{}").with_header(BATCH_HEADER, id)
 }

@@ -680,7 +680,7 @@ mod replies {
     #[test]
     fn thanks_is_an_empty_object_that_names_the_batch() {
         let id = 0x0192_0000_0000_7000_8000_0001_0000_0000;
-        let reply = thanks_for(id);
+        let reply = thanks(id);
         assert_eq!((reply.status.as_u16(), &reply.body[..]), (200, &b"{}"[..]));
         let header = reply.headers.iter().find(|(name, _)| *name == BATCH_HEADER).unwrap();
         assert_eq!(header.1.to_str().unwrap().parse::<BatchId>().unwrap().as_u128(), id);

@@ -325,6 +325,9 @@ impl<'a> Call<'a> {
         if let Some(refusal) = faults.refusal("body") {
             return Err(of_first(refusal));
         }
+        if senders.is_empty() {
+            return Err(Refusal::unauthenticated("The request has no intake key."));
+        }
         let is_one = matches!(self.op, Op::One | Op::Plain);
         if items.is_empty() {
             return match oversize.is_empty() {

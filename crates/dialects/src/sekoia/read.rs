@@ -240,7 +240,9 @@ pub(super) fn jsons(body: &[u8], path: Option<&Path>, limits: &Limits) -> Result
             let what = format!("must be a list of events, not {}{hint}", shape.with_article());
             reader.events.faults.add("body", what);
         }
-        Descent::NoList(shape) => reader.events.faults.add("path", format!("leads to {}, no list", shape.with_article())),
+        Descent::NoList(shape) => {
+            reader.events.faults.add("path", format!("leads to {}, no list", shape.with_article()))
+        }
     }
     reader.end()
 }
