@@ -66,6 +66,8 @@ pub enum Broken {
 /// The frames of one connection. Holds at most one frame's bytes and what was pushed last.
 pub struct Frames {
     frame_bytes_max: usize,
+    /// Whether digits that are no count begin a line.
+    is_lenient: bool,
     buffer: BytesMut,
     state: State,
 }
@@ -90,7 +92,18 @@ enum State {
 impl Frames {
     /// A connection at its beginning. Frames of more than `frame_bytes_max` bytes are skipped.
     pub fn new(frame_bytes_max: usize) -> Frames {
-        Frames { frame_bytes_max, buffer: BytesMut::new(), state: State::Start }
+        Frames { frame_bytes_max, is_lenient: false, buffer: BytesMut::new(), state: State::Start }
+    }
+
+    /// The same for devices that may send lines without a priority: a count is one only where a `<` follows it, and
+    /// everything else that begins with a digit is a line. Never [`Broken`].
+    pub fn lenient(frame_bytes_max: usize) -> Frames {
+        Frames { is_lenient: true, ..Frames::new(frame_bytes_max) }
+    }
+
+    /// Bytes that wait for the rest of their frame.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
     }
 
     /// Adds what came. Take all frames before the next push: what was pushed is held until then.
@@ -148,6 +161,11 @@ impl Frames {
                 Some(self.line(&rest)).filter(|frame| !frame.is_empty())
             }
             State::Skip { skipped, head, .. } => Some(Frame::TooLong { bytes: skipped, head: head.freeze() }),
+            // The beginning of a line that could still have become a count.
+            State::Start if self.is_lenient => {
+                let rest = self.buffer.split().freeze();
+                Some(self.line(&rest)).filter(|frame| !frame.is_empty())
+            }
             State::Start | State::Counted(_) => None,
         }
     }
@@ -156,6 +174,7 @@ impl Frames {
     fn begin(&mut self) -> Result<Option<State>, Broken> {
         match self.buffer.first() {
             None => Ok(None),
+            Some(b'0') if self.is_lenient => Ok(Some(State::Line(0))),
             Some(b'0') => Err(Broken::ZeroCount),
             Some(b'1'..=b'9') => self.begin_counted(),
             Some(_) => Ok(Some(State::Line(0))),
@@ -164,6 +183,17 @@ impl Frames {
 
     fn begin_counted(&mut self) -> Result<Option<State>, Broken> {
         let digits = self.buffer.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if self.is_lenient {
+            let is_count = match (self.buffer.get(digits), self.buffer.get(digits + 1)) {
+                _ if digits > COUNT_DIGITS_MAX => false,
+                (None, _) | (Some(b' '), None) => return Ok(None),
+                (Some(space), Some(next)) => (*space, *next) == (b' ', b'<'),
+                (Some(_), None) => false,
+            };
+            if !is_count {
+                return Ok(Some(State::Line(0)));
+            }
+        }
         if digits > COUNT_DIGITS_MAX {
             return Err(Broken::LongCount);
         }
@@ -379,5 +409,30 @@ mod tests {
             let whole: Vec<Frame> = data.into_iter().map(|data| Frame::Whole(data.into())).collect();
             prop_assert_eq!(frames([stream.as_slice()]), (whole, None));
         }
+    }
+
+    #[test]
+    fn a_lenient_stream_is_never_broken() {
+        let check = |stream: &[u8], expected: &[&str]| {
+            for size in [1, 2, 3, stream.len()] {
+                let mut frames = Frames::lenient(MAX);
+                let mut got = Vec::new();
+                for piece in stream.chunks(size) {
+                    frames.push(piece);
+                    while let Some(frame) = frames.next_frame().unwrap() {
+                        got.push(frame);
+                    }
+                }
+                got.extend(frames.end());
+                let shown = |frame: &Frame| match frame {
+                    Frame::Whole(bytes) => bytes.escape_ascii().to_string(),
+                    Frame::TooLong { bytes, .. } => format!("too long: {bytes}"),
+                };
+                assert_eq!(got.iter().map(shown).collect::<Vec<_>>(), expected, "by {size}");
+            }
+        };
+        check(b"2021-04-05 a\n5 <1>ab0 b\n", &["2021-04-05 a", "<1>ab", "0 b"]);
+        check(b"2021 Apr 5\n123", &["2021 Apr 5", "123"]);
+        check(b"12345678901 <\n7 ", &["12345678901 <", "7 "]);
     }
 }

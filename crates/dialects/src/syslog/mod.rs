@@ -5,8 +5,14 @@
 //! included. This is no [`crate::Dialect`]: there are no requests, paths or replies, and whose a line is says the line
 //! itself. `receive` owns the sockets and the TLS.
 //!
+//! [`accept()`] makes batches of lines: of those that name their intake by a key, and of those that come to a port which the
+//! operator bound to one.
+//!
 //! Deliberately absent: what the message means. That is the parsers' business.
 
+mod accept;
 pub mod frames;
 pub mod line;
 pub mod relp;
+
+pub use accept::{Accepted, Received, Text, Whose, accept, frame_bytes_max};

@@ -132,6 +132,11 @@ impl Session {
         Session { data_bytes_max, buffer: BytesMut::new(), at: At::Header, stage: Stage::New }
     }
 
+    /// Bytes that wait for the rest of their command.
+    pub fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// Adds what came. Take all commands before the next push: what was pushed is held until then.
     pub fn push(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
