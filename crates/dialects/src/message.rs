@@ -167,23 +167,36 @@ pub enum Intake {
 }
 
 /// Makes the success reply of a batch, once there is a receipt for it. There is no other way to one.
-pub struct Thanks(Box<dyn FnOnce(u128) -> Reply + Send>);
+pub struct Thanks {
+    bytes: usize,
+    say: Box<dyn FnOnce(u128) -> Reply + Send>,
+}
 
 impl Thanks {
     /// Thanks with this, which is given the id of the frame.
     pub fn new(say: impl FnOnce(u128) -> Reply + Send + 'static) -> Thanks {
-        Thanks(Box::new(say))
+        Thanks { bytes: 0, say: Box::new(say) }
+    }
+
+    /// The same where the reply may be long: about so many bytes.
+    pub fn of_bytes(bytes: usize, say: impl FnOnce(u128) -> Reply + Send + 'static) -> Thanks {
+        Thanks { bytes, say: Box::new(say) }
+    }
+
+    /// How long the reply is, where that matters.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The reply.
     pub fn say(self, receipt: &commit::Receipt) -> Reply {
-        (self.0)(receipt.id())
+        (self.say)(receipt.id())
     }
 
     /// What would be said of a frame with this id.
     #[cfg(test)]
     pub(crate) fn rehearse(self, id: u128) -> Reply {
-        (self.0)(id)
+        (self.say)(id)
     }
 }
 

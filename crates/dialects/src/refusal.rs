@@ -1,6 +1,8 @@
 //! Why something was not accepted, before any dialect has given it a form. The crate's one error type, sorted by who
 //! must act.
 
+use std::num::NonZeroU32;
+
 use event::InstanceId;
 use http::StatusCode;
 
@@ -140,6 +142,8 @@ pub struct Refusal {
     pub sender: Option<Box<str>>,
     /// How many records were refused with it, when they could be counted.
     pub records: Option<u64>,
+    /// A part of the hash of the key that was tried and is none, so that many tries can be told from few.
+    pub guessed: Option<NonZeroU32>,
 }
 
 impl Refusal {
@@ -155,6 +159,7 @@ impl Refusal {
             instance: None,
             sender: None,
             records: None,
+            guessed: None,
         }
     }
 
@@ -175,6 +180,13 @@ impl Refusal {
     /// 401.
     pub fn unauthenticated(message: impl Into<String>) -> Refusal {
         Refusal::new(Cause::Unauthenticated, message)
+    }
+
+    /// 429: too many keys were tried that are none; `why` is what is wrong with the last.
+    pub fn too_many_guesses(why: &str, retry_after_secs: u32) -> Refusal {
+        let message =
+            format!("{why} Too many requests came with keys that are not valid; try again in {retry_after_secs} s.");
+        Refusal { retry_after_secs: Some(retry_after_secs), ..Refusal::new(Cause::SlowDown, message) }
     }
 
     /// 403.

@@ -15,16 +15,18 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use commit::{AppendError, Appended, Log, NewFrame};
+use commit::{AppendError, Appended, Log};
 use dialects::{Ask, Caller, Dialect, Found, Head, Intake, Lookup, Refusal, Reply, Request, Router, Snapshot, Thanks};
-use event::{Batch, BatchId, IdSource, InstanceId, Time, codec, limits};
+use event::{Batch, BatchId, IdSource, InstanceId, Time, limits};
 use http::header::{self, HeaderValue};
 use http::{Response, StatusCode};
 use hyper::body::Incoming;
 
+use crate::append::Pending;
 use crate::body::{self, BodyError, Encoding, Reading};
 use crate::budget::{Budget, Memory, Permit};
 use crate::connection::Busy;
+use crate::guesses::Guesses;
 use crate::ledger::Ledger;
 use crate::own::{AnswerBody, Components, Own, OwnRequest};
 
@@ -47,6 +49,8 @@ pub struct Front {
     pub answers: Budget,
     /// How long a request may wait for its part of either.
     pub wait_max: Duration,
+    /// Who tries keys that are none.
+    pub guesses: Arc<Guesses>,
     /// What was received and what became of it.
     pub ledger: Arc<Ledger>,
     /// Our own API, or [`crate::own::Nothing`] where that is not served.
@@ -77,6 +81,9 @@ const BATCHES_LISTED_MAX: usize = 64;
 /// How much work a gzip body is before it has been looked at, as many times its inflated size: itself, its strings unescaped,
 /// the frame, and its records.
 const COPIES_OF_AN_INFLATED_BODY: usize = 4;
+
+/// Thanks below this are sent without a part of the budget for answers.
+const ANSWER_BYTES_UNPAID: usize = 256 << 10;
 
 /// Bodies above this are read where other tasks of the thread can go on elsewhere meanwhile.
 const BODY_BYTES_AT_ONCE: usize = 1 << 20;
@@ -126,20 +133,27 @@ pub async fn handle(
     let dialect = Arc::clone(found.dialect);
     match answer(front, &found, head, body).await {
         // Megabytes of events take longer to compress than a worker should be away from its sockets.
-        Ok(reply) if wants_gzip && reply.body.len() > COMPRESS_BYTES_AT_ONCE => {
+        Ok(Answered { reply, is_thanks: false }) if wants_gzip && reply.body.len() > COMPRESS_BYTES_AT_ONCE => {
             tokio::task::spawn_blocking(move || finish(reply, true)).await.unwrap_or_else(|error| {
                 tracing::error!(%error, dialect = dialect.name(), "an answer could not be compressed");
                 finish(dialect.refuse(&Refusal::internal()), false)
             })
         }
-        Ok(reply) => finish(reply, wants_gzip),
+        Ok(Answered { reply, is_thanks }) => finish(reply, wants_gzip && !is_thanks),
         Err(refused) => {
-            let reply = dialect.refuse(&refused.refusal);
+            let mut reply = dialect.refuse(&refused.refusal);
             if refused.is_of_data {
                 note(front, dialect.name(), peer, &refused.refusal, reply.status);
             }
             if let Some(body) = refused.unread {
                 drain(body, busy);
+            }
+            if let Some(guessed) = refused.refusal.guessed
+                && let Some(delay) = front.guesses.failed(peer, guessed, tokio::time::Instant::now())
+            {
+                let secs = delay.as_secs() as u32 + 1;
+                reply = dialect.refuse(&Refusal::too_many_guesses(&refused.refusal.message, secs));
+                tokio::time::sleep(delay).await;
             }
             finish(reply, wants_gzip)
         }
@@ -180,7 +194,21 @@ impl Refused {
     }
 }
 
-async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming) -> Result<Reply, Refused> {
+/// A reply on its way.
+struct Answered {
+    reply: Reply,
+    /// Whether it thanks for what was committed. Such replies are short, or they are ids, and compressing those would cost the
+    /// server more than everything else that it does for the request.
+    is_thanks: bool,
+}
+
+impl From<Reply> for Answered {
+    fn from(reply: Reply) -> Answered {
+        Answered { reply, is_thanks: false }
+    }
+}
+
+async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming) -> Result<Answered, Refused> {
     let (dialect, peer) = (found.dialect, head.peer);
     let snapshot = front.snapshot.load_full();
     let caller = match dialect.authenticate(found, &head, &snapshot, (front.now)()) {
@@ -224,18 +252,19 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
     drop(room);
     match meaning? {
         Meaning::Commit(commit) => {
-            work.shrink_to(commit.bytes());
-            commit.append(front, &**dialect, peer).await
+            work.shrink_to(commit.pending.frame.payload.len());
+            let reply = commit.append(front, &**dialect, peer).await?;
+            Ok(Answered { reply, is_thanks: true })
         }
         Meaning::Filtered { caller, records, reply } => {
             note_filtered(front, &caller, records, true);
-            Ok(with_filtered(reply, records))
+            Ok(with_filtered(reply, records).into())
         }
         Meaning::Ask(ask) => {
             drop(work);
-            answer_ask(front, dialect.name(), ask).await
+            Ok(answer_ask(front, dialect.name(), ask).await?.into())
         }
-        Meaning::Answer(reply) => Ok(reply),
+        Meaning::Answer(reply) => Ok(reply.into()),
     }
 }
 
@@ -322,8 +351,8 @@ impl Meaning {
         match intake {
             Intake::Commit { batches, key, filtered, refused, thanks } => {
                 let batch_ids = ids_of(&batches);
-                let (caller, frame, tallies) = frame_of(dialect, batches, key)?;
-                Ok(Meaning::Commit(Commit { caller, frame, tallies, batch_ids, filtered, refused, thanks }))
+                let pending = Pending::of(dialect.name(), batches, key)?;
+                Ok(Meaning::Commit(Commit { pending, batch_ids, filtered, refused, thanks }))
             }
             Intake::Filtered { caller, records, reply } => Ok(Meaning::Filtered { caller, records, reply }),
             Intake::Ask(ask) => Ok(Meaning::Ask(ask)),
@@ -384,63 +413,47 @@ fn note_filtered(front: &Front, caller: &Caller, records: u64, is_all: bool) {
     }
 }
 
-/// What the ledger is told of a batch once its frame is in the log.
-struct Tally {
-    instance: InstanceId,
-    sender: String,
-    records: u64,
-    bytes: u64,
-}
-
 /// A frame on its way to the log, and what is to be said and counted once it is there.
 struct Commit {
-    caller: Caller,
-    frame: NewFrame,
-    tallies: Vec<Tally>,
+    pending: Pending,
     batch_ids: Option<HeaderValue>,
     filtered: u64,
     refused: Option<Refusal>,
     thanks: Thanks,
 }
 
-/// Most bytes that the reply has for one record: an id, its quotes and a comma.
-const REPLY_BYTES_PER_RECORD: usize = 39;
-
 impl Commit {
-    /// What it holds in memory until its reply is on its way.
-    fn bytes(&self) -> usize {
-        self.frame.payload.len() + self.frame.records as usize * REPLY_BYTES_PER_RECORD
-    }
-
     async fn append(self, front: &Front, dialect: &dyn Dialect, peer: IpAddr) -> Result<Reply, Refused> {
-        let Commit { caller, frame, tallies, batch_ids, filtered, refused, thanks } = self;
-        let records = u64::from(frame.records);
-        let first = frame.id;
-        let mut reply = match front.log.append(frame).await {
-            Ok(Appended::New(receipt)) => {
-                for tally in &tallies {
-                    front.ledger.committed(tally.instance, &tally.sender, tally.records, tally.bytes);
-                }
-                let reply = with_batch_id(thanks.say(&receipt), receipt.id());
+        let Commit { pending, batch_ids, filtered, refused, thanks } = self;
+        let Pending { caller, frame, tallies } = pending;
+        // What names a million events is itself of some size, until its reader has read it.
+        let room = match thanks.bytes() {
+            bytes if bytes < ANSWER_BYTES_UNPAID => None,
+            bytes => Some(front.take(&front.answers, caller.instance(), bytes).await.map_err(|slow| slow.of(&caller))?),
+        };
+        let (records, id) = (u64::from(frame.records), frame.id);
+        let appended = front
+            .log
+            .append(frame)
+            .await
+            .map_err(|error| Refusal { records: Some(records), ..refusal_of_append(&error).of(&caller) })?;
+        tallies.count(&front.ledger, &appended, id);
+        let mut reply = match &appended {
+            Appended::New(receipt) => {
+                let reply = with_batch_id(thanks.say(receipt), receipt.id());
                 match batch_ids {
                     Some(ids) => reply.with_header(BATCHES_HEADER, ids),
                     None => reply,
                 }
             }
-            Ok(Appended::Repeat(receipt)) => {
-                let id = BatchId::from_u128(receipt.id()).or_else(|_| BatchId::from_u128(first)).ok();
-                for tally in &tallies {
-                    front.ledger.repeated(tally.instance, &tally.sender, tally.records, id);
-                }
-                let reply = thanks.say(&receipt).with_header(REPEAT_HEADER, HeaderValue::from_static("true"));
+            Appended::Repeat(receipt) => {
+                let reply = thanks.say(receipt).with_header(REPEAT_HEADER, HeaderValue::from_static("true"));
                 with_batch_id(reply, receipt.id())
             }
-            Err(error) => {
-                let mut refusal = refusal_of_append(&error).of(&caller);
-                refusal.records = Some(records);
-                return Err(refusal.into());
-            }
         };
+        if let Some(permit) = room {
+            reply.body = Bytes::from_owner(Paid { body: reply.body, _permit: permit });
+        }
         if filtered > 0 {
             note_filtered(front, &caller, filtered, false);
             reply = with_filtered(reply, filtered);
@@ -460,51 +473,6 @@ fn ids_of(batches: &[(Caller, Batch)]) -> Option<HeaderValue> {
     let listed = batches.iter().take(BATCHES_LISTED_MAX);
     let ids: Vec<String> = listed.map(|(_, batch)| batch.meta.id.to_string()).collect();
     HeaderValue::from_str(&ids.join(", ")).ok()
-}
-
-/// The frame of a request's batches. Takes them, so that while the append waits for the disk only the frame is in memory:
-/// a body of many tiny records is many times its size once taken apart.
-fn frame_of(
-    dialect: &dyn Dialect,
-    batches: Vec<(Caller, Batch)>,
-    key: Option<[u8; 16]>,
-) -> Result<(Caller, NewFrame, Vec<Tally>), Refusal> {
-    let (mut callers, batches): (Vec<Caller>, Vec<Batch>) = batches.into_iter().unzip();
-    if callers.is_empty() {
-        tracing::error!(dialect = dialect.name(), "a request was accepted without a batch");
-        return Err(Refusal::internal());
-    }
-    let foreign = callers.iter().zip(&batches).find(|(caller, batch)| caller.instance() != Some(batch.meta.instance));
-    if let Some((caller, batch)) = foreign {
-        tracing::error!(dialect = dialect.name(), instance = %batch.meta.instance, "a batch of a foreign instance");
-        return Err(Refusal::internal().of(caller));
-    }
-    let tally = |batch: &Batch| Tally {
-        instance: batch.meta.instance,
-        sender: batch.meta.sender.clone(),
-        records: batch.records.len() as u64,
-        bytes: batch.data_bytes() as u64,
-    };
-    let mut tallies: Vec<Tally> = Vec::new();
-    for tally in batches.iter().map(tally) {
-        match tallies.iter_mut().find(|other| other.instance == tally.instance && other.sender == tally.sender) {
-            Some(other) => {
-                other.records += tally.records;
-                other.bytes += tally.bytes;
-            }
-            None => tallies.push(tally),
-        }
-    }
-    let records: u64 = tallies.iter().map(|tally| tally.records).sum();
-    let first = &batches[0].meta;
-    let frame = NewFrame {
-        id: first.id.as_u128(),
-        key,
-        at: first.received_at,
-        records: u32::try_from(records).unwrap_or(u32::MAX),
-        payload: codec::encode(&batches).into(),
-    };
-    Ok((callers.swap_remove(0), frame, tallies))
 }
 
 fn refusal_of_append(error: &AppendError) -> Refusal {
@@ -528,7 +496,7 @@ fn refusal_of_body(error: &BodyError, bytes_max: usize) -> Refusal {
 }
 
 /// Counts a refusal and logs it, unless the same sender was told the same just before.
-fn note(front: &Front, dialect: &'static str, peer: IpAddr, refusal: &Refusal, status: StatusCode) {
+pub(crate) fn note(front: &Front, dialect: &'static str, peer: IpAddr, refusal: &Refusal, status: StatusCode) {
     let stranger = peer.to_string();
     let sender = refusal.sender.as_deref().unwrap_or(&stranger);
     let records = refusal.records.unwrap_or(0);
@@ -569,13 +537,19 @@ async fn answer_own(
 
 impl Front {
     /// A part of the budget for a request of this instance. The more it is, the longer it may be waited for.
-    async fn take(&self, budget: &Budget, instance: Option<InstanceId>, bytes: usize) -> Result<Permit, Refusal> {
+    pub(crate) async fn take(
+        &self,
+        budget: &Budget,
+        instance: Option<InstanceId>,
+        bytes: usize,
+    ) -> Result<Permit, Refusal> {
         let more = bytes / limits::WAIT_BYTES_PER_SEC;
         let wait_max = self.wait_max + Duration::from_secs(more as u64);
         budget.take(instance, bytes, wait_max).await.map_err(|_| Refusal::slow_down(30))
     }
 
-    fn next_id(&self) -> BatchId {
+    /// A fresh id for a batch.
+    pub(crate) fn next_id(&self) -> BatchId {
         let (now, random) = ((self.now)(), (self.random)());
         self.ids.lock().expect("making an id does not panic").next(now, random)
     }

@@ -4,22 +4,27 @@
 //! what a request means, and `commit` alone says that it is durable. Senders that cannot be told of another address than
 //! Google's come in through [`googleapis`]. Absent on purpose: anything that knows what a record is.
 
+mod append;
 pub mod authority;
 pub mod body;
 pub mod budget;
 pub mod connect;
 pub mod connection;
 pub mod googleapis;
+pub mod guesses;
 pub mod handle;
 pub mod ledger;
 pub mod own;
 pub mod server;
+pub mod syslog;
 
 pub use authority::{Authority, AuthorityError};
 pub use budget::{Budget, Memory};
 pub use connect::GoogleHost;
 pub use googleapis::Googleapis;
+pub use guesses::Guesses;
 pub use handle::Front;
 pub use ledger::Ledger;
 pub use own::{AnswerBody, Components, Nothing, Own, OwnRequest};
 pub use server::Listener;
+pub use syslog::{SyslogListener, Transport};

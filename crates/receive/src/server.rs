@@ -39,7 +39,7 @@ enum Before {
 pub(crate) const HANDSHAKE_MAX: Duration = Duration::from_secs(10);
 
 /// Pause after an accept that failed for want of descriptors or memory, so that the loop does not spin.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 impl Listener {
     /// Takes the address. Port 0 takes a free port; [`Listener::address`] tells which.
@@ -53,17 +53,7 @@ impl Listener {
     }
 
     fn bind_before(address: SocketAddr, before: Before) -> io::Result<Listener> {
-        let socket = socket2::Socket::new(
-            socket2::Domain::for_address(address),
-            socket2::Type::STREAM,
-            Some(socket2::Protocol::TCP),
-        )?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        socket.listen(4096)?;
-        let listener = TcpListener::from_std(socket.into())?;
-        Ok(Listener { listener, before })
+        Ok(Listener { listener: bind_tcp(address)?, before })
     }
 
     /// The address that it listens on.
@@ -123,7 +113,22 @@ impl Listener {
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+/// A listening socket; port 0 takes a free port.
+pub(crate) fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    TcpListener::from_std(socket.into())
+}
+
+/// Returns once the server is to stop.
+pub(crate) async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the server.
     let _ = stop.wait_for(|stop| *stop).await;
 }

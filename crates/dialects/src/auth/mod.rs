@@ -11,6 +11,7 @@ mod grant;
 mod jwt;
 mod key_file;
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use event::{InstanceId, Time};
@@ -296,14 +297,16 @@ pub fn authenticate_api_key(key: &str, snapshot: &Snapshot) -> Result<Caller, Re
 /// Who holds this key of an intake, and the intake.
 pub fn authenticate_intake_key(key: &str, snapshot: &Snapshot) -> Result<(Caller, Arc<IntakeKey>), Refusal> {
     // Found by hash, as an API key is.
-    let found = snapshot.intakes.get(&SecretHash::of(key));
-    let found = found.filter(|intake| snapshot.instances.contains_key(&intake.instance));
+    let hash = SecretHash::of(key);
+    let guessed = hash.as_bytes().first_chunk().and_then(|part| NonZeroU32::new(u32::from_le_bytes(*part)));
+    let found = snapshot.intakes.get(&hash).filter(|intake| snapshot.instances.contains_key(&intake.instance));
     let Some(intake) = found else {
-        return Err(Refusal::unauthenticated("The intake key is not known."));
+        return Err(Refusal { guessed, ..Refusal::unauthenticated("The intake key is not known.") });
     };
     let caller = caller_of_intake(intake);
     if intake.disabled {
-        return Err(Refusal::unauthenticated(format!("The intake {} is disabled.", intake.id)).of(&caller));
+        let refusal = Refusal::unauthenticated(format!("The intake {} is disabled.", intake.id));
+        return Err(Refusal { guessed, ..refusal.of(&caller) });
     }
     Ok((caller, Arc::clone(intake)))
 }

@@ -25,6 +25,7 @@ use crate::{
 use path::Path;
 use read::{Events, Item, Slice};
 use reply::Names;
+pub use reply::status_of;
 
 /// What a route takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -275,6 +276,7 @@ impl<'a> Call<'a> {
     fn senders(&self, events: &Events) -> Result<Vec<Sender>, Refusal> {
         let mut senders = Vec::with_capacity(events.keys.len() + 1);
         let mut unknown = Faults::default();
+        let mut guessed = None;
         let mut differing = Faults::default();
         for key in &events.keys {
             if self.head_key.as_ref().is_some_and(|(of_head, _)| *of_head != key.text) {
@@ -283,7 +285,10 @@ impl<'a> Call<'a> {
             }
             match Sender::of_key(&key.text, self.snapshot) {
                 Ok(sender) => senders.push(sender),
-                Err(refusal) => unknown.add(key.field.clone(), refusal.message),
+                Err(refusal) => {
+                    guessed = guessed.or(refusal.guessed);
+                    unknown.add(key.field.clone(), refusal.message);
+                }
             }
         }
         let records = Some(events.count as u64);
@@ -295,7 +300,7 @@ impl<'a> Call<'a> {
             return Err(of_head(refusal));
         }
         if let Some(refusal) = unknown.refusal("body") {
-            return Err(of_head(Refusal { cause: Cause::Unauthenticated, ..refusal }));
+            return Err(of_head(Refusal { cause: Cause::Unauthenticated, guessed, ..refusal }));
         }
         match &self.head_key {
             Some((_, sender)) => senders.push(sender.clone()),
@@ -369,7 +374,7 @@ impl<'a> Call<'a> {
             .map(|refusal| Refusal { records: Some(oversize.len() as u64), ..refusal });
         let names = Names { status: self.status, is_one, ids, batch_of, count, oversize };
         let event_bytes_max = self.snapshot.limits.sekoia_event_bytes_max;
-        let thanks = Thanks::new(move |_| names.reply(event_bytes_max));
+        let thanks = Thanks::of_bytes(names.reply_bytes(), move |_| names.reply(event_bytes_max));
         Ok(Intake::Commit { batches, key: None, filtered: 0, refused, thanks })
     }
 }

@@ -45,9 +45,14 @@ impl Names {
         success(status, "{\"event_ids\": []}".to_owned())
     }
 
+    /// About how long that is: an id, its quotes and a comma for each event.
+    pub(super) fn reply_bytes(&self) -> usize {
+        64 + self.count * 39 + self.oversize.len() * 160
+    }
+
     /// The reply that names them.
     pub(super) fn reply(&self, event_bytes_max: usize) -> Reply {
-        let mut out = String::with_capacity(64 + self.count * 39 + self.oversize.len() * 120);
+        let mut out = String::with_capacity(self.reply_bytes());
         // An id is its batch's with the index in the last eight digits.
         let prefixes: Vec<String> = self.ids.iter().map(|id| id.to_string()[..28].to_owned()).collect();
         let mut next = vec![0u32; self.ids.len()];
@@ -126,7 +131,7 @@ const MESSAGE_BYTES_MAX: usize = 800;
 const ERROR_BYTES_MAX: usize = 300;
 
 /// The status that says a refusal here.
-fn status_of(cause: Cause) -> StatusCode {
+pub fn status_of(cause: Cause) -> StatusCode {
     match cause {
         Cause::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         cause => cause.http_status(),

@@ -71,11 +71,10 @@ pub fn frame_bytes_max(limits: &Limits) -> usize {
     limits.sekoia_event_bytes_max + HEADER_BYTES_MAX
 }
 
-/// What lines mean that came together from one sender.
+/// What lines mean that came together, each with the address that it came from.
 pub fn accept(
-    lines: &[Received],
+    lines: &[(IpAddr, Received)],
     whose: &Whose,
-    peer: IpAddr,
     snapshot: &Snapshot,
     now: Time,
     next_id: &mut dyn FnMut() -> BatchId,
@@ -84,10 +83,10 @@ pub fn accept(
     let mut groups: HashMap<(String, Vec<Label>), usize> = HashMap::new();
     let mut gathered: Vec<(Caller, Arc<IntakeKey>, Vec<Label>, Vec<Record>)> = Vec::new();
     let mut keys = Keys::default();
-    for (index, received) in lines.iter().enumerate() {
+    for (index, (peer, received)) in lines.iter().enumerate() {
         let read = match whose {
             Whose::Keyed => keyed(received, &mut keys, snapshot),
-            Whose::Bound { intake, text } => bound(received, intake, *text, peer, snapshot, now),
+            Whose::Bound { intake, text } => bound(received, intake, *text, *peer, snapshot, now),
         };
         let Read { caller, intake, labels, record } = match read {
             Ok(read) => read,
@@ -243,17 +242,17 @@ mod tests {
         world
     }
 
-    fn take(world: &World, whose: &Whose, lines: &[Received]) -> Accepted {
+    fn take(world: &World, whose: &Whose, lines: &[(IpAddr, Received)]) -> Accepted {
         let mut made = 0;
         let mut next_id = || {
             made += 1;
             BatchId::from_u128(0x0192_0000_0000_7000_8000_0000_0000_0000 | made << 32).unwrap()
         };
-        accept(lines, whose, PEER, &world.snapshot, world.now, &mut next_id)
+        accept(lines, whose, &world.snapshot, world.now, &mut next_id)
     }
 
-    fn lines(lines: &[&str]) -> Vec<Received> {
-        lines.iter().map(|line| Received::Line(Bytes::copy_from_slice(line.as_bytes()))).collect()
+    fn lines(lines: &[&str]) -> Vec<(IpAddr, Received)> {
+        lines.iter().map(|line| (PEER, Received::Line(Bytes::copy_from_slice(line.as_bytes())))).collect()
     }
 
     fn shown(batch: &Batch) -> (Vec<String>, Vec<&str>) {
@@ -307,7 +306,7 @@ mod tests {
             &line(KEY, &"x".repeat(256_001)),
         ]);
         let head = Bytes::from(line(KEY, "x"));
-        sent.push(Received::TooLong { bytes: 300_000, head });
+        sent.push((PEER, Received::TooLong { bytes: 300_000, head }));
         let accepted = take(&world(), &Whose::Keyed, &sent);
         assert_eq!(accepted.batches.len(), 1);
         let refused: Vec<_> = accepted

@@ -1,0 +1,91 @@
+//! Batches on their way to the log: one frame, and what the ledger is told once it is there.
+
+use commit::{Appended, NewFrame};
+use dialects::{Caller, Refusal};
+use event::{Batch, BatchId, InstanceId, codec};
+
+use crate::ledger::Ledger;
+
+/// A frame that is to be appended.
+pub(crate) struct Pending {
+    /// Whom a refusal names.
+    pub(crate) caller: Caller,
+    /// The frame.
+    pub(crate) frame: NewFrame,
+    /// What is to be counted then.
+    pub(crate) tallies: Tallies,
+}
+
+/// What each sender has in a frame.
+pub(crate) struct Tallies(Vec<Tally>);
+
+/// What the ledger is told of a sender's part.
+struct Tally {
+    instance: InstanceId,
+    sender: String,
+    records: u64,
+    bytes: u64,
+}
+
+impl Pending {
+    /// Makes the frame. Takes the batches, so that while the append waits for the disk only the frame is in memory: a body
+    /// of many tiny records is many times its size once taken apart. `protocol` is for our log.
+    pub(crate) fn of(protocol: &str, batches: Vec<(Caller, Batch)>, key: Option<[u8; 16]>) -> Result<Pending, Refusal> {
+        let (mut callers, batches): (Vec<Caller>, Vec<Batch>) = batches.into_iter().unzip();
+        if callers.is_empty() {
+            tracing::error!(protocol, "a request was accepted without a batch");
+            return Err(Refusal::internal());
+        }
+        let foreign =
+            callers.iter().zip(&batches).find(|(caller, batch)| caller.instance() != Some(batch.meta.instance));
+        if let Some((caller, batch)) = foreign {
+            tracing::error!(protocol, instance = %batch.meta.instance, "a batch of a foreign instance");
+            return Err(Refusal::internal().of(caller));
+        }
+        let tally = |batch: &Batch| Tally {
+            instance: batch.meta.instance,
+            sender: batch.meta.sender.clone(),
+            records: batch.records.len() as u64,
+            bytes: batch.data_bytes() as u64,
+        };
+        let mut tallies: Vec<Tally> = Vec::new();
+        for tally in batches.iter().map(tally) {
+            match tallies.iter_mut().find(|other| other.instance == tally.instance && other.sender == tally.sender) {
+                Some(other) => {
+                    other.records += tally.records;
+                    other.bytes += tally.bytes;
+                }
+                None => tallies.push(tally),
+            }
+        }
+        let records: u64 = tallies.iter().map(|tally| tally.records).sum();
+        let first = &batches[0].meta;
+        let frame = NewFrame {
+            id: first.id.as_u128(),
+            key,
+            at: first.received_at,
+            records: u32::try_from(records).unwrap_or(u32::MAX),
+            payload: codec::encode(&batches).into(),
+        };
+        Ok(Pending { caller: callers.swap_remove(0), frame, tallies: Tallies(tallies) })
+    }
+}
+
+impl Tallies {
+    /// Counts what became of the frame that was offered under this id.
+    pub(crate) fn count(&self, ledger: &Ledger, appended: &Appended, offered: u128) {
+        match appended {
+            Appended::New(_) => {
+                for tally in &self.0 {
+                    ledger.committed(tally.instance, &tally.sender, tally.records, tally.bytes);
+                }
+            }
+            Appended::Repeat(receipt) => {
+                let id = BatchId::from_u128(receipt.id()).or_else(|_| BatchId::from_u128(offered)).ok();
+                for tally in &self.0 {
+                    ledger.repeated(tally.instance, &tally.sender, tally.records, id);
+                }
+            }
+        }
+    }
+}
