@@ -290,6 +290,9 @@ fn logs_hold_no_secrets() {
     let at = |args: &[&str]| home.run(&[args, &["--server", &url]].concat());
     let operator = std::fs::read_to_string(home.path("data/keys/operator.token")).unwrap().trim().to_owned();
     let key = at(&["key", "create", "-o", "json"]).json()["api_key"].as_str().unwrap().to_owned();
+    let intake = at(&["intake", "create", "--name", "gate", "--format", "OKTA", "-o", "json"]).json();
+    let intake_key = intake["intake_key"].as_str().unwrap();
+    at(&["intake", "list"]).ok();
     at(&[
         "connector",
         "create",
@@ -331,7 +334,7 @@ fn logs_hold_no_secrets() {
     let private = std::fs::read_to_string(home.path("sa.json")).unwrap();
     let private: Value = serde_json::from_str(&private).unwrap();
     let private = &private["private_key"].as_str().unwrap()[40..80];
-    for secret in [operator.as_str(), &key, "s3cret", private, "text of a record"] {
+    for secret in [operator.as_str(), &key, intake_key, "s3cret", private, "text of a record"] {
         let found = log.lines().find(|line| line.contains(secret));
         assert_eq!(found, None, "{secret:?} is in the log");
     }

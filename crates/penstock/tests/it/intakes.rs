@@ -1,5 +1,5 @@
-//! Intakes over our own API: made, listed, rotated, disabled, deleted; what the snapshot has of them at
-//! each moment; and where their keys are not.
+//! Intakes over our own API and the command line: made, listed, rotated, disabled, deleted; what the snapshot has of them
+//! at each moment; and where their keys are not.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use dialects::snapshot::{IntakeKey, SecretHash};
 use http::Method;
 use serde_json::{Value, json};
 
+use crate::cli::Home;
 use crate::server::{Credential, Reply, TestServer, send};
 
 /// Sekoia's own form of a key: what senders check theirs against.
@@ -307,5 +308,68 @@ async fn intakes_are_their_instances() {
     assert_eq!(server.get("/api/log-types?custom=true").await, json!([]));
     let server = server.restart().await;
     assert_eq!((found(&server, &their_key), found(&server, &key).is_some()), (None, true));
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_intakes_life_on_the_command_line() {
+    let server = TestServer::start().await;
+    let home = Home::new();
+    let at = |args: &[&str]| {
+        home.run(&[&["intake"], args, &["--server", &server.server.url, "--token", &server.operator]].concat())
+    };
+    let made = at(&["create", "--name", "Gate", "--format", "okta", "--namespace", "lab", "-o", "json"]).json();
+    let (id, key) = (text(&made, "id"), text(&made, "intake_key"));
+    let intake = found(&server, &key).unwrap();
+    assert_eq!((intake.id.as_str(), intake.log_type.as_str(), intake.namespace.as_str()), (id.as_str(), "OKTA", "lab"));
+
+    // For people: the key once, how it is used, and what a typing error would have done.
+    let said = at(&["create", "--name", "Typo", "--format", "bind dsn"]).ok();
+    let typo = server.get("/api/intakes").await[2].clone();
+    let key_line = said.lines().find(|line| line.trim_start().starts_with("intake_key")).unwrap();
+    let typo_key = key_line.split_whitespace().last().unwrap();
+    assert_eq!(
+        (said.matches(typo_key).count(), found(&server, typo_key).unwrap().id.as_str()),
+        (1, &*text(&typo, "id"))
+    );
+    for part in [
+        "this once",
+        "X-SEKOIAIO-INTAKE-KEY",
+        &server.url("/plain"),
+        "There was no log type BIND_DSN; it is now one of the instance's own.",
+        "BIND_DNS",
+    ] {
+        assert!(said.contains(part), "{part:?} is not in {said}");
+    }
+
+    let listed = at(&["list"]).ok();
+    for part in ["Gate", "Typo", "default", "BIND_DSN", &id] {
+        assert!(listed.contains(part), "{part:?} is not in {listed}");
+    }
+    let listed = at(&["list", "--instance", &server.instance.to_string(), "-o", "json"]).json();
+    assert_eq!(listed, server.get("/api/intakes").await);
+    let shown = at(&["show", &id, "-o", "json"]).json();
+    assert_eq!(shown, server.get(&format!("/api/intakes/{id}")).await);
+    assert!(!listed.to_string().contains(&key) && !at(&["show", &id]).ok().contains(&key));
+
+    assert!(at(&["disable", &id]).ok().contains("takes no more data"));
+    assert!(found(&server, &key).unwrap().disabled);
+    assert_eq!(at(&["enable", &id, "-o", "json"]).json()["disabled"], false);
+    assert!(!found(&server, &key).unwrap().disabled);
+    let said = at(&["rotate", &id]).ok();
+    assert!(said.contains("this once") && said.contains("X-SEKOIAIO-INTAKE-KEY"), "{said}");
+    assert_eq!(found(&server, &key), None);
+    let second = text(&at(&["rotate", &id, "-o", "ndjson"]).json(), "intake_key");
+    assert_eq!(found(&server, &second).unwrap().id, id);
+    at(&["delete", &id]).ok();
+    assert_eq!(found(&server, &second), None);
+
+    at(&["show", &id]).fails(1, &[&id]);
+    at(&["delete", &id]).fails(1, &[&id]);
+    at(&["create", "--name", "x", "--format", "!"]).fails(1, &["2 to 64 of A-Z"]);
+    at(&["create", "--format", "OKTA"]).fails(2, &["--name"]);
+    at(&["create", "--name", "x"]).fails(2, &["--format"]);
+    let help = home.run(&["intake", "create", "--help"]).ok();
+    assert!(help.contains("UNBOUND_DNS") && help.contains("log-type list"), "{help}");
     server.stop().await;
 }
