@@ -125,6 +125,9 @@ pub const CUSTOM_LOG_TYPES_MAX: usize = 5_000;
 /// list of them is made in memory.
 pub const RESOURCES_BYTES_MAX: usize = 4 << 20;
 
+/// Most intakes of an instance: every change of one makes the view of all anew.
+pub const INTAKES_MAX: usize = 10_000;
+
 /// Most forwarders that an instance may have when a sender makes another.
 pub const FORWARDERS_BY_SENDERS_MAX: usize = 100;
 

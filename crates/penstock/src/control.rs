@@ -1,9 +1,10 @@
-//! The control plane: instances, accounts, keys, log types, ways in and connectors, from stored documents to the
-//! [`Snapshot`] that dialects see.
+//! The control plane: instances, accounts, keys, intakes, log types, ways in and connectors, from stored documents to
+//! the [`Snapshot`] that dialects see.
 //!
 //! Every change goes document first, then the snapshot is made anew and swapped whole: a reader sees all of a change or
 //! nothing of it. Used by the running server, and by `penstock account create` on a stopped one.
 
+mod intakes;
 mod ways;
 
 use std::collections::HashMap;
@@ -22,6 +23,7 @@ use rsa::pkcs8::EncodePrivateKey;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use intakes::NewIntake;
 pub use ways::WayError;
 
 /// What a snapshot holds that is set, not stored.
@@ -134,7 +136,7 @@ pub struct NewAccount {
 
 impl Control {
     /// Opens the documents of a data directory; a new one gets what a server needs: its token secret, an operator token,
-    /// a default instance with an admin account, whose key file is written.
+    /// a default instance with an admin account, whose key file is written, and with an intake, whose key is.
     pub fn open(dir: &Path, settings: Settings, url: Option<&str>, now: Time) -> anyhow::Result<Control> {
         let resources = Resources::open(&dir.join("resources.db"))?;
         let builtin = LogTypes::builtin();
@@ -230,7 +232,13 @@ impl Control {
         if self.resources.list(INSTANCE, None)?.is_empty() {
             let id = InstanceId::from_uuid(uuid::Uuid::new_v4());
             let document = json!({ "name": "default", "project": "penstock", "location": "us" });
-            // The key first: an instance without one would look made, and nobody could send to it.
+            // What a start that was cut short made for an instance that then never was.
+            for kind in [ACCOUNT, intakes::INTAKE] {
+                for left in self.resources.list(kind, None)? {
+                    self.resources.delete(kind, &left.parent, &left.id)?;
+                }
+            }
+            // The keys first: an instance without them would look made, and nobody could send to it.
             let (account, file) = self.prepare_account(id, "penstock", Role::Admin, "default")?;
             write_json_private(&default_key, &file)?;
             self.resources.create(
@@ -240,6 +248,7 @@ impl Control {
                 &serde_json::to_value(account)?,
                 &stamp,
             )?;
+            self.make_default_intake(id, &stamp)?;
             self.resources.create(INSTANCE, "", &id.to_string(), &document, &stamp)?;
         } else if let (Some(url), Ok(text)) = (url, std::fs::read_to_string(&default_key)) {
             // The server may have been given another address since; the key stays good, its address must follow.
@@ -291,6 +300,7 @@ impl Control {
             let token = RefreshToken { account, client_id, client_secret: secret_hash(&client_secret_hash)? };
             refresh_tokens.insert(secret_hash(&hash)?, token);
         }
+        let intakes = self.intakes(&instances)?;
         let secret = self.resources.get(SERVER, "", "token_secret")?;
         let secret = hex::decode(secret.json["secret"].as_str().unwrap_or_default())?;
         let secret: [u8; 32] = secret.try_into().ok().context("the token secret has 32 bytes")?;
@@ -299,7 +309,7 @@ impl Control {
             log_types: self.builtin.clone(),
             accounts,
             api_keys,
-            intakes: HashMap::new(),
+            intakes,
             refresh_tokens,
             operator_token: Some(self.operator_hash),
             token_secret: Secret(secret),

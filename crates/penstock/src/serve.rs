@@ -12,6 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use commit::{Disk, LogState};
 use dialects::Router;
+use dialects::snapshot::IntakeKey;
 use event::{IdSource, Time, limits};
 use receive::{Budget, Front, Googleapis, Ledger, Listener, Memory, Nothing};
 use tokio::sync::{Semaphore, watch};
@@ -226,6 +227,11 @@ impl Server {
             writeln!(out, "  key file        none; `penstock account create --role admin --out FILE` makes one")?;
         }
         writeln!(out, "  operator token  {}", token.display())?;
+        let intake = self.control.default_intake();
+        if let Some((file, intake)) = &intake {
+            let IntakeKey { log_type, instance, .. } = &**intake;
+            writeln!(out, "  intake key      {}   (log type {log_type}, instance {instance})", file.display())?;
+        }
         if let Some(address) = self.googleapis {
             let certificate = ca::certificate_file(&config.data);
             let certificate = std::path::absolute(&certificate).unwrap_or(certificate);
@@ -248,6 +254,15 @@ impl Server {
             writeln!(out, "  LOG DAMAGED     {from} to {to} cannot be read; see `penstock log verify`")?;
         }
         if self.is_new {
+            let as_to_sekoia = intake.map(|(file, _)| {
+                format!(
+                    "And one as to Sekoia.io, with the key of an intake:\n\n  \
+                     curl -sS {url}/plain -H \"X-SEKOIAIO-INTAKE-KEY: $(cat {file})\" \\\n    \
+                     --data-binary '[764008:0] info: 192.0.2.7 wiki.example.com. A IN'\n\n",
+                    url = self.url,
+                    file = shell_quoted(&file),
+                )
+            });
             writeln!(
                 out,
                 "\nSend a first log (Chronicle Ingestion API):\n\n  \
@@ -259,9 +274,10 @@ impl Server {
                  curl -sS {url}/v1/projects/penstock/locations/us/instances/{instance}/logTypes/OKTA/logs:import \\\n    \
                  -H \"Authorization: Bearer $(cat {token})\" -d '{{\"inline_source\": {{\"logs\": [{{\"data\": \
                  \"eyJldmVudFR5cGUiOiAidXNlci5zZXNzaW9uLnN0YXJ0IiwgIm91dGNvbWUiOiB7InJlc3VsdCI6ICJTVUNDRVNTIn19\"}}]}}}}'\n\n\
-                 Find the first:\n\n  {program} search raw 'altostrat.com'{server}\n",
+                 {as_to_sekoia}Find the first:\n\n  {program} search raw 'altostrat.com'{server}\n",
                 url = self.url,
                 token = shell_quoted(&token),
+                as_to_sekoia = as_to_sekoia.unwrap_or_default(),
                 program = program(),
                 server = if self.address.port() == 8480 { String::new() } else { format!(" --server {}", self.url) },
             )?;

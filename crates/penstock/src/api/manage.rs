@@ -1,4 +1,4 @@
-//! Instances, accounts, keys, log types, connectors and their dead letters over `/api/…`.
+//! Instances, accounts, keys, intakes, log types, connectors and their dead letters over `/api/…`.
 //!
 //! Instances are the operator's; all else also an admin's of its own instance. Secrets are answered once, when made.
 
@@ -11,7 +11,7 @@ use receive::OwnRequest;
 use serde_json::{Value, json};
 
 use super::{Answer, Api, Asker, blocking, body, json, not_found, parameter};
-use crate::control::{Control, ControlError, NewAccount};
+use crate::control::{Control, ControlError, NewAccount, NewIntake};
 
 pub async fn answer(api: &Api, request: &OwnRequest, segments: &[&str]) -> Result<Answer, Refusal> {
     let method = &request.method;
@@ -46,6 +46,17 @@ pub async fn answer(api: &Api, request: &OwnRequest, segments: &[&str]) -> Resul
         ("POST", ["keys"], None) => create_key(api, &asker, request).await,
         ("DELETE", ["keys", id], None) => delete_key(api, &asker, id).await,
 
+        ("GET", ["intakes"], None) => {
+            let instance = asker.instance(parameter(request, "instance").as_deref())?;
+            control(api, move |control, _| Ok(Value::Array(control.list_intakes(instance)?))).await
+        }
+        ("POST", ["intakes"], None) => create_intake(api, &asker, request).await,
+        ("GET", ["intakes", id], None) => on_intake(api, &asker, id, |control, id, _| control.get_intake(id)).await,
+        ("DELETE", ["intakes", id], None) => delete_intake(api, &asker, id).await,
+        ("POST", ["intakes", _], Some("rotate")) => on_intake(api, &asker, last, Control::rotate_intake).await,
+        ("POST", ["intakes", _], Some("disable")) => set_intake_disabled(api, &asker, last, true).await,
+        ("POST", ["intakes", _], Some("enable")) => set_intake_disabled(api, &asker, last, false).await,
+
         ("GET", ["log-types"], None) => list_log_types(api, &asker, request).await,
         ("POST", ["log-types"], None) => add_log_type(api, &asker, request).await,
 
@@ -63,11 +74,14 @@ pub async fn answer(api: &Api, request: &OwnRequest, segments: &[&str]) -> Resul
             settle_dead_letters(api, &asker, request, name, Settle::Drop).await
         }
         ("POST", ["connectors", _], Some("acknowledge")) => acknowledge(api, &asker, request, last).await,
-        (_, ["instances" | "accounts" | "keys" | "log-types" | "connectors"], None) => {
+        (_, ["instances" | "accounts" | "keys" | "intakes" | "log-types" | "connectors"], None) => {
             Err(Refusal::wrong_method(method, &request.path, vec![Method::GET, Method::POST]))
         }
-        (_, ["instances" | "connectors", _], None) => {
+        (_, ["instances" | "intakes" | "connectors", _], None) => {
             Err(Refusal::wrong_method(method, &request.path, vec![Method::GET, Method::DELETE]))
+        }
+        (_, ["intakes", _], Some("rotate" | "disable" | "enable")) => {
+            Err(Refusal::wrong_method(method, &request.path, vec![Method::POST]))
         }
         _ => Err(Refusal::not_found(method, &request.path)),
     }
@@ -250,6 +264,57 @@ async fn delete_key(api: &Api, asker: &Asker, id: &str) -> Result<Answer, Refusa
     control(api, move |control, _| {
         control.delete_key(&id)?;
         Ok(json!({ "deleted": id }))
+    })
+    .await
+}
+
+// Intakes.
+
+async fn create_intake(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<Answer, Refusal> {
+    let body = fields(request, &["instance", "name", "format", "namespace"])?;
+    let instance = meant(api, asker, text(&body, "instance")?)?;
+    let needed = |name: &str| match text(&body, name)? {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(Refusal::invalid(format!("{name} is missing."))),
+    };
+    let wanted = NewIntake {
+        name: needed("name")?,
+        format: needed("format")?,
+        namespace: text(&body, "namespace")?.unwrap_or_default().to_owned(),
+    };
+    control(api, move |control, now| control.create_intake(instance, &wanted, now)).await
+}
+
+async fn set_intake_disabled(api: &Api, asker: &Asker, id: &str, disabled: bool) -> Result<Answer, Refusal> {
+    on_intake(api, asker, id, move |control, id, now| control.set_intake_disabled(id, disabled, now)).await
+}
+
+async fn delete_intake(api: &Api, asker: &Asker, id: &str) -> Result<Answer, Refusal> {
+    on_intake(api, asker, id, |control, id, _| {
+        control.delete_intake(id)?;
+        Ok(json!({ "deleted": id }))
+    })
+    .await
+}
+
+/// Does something with an intake that the asker reaches. One that it does not reach is as if it did not exist.
+async fn on_intake(
+    api: &Api,
+    asker: &Asker,
+    id: &str,
+    work: impl FnOnce(&Control, &str, event::Time) -> Result<Value, ControlError> + Send + 'static,
+) -> Result<Answer, Refusal> {
+    let (reach, id) = (asker.reach(), id.to_owned());
+    control(api, move |control, now| {
+        let missing = || ControlError::NotFound(format!("There is no intake {id:?}."));
+        let instance = control.intake_instance(&id).map_err(|error| match error {
+            ControlError::NotFound(_) => missing(),
+            error => error,
+        })?;
+        if reach.is_some_and(|own| own != instance) {
+            return Err(missing());
+        }
+        work(control, &id, now)
     })
     .await
 }

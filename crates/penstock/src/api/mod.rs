@@ -74,8 +74,7 @@ type Answer = Response<AnswerBody>;
 
 impl Own for Api {
     fn claims(&self, path: &str) -> bool {
-        matches!(path, "/metrics" | "/healthz" | "/readyz" | "/api")
-            || (path.starts_with("/api/") && !path.starts_with("/api/v1/intake-http"))
+        is_ours(path)
     }
 
     fn answer(&self, request: OwnRequest) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
@@ -86,6 +85,14 @@ impl Own for Api {
             }
         })
     }
+}
+
+/// Whether a path is one of our own API's. Below `/api` all are, but for the base address that Sekoia's senders are
+/// given, and what lies below that.
+fn is_ours(path: &str) -> bool {
+    let below_sekoias = path.strip_prefix("/api/v1/intake-http");
+    let is_sekoias = below_sekoias.is_some_and(|below| below.is_empty() || below.starts_with('/'));
+    matches!(path, "/metrics" | "/healthz" | "/readyz" | "/api") || (path.starts_with("/api/") && !is_sekoias)
 }
 
 /// Who asks, and what the answer may show.
@@ -266,4 +273,25 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
         tracing::error!(%error, "a call to our own API panicked");
         Refusal::internal()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sekoias_base_address_is_not_ours_and_its_neighbours_are() {
+        for path in ["/api", "/api/", "/api/intakes", "/api/v1", "/api/v1/", "/metrics", "/healthz", "/readyz"] {
+            assert!(is_ours(path), "{path}");
+        }
+        for path in ["/api/v1/intake-httpX", "/api/v1/intake-http2/plain", "/api/v1/intake", "/api/v1/intake-http-/"] {
+            assert!(is_ours(path), "{path}");
+        }
+        for path in ["/api/v1/intake-http", "/api/v1/intake-http/", "/api/v1/intake-http/plain/batch"] {
+            assert!(!is_ours(path), "{path}");
+        }
+        for path in ["/", "/batch", "/apiX", "/v1/intake-http/batch", "/metrics/", "/v2/logtypes"] {
+            assert!(!is_ours(path), "{path}");
+        }
+    }
 }

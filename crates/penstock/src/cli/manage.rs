@@ -43,7 +43,7 @@ pub async fn instance(client: &Client, command: InstanceCommand) -> Result<(), C
         InstanceCommand::Delete { id, yes } => {
             if !yes {
                 return Err(CliError::Usage(format!(
-                    "deleting instance {id} ends all its accounts, keys and connectors; add --yes to do it"
+                    "deleting instance {id} ends all its accounts, keys, intakes and connectors; add --yes to do it"
                 )));
             }
             client.call(Method::DELETE, &format!("/api/instances/{}", segment(&id)), None).await?;

@@ -11,6 +11,7 @@ mod demo;
 mod entity;
 mod feed;
 mod forwarder;
+mod intake;
 mod local;
 mod log;
 mod manage;
@@ -104,6 +105,9 @@ enum Command {
     /// API keys
     #[command(subcommand)]
     Key(KeyCommand),
+    /// What is sent to as to Sekoia.io: named ways in, each with a key
+    #[command(subcommand)]
+    Intake(intake::IntakeCommand),
     /// Print the certificate that programs must trust to reach this server in place of Google
     #[command(after_help = "Examples:
   penstock ca --out penstock-ca.pem
@@ -263,7 +267,7 @@ pub enum InstanceCommand {
         /// Its customer id
         id: String,
     },
-    /// Delete an instance with its accounts, keys, log types and connectors; its stored logs stay until they expire
+    /// Delete an instance with its accounts, keys, intakes, log types and connectors; stored logs stay until they expire
     Delete {
         /// Its customer id
         id: String,
@@ -520,6 +524,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
                 Command::Instance(command) => manage::instance(&client, command).await,
                 Command::Account(command) => manage::account(&client, command).await,
                 Command::Key(command) => manage::key(&client, command).await,
+                Command::Intake(command) => intake::run(&client, command).await,
                 Command::LogType(command) => manage::log_type(&client, command).await,
                 Command::Connector(command) => connector::run(&client, command).await,
                 Command::Dlq(command) => connector::dead_letters(&client, command).await,

@@ -270,16 +270,22 @@ impl Control {
         Ok(())
     }
 
-    fn declare(&self, instance: InstanceId, log_type: Option<&str>, stamp: &str) -> Result<(), ControlError> {
-        let Some(log_type) = log_type.filter(|log_type| !self.builtin.contains(log_type)) else { return Ok(()) };
+    /// Makes a log type one of the instance's own, where it has none of this name. Whether it did.
+    pub(super) fn declare(
+        &self,
+        instance: InstanceId,
+        log_type: Option<&str>,
+        stamp: &str,
+    ) -> Result<bool, ControlError> {
+        let Some(log_type) = log_type.filter(|log_type| !self.builtin.contains(log_type)) else { return Ok(false) };
         let instance = instance.to_string();
         match self.resources.get(LOG_TYPE, &instance, log_type) {
-            Ok(_) => return Ok(()),
+            Ok(_) => return Ok(false),
             Err(ResourceError::NotFound { .. }) => self.check_room_for_a_log_type(&instance)?,
             Err(error) => return Err(error.into()),
         }
         self.resources.create(LOG_TYPE, &instance, log_type, &json!({ "description": "" }), stamp)?;
-        Ok(())
+        Ok(true)
     }
 
     /// What dialects need of every instance's forwarders and feeds while data comes in.

@@ -142,17 +142,33 @@ fn a_servers_life() {
     let url = server.url.clone();
 
     // What it says first: where things are, and what to paste.
-    for text in ["keys/default.json", "keys/operator.token", "/v2/unstructuredlogentries:batchCreate", "search raw"] {
-        assert!(server.greeting.contains(text), "{}", server.greeting);
+    let intake_curl = format!("curl -sS {url}/plain -H \"X-SEKOIAIO-INTAKE-KEY: $(cat {data}/keys/intake.key)\"");
+    for text in [
+        "keys/default.json",
+        "keys/operator.token",
+        "keys/intake.key   (log type UNBOUND_DNS, instance ",
+        "/v2/unstructuredlogentries:batchCreate",
+        &intake_curl,
+        "search raw",
+    ] {
+        assert!(server.greeting.contains(text), "{text:?} is not in {}", server.greeting);
     }
-    for (path, wanted) in [("data", 0o700), ("data/keys/default.json", 0o600), ("data/keys/operator.token", 0o600)] {
+    for (path, wanted) in [
+        ("data", 0o700),
+        ("data/keys/default.json", 0o600),
+        ("data/keys/operator.token", 0o600),
+        ("data/keys/intake.key", 0o600),
+    ] {
         assert_eq!(mode(&home.path(path)), wanted, "{path}");
     }
     let token_file = server.token_file(&home);
     assert_eq!(mode(&token_file), 0o600);
     let operator = std::fs::read_to_string(home.path("data/keys/operator.token")).unwrap();
     assert_eq!(std::fs::read_to_string(&token_file).unwrap(), operator);
-    assert!(!server.greeting.contains(operator.trim()), "a secret on the screen: {}", server.greeting);
+    let intake_key = std::fs::read_to_string(home.path("data/keys/intake.key")).unwrap();
+    for secret in [operator.trim(), intake_key.trim()] {
+        assert!(!server.greeting.contains(secret), "a secret on the screen: {}", server.greeting);
+    }
 
     // One server for one directory.
     let pid = server.child.id().to_string();
@@ -274,6 +290,9 @@ fn logs_hold_no_secrets() {
     let at = |args: &[&str]| home.run(&[args, &["--server", &url]].concat());
     let operator = std::fs::read_to_string(home.path("data/keys/operator.token")).unwrap().trim().to_owned();
     let key = at(&["key", "create", "-o", "json"]).json()["api_key"].as_str().unwrap().to_owned();
+    let intake = at(&["intake", "create", "--name", "gate", "--format", "OKTA", "-o", "json"]).json();
+    let intake_key = intake["intake_key"].as_str().unwrap();
+    at(&["intake", "list"]).ok();
     at(&[
         "connector",
         "create",
@@ -315,7 +334,7 @@ fn logs_hold_no_secrets() {
     let private = std::fs::read_to_string(home.path("sa.json")).unwrap();
     let private: Value = serde_json::from_str(&private).unwrap();
     let private = &private["private_key"].as_str().unwrap()[40..80];
-    for secret in [operator.as_str(), &key, "s3cret", private, "text of a record"] {
+    for secret in [operator.as_str(), &key, intake_key, "s3cret", private, "text of a record"] {
         let found = log.lines().find(|line| line.contains(secret));
         assert_eq!(found, None, "{secret:?} is in the log");
     }

@@ -13,6 +13,7 @@ mod errors;
 mod follow;
 mod google;
 mod google_search;
+mod intakes;
 mod journey;
 mod refusals;
 mod repeats;

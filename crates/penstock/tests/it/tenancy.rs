@@ -113,6 +113,19 @@ const CALLS: &[Call] = &[
     call("GET", "/api/keys?instance={instance}", ""),
     call("POST", "/api/keys", r#"{"instance": "{instance}", "role": "read", "name": "{own} {n}"}"#),
     call("DELETE", "/api/keys/{doomed_key}", ""),
+    call("GET", "/api/intakes", ""),
+    call("GET", "/api/intakes?instance={instance}", ""),
+    call("GET", "/api/intakes/{intake}", ""),
+    call(
+        "POST",
+        "/api/intakes",
+        r#"{"instance": "{instance}", "name": "{own} {n}", "format": "okta", "namespace": "{own}"}"#,
+    ),
+    call("POST", "/api/intakes", r#"{"instance": "{mine}", "name": "{own}", "format": "{own} {n}"}"#),
+    call("POST", "/api/intakes/{doomed_intake}:rotate", ""),
+    call("POST", "/api/intakes/{doomed_intake}:disable", ""),
+    call("POST", "/api/intakes/{doomed_intake}:enable", ""),
+    call("DELETE", "/api/intakes/{doomed_intake}", ""),
     call("GET", "/api/log-types?grep=mark", ""),
     call("GET", "/api/log-types?custom=true&instance={instance}", ""),
     call("POST", "/api/log-types", r#"{"instance": "{instance}", "log_type": "{OWN}_{n}", "description": "{own}"}"#),
@@ -191,6 +204,8 @@ struct Names {
     connector: String,
     doomed_account: String,
     doomed_key: String,
+    intake: String,
+    doomed_intake: String,
     doomed_connector: String,
     forwarder: String,
     doomed_forwarder: String,
@@ -231,6 +246,8 @@ impl Names {
             connector: "nobodymark-siem".to_owned(),
             doomed_account: "nobodymark@penstock-6d3aa5f6.iam.gserviceaccount.com".to_owned(),
             doomed_key: "key-0123456789ab".to_owned(),
+            intake: "intake-0123456789ab".to_owned(),
+            doomed_intake: "intake-0123456789ab".to_owned(),
             doomed_connector: "nobodymark-siem".to_owned(),
             forwarder: "0a1b2c3d-1111-4222-8333-444455556666".to_owned(),
             doomed_forwarder: "0a1b2c3d-1111-4222-8333-444455556666".to_owned(),
@@ -239,7 +256,7 @@ impl Names {
         }
     }
 
-    fn all(&self) -> [(&'static str, &str); 11] {
+    fn all(&self) -> [(&'static str, &str); 13] {
         [
             ("{instance}", &self.instance),
             ("{log_type}", &self.log_type),
@@ -247,6 +264,8 @@ impl Names {
             ("{connector}", &self.connector),
             ("{doomed_account}", &self.doomed_account),
             ("{doomed_key}", &self.doomed_key),
+            ("{intake}", &self.intake),
+            ("{doomed_intake}", &self.doomed_intake),
             ("{doomed_connector}", &self.doomed_connector),
             ("{forwarder}", &self.forwarder),
             ("{doomed_forwarder}", &self.doomed_forwarder),
@@ -293,7 +312,7 @@ impl Side {
             self.receipts.lock().unwrap().push(batch);
         }
         let made = serde_json::from_slice::<Value>(&reply.body).unwrap_or_default();
-        if let Some(id) = made["id"].as_str().filter(|id| id.starts_with("key-")) {
+        if let Some(id) = made["id"].as_str().filter(|id| id.starts_with("key-") || id.starts_with("intake-")) {
             self.ids.lock().unwrap().insert(id.to_owned());
         }
         // A resource's name ends with its id.
@@ -393,6 +412,7 @@ impl World {
             self.server.get(&format!("/api/instances/{id}")).await,
             list("accounts").await,
             list("keys").await,
+            list("intakes").await,
             list("log-types?custom=true").await,
             self.server.get(&format!("/v1/projects/p/locations/l/instances/{id}/forwarders?pageSize=1000")).await,
             self.server.get(&format!("/v1/projects/p/locations/l/instances/{id}/feeds?pageSize=1000")).await,
@@ -453,6 +473,11 @@ impl Side {
             connector(name, state).await;
         }
         let spare_key = key("read").await.0;
+        let intake = async || -> String {
+            let body = with(json!({ "name": word, "format": log_type, "namespace": word }));
+            server.api(Method::POST, "/api/intakes", body).await["id"].as_str().unwrap().to_owned()
+        };
+        let (own_intake, spare_intake) = (intake().await, intake().await);
         let made = async |collection: &str, body: Value| -> String {
             let path = format!("/v1/projects/p/locations/l/instances/{id}/{collection}");
             let made = server.api(Method::POST, &path, Some(body)).await;
@@ -471,6 +496,8 @@ impl Side {
             connector: siem.clone(),
             doomed_account: reader.client_email.clone(),
             doomed_key: keys[1].0.clone(),
+            doomed_intake: own_intake.clone(),
+            intake: own_intake,
             doomed_connector: siem,
             doomed_forwarder: forwarder.clone(),
             forwarder,
@@ -480,12 +507,15 @@ impl Side {
         let spare = Names {
             doomed_account: account("read", "spare").await.client_email,
             doomed_key: spare_key,
+            doomed_intake: spare_intake,
             doomed_connector: format!("{word}-spare"),
             doomed_forwarder: spare_forwarder,
             ..names.clone()
         };
         let mut ids: BTreeSet<String> = keys.iter().map(|(id, _)| id.clone()).collect();
         ids.extend([names.forwarder.clone(), names.feed.clone(), spare.doomed_forwarder.clone()]);
+        let intakes = server.get(&format!("/api/intakes?instance={id}")).await;
+        ids.extend(intakes.as_array().unwrap().iter().map(|intake| intake["id"].as_str().unwrap().to_owned()));
         let side = Side { id, word, names, spare, credentials, receipts: Mutex::default(), ids: Mutex::new(ids) };
         // A first record of each kind, one that was set aside, and a sender in trouble.
         let customer = format!(r#"{{"customer_id": "{id}", "log_type": "{log_type}", "namespace": "{word}", "#);
