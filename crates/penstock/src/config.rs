@@ -49,7 +49,117 @@ pub struct Listen {
     pub googleapis: Option<Googleapis>,
     /// A listener of its own that answers as a metadata server.
     pub metadata: Option<Metadata>,
+    /// What is served at `address`: names of dialects, and `api` for our own API. None named means all.
+    pub serve: Vec<String>,
+    /// Further addresses.
+    pub also: Vec<Also>,
+    /// Syslog over TLS, each line with an intake key.
+    pub syslog: Option<Syslog>,
+    /// The same over RELP.
+    pub relp: Option<Relp>,
+    /// Syslog from devices that cannot do better, each port bound to an intake.
+    pub plain_syslog: Vec<PlainSyslog>,
 }
+
+/// `[[listen.also]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Also {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Certificate chain and key. Without them only loopback is allowed, unless `allow_plain`.
+    pub tls: Option<Tls>,
+    /// Listen beyond loopback without TLS.
+    #[serde(default)]
+    pub allow_plain: bool,
+    /// What is served there.
+    #[serde(default)]
+    pub serve: Vec<String>,
+}
+
+/// `[listen.syslog]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Syslog {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Certificate chain and key; where not set, those of `[listen.tls]`.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Syslog {
+    fn default() -> Syslog {
+        Syslog { address: SocketAddr::from(([127, 0, 0, 1], 10_514)), tls: None }
+    }
+}
+
+/// `[listen.relp]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Relp {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// Certificate chain and key; where not set, those of `[listen.tls]`.
+    pub tls: Option<Tls>,
+}
+
+impl Default for Relp {
+    fn default() -> Relp {
+        Relp { address: SocketAddr::from(([127, 0, 0, 1], 11_514)), tls: None }
+    }
+}
+
+/// `[[listen.plain_syslog]]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlainSyslog {
+    /// Address and port.
+    pub address: SocketAddr,
+    /// How lines come.
+    pub transport: PlainTransport,
+    /// The id of the intake that they are for.
+    pub intake: String,
+    /// What is kept of a line.
+    #[serde(default)]
+    pub text: SyslogText,
+    /// Listen beyond loopback, where everybody can write to the intake and read along.
+    #[serde(default)]
+    pub allow_plain: bool,
+}
+
+/// How lines come without TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PlainTransport {
+    /// In datagrams, one line each.
+    Udp,
+    /// Over connections, with counts or line feeds.
+    Tcp,
+}
+
+impl PlainTransport {
+    /// The word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            PlainTransport::Udp => "udp",
+            PlainTransport::Tcp => "tcp",
+        }
+    }
+}
+
+/// What is kept of a line as the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum SyslogText {
+    /// The whole of it, as the device wrote it.
+    #[default]
+    Line,
+    /// The message behind the header.
+    Message,
+}
+
+/// What `serve` calls our own API.
+pub const SERVE_API: &str = "api";
 
 /// `[listen.googleapis]`: there is such a listener where the section is.
 #[derive(Debug, Clone, Deserialize)]
@@ -195,6 +305,10 @@ pub struct Limits {
     pub chronicle_ingestion_body_bytes_max: usize,
     /// Largest uncompressed body of the Chronicle API.
     pub chronicle_api_body_bytes_max: usize,
+    /// Largest uncompressed body of Sekoia's intake.
+    pub sekoia_body_bytes_max: usize,
+    /// Largest event that an intake takes, over HTTPS and syslog.
+    pub sekoia_event_bytes_max: usize,
 }
 
 /// `[logging]`
@@ -241,6 +355,11 @@ impl Default for Listen {
             allow_plain: false,
             googleapis: None,
             metadata: None,
+            serve: Vec::new(),
+            also: Vec::new(),
+            syslog: None,
+            relp: None,
+            plain_syslog: Vec::new(),
         }
     }
 }
@@ -278,6 +397,8 @@ impl Default for Limits {
             connections_max: limits::CONNECTIONS_MAX,
             chronicle_ingestion_body_bytes_max: limits::CHRONICLE_INGESTION_BODY_BYTES_MAX,
             chronicle_api_body_bytes_max: limits::CHRONICLE_API_BODY_BYTES_MAX,
+            sekoia_body_bytes_max: limits::SEKOIA_BODY_BYTES_MAX,
+            sekoia_event_bytes_max: limits::SEKOIA_EVENT_BYTES_MAX,
         }
     }
 }
@@ -318,16 +439,27 @@ impl Config {
 
     /// What types cannot say.
     pub fn check(&self) -> anyhow::Result<()> {
-        let Limits { memory_bytes, chronicle_ingestion_body_bytes_max, chronicle_api_body_bytes_max, .. } = self.limits;
+        let Limits {
+            memory_bytes,
+            chronicle_ingestion_body_bytes_max,
+            chronicle_api_body_bytes_max,
+            sekoia_body_bytes_max,
+            sekoia_event_bytes_max,
+            ..
+        } = self.limits;
         for (name, bytes_max) in [
             ("chronicle_ingestion_body_bytes_max", chronicle_ingestion_body_bytes_max),
             ("chronicle_api_body_bytes_max", chronicle_api_body_bytes_max),
+            ("sekoia_body_bytes_max", sekoia_body_bytes_max),
         ] {
-            if bytes_max > limits::FRAME_BYTES_MAX / 2 {
+            // Sekoia's bodies become frames that are hardly longer, the others' may double.
+            let frame_bytes_max =
+                if name.starts_with("sekoia") { SEKOIA_BODY_LIMIT } else { limits::FRAME_BYTES_MAX / 2 };
+            if bytes_max > frame_bytes_max {
                 bail!(
                     "limits.{name} is {bytes_max}, but a frame of the log holds at most {}: set {} or less",
                     limits::FRAME_BYTES_MAX,
-                    limits::FRAME_BYTES_MAX / 2
+                    frame_bytes_max
                 );
             }
             if memory_bytes < bytes_max * 4 {
@@ -337,6 +469,13 @@ impl Config {
                 );
             }
         }
+        if sekoia_event_bytes_max == 0 || sekoia_event_bytes_max > sekoia_body_bytes_max {
+            bail!(
+                "limits.sekoia_event_bytes_max is {sekoia_event_bytes_max}: at least 1 and at most \
+                 limits.sekoia_body_bytes_max, which is {sekoia_body_bytes_max}"
+            );
+        }
+        self.check_listeners()?;
         if let Some(url) = &self.listen.url
             && !url.starts_with("http://")
             && !url.starts_with("https://")
@@ -393,6 +532,57 @@ impl Config {
             );
         }
         Ok(())
+    }
+}
+
+/// The largest `limits.sekoia_body_bytes_max`: its frame has a few bytes for each event beside the body's.
+const SEKOIA_BODY_LIMIT: usize = limits::FRAME_BYTES_MAX - limits::SEKOIA_EVENTS_MAX * 16;
+
+impl Config {
+    fn check_listeners(&self) -> anyhow::Result<()> {
+        let Listen { tls, serve, also, syslog, relp, plain_syslog, .. } = &self.listen;
+        check_serve("listen.serve", serve)?;
+        for (index, also) in also.iter().enumerate() {
+            check_serve(&format!("listen.also[{index}].serve"), &also.serve)?;
+            if !also.address.ip().is_loopback() && also.tls.is_none() && !also.allow_plain {
+                bail!(
+                    "listen.also[{index}].address is {}, which others can reach, but it has no tls with cert and key; set \
+                     it, or allow_plain = true if a proxy in front ends TLS",
+                    also.address
+                );
+            }
+        }
+        let has_tls = |own: &Option<Tls>| own.is_some() || tls.is_some();
+        for (name, own) in [("syslog", syslog.as_ref().map(|it| &it.tls)), ("relp", relp.as_ref().map(|it| &it.tls))] {
+            if own.is_some_and(|own| !has_tls(own)) {
+                bail!(
+                    "listen.{name} has no certificate: set listen.{name}.tls, or listen.tls, with cert and key. Lines \
+                     carry intake keys, which must not cross a network in the clear"
+                );
+            }
+        }
+        for (index, plain) in plain_syslog.iter().enumerate() {
+            if plain.intake.is_empty() {
+                bail!("listen.plain_syslog[{index}].intake is empty: the id that `penstock intake list` shows");
+            }
+            if !plain.address.ip().is_loopback() && !plain.allow_plain {
+                bail!(
+                    "listen.plain_syslog[{index}].address is {}: everybody who reaches it can write to the intake, and \
+                     read along. Set allow_plain = true there if that is meant",
+                    plain.address
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_serve(name: &str, serve: &[String]) -> anyhow::Result<()> {
+    let dialects = dialects::all();
+    let known: Vec<&str> = dialects.iter().map(|dialect| dialect.name()).chain([SERVE_API]).collect();
+    match serve.iter().find(|serve| !known.contains(&serve.as_str())) {
+        None => Ok(()),
+        Some(unknown) => bail!("{name} has {unknown:?}: it takes {}", known.join(", ")),
     }
 }
 
@@ -550,6 +740,22 @@ mod tests {
             ("[listen.metadata]\naddress = \"127.0.0.1:8482\"\n", "missing field `account`"),
             ("[listen.metadata]\naccount = \"a@b\"\naddress = \"192.0.2.1:8482\"\n", "Use a loopback address"),
             ("[listen.metadata]\naccount = \"a@b\"\naddress = \"0.0.0.0:8482\"\n", "Use a loopback address"),
+            ("[listen]\nserve = [\"sekoja\"]\n", "it takes chronicle_ingestion, "),
+            ("[[listen.also]]\naddress = \"0.0.0.0:1\"\n", "allow_plain = true"),
+            ("[[listen.also]]\naddress = \"127.0.0.1:1\"\nserve = [\"x\"]\n", "listen.also[0].serve"),
+            ("[listen.syslog]\n", "listen.syslog has no certificate"),
+            ("[listen.relp]\naddress = \"127.0.0.1:1\"\n", "listen.relp has no certificate"),
+            ("[[listen.plain_syslog]]\naddress = \"127.0.0.1:1\"\ntransport = \"udp\"\n", "missing field `intake`"),
+            (
+                "[[listen.plain_syslog]]\naddress = \"0.0.0.0:1\"\ntransport = \"udp\"\nintake = \"i\"\n",
+                "everybody who reaches it",
+            ),
+            (
+                "[[listen.plain_syslog]]\naddress = \"127.0.0.1:1\"\ntransport = \"tls\"\nintake = \"i\"\n",
+                "unknown variant `tls`",
+            ),
+            ("[limits]\nsekoia_event_bytes_max = 0\n", "at least 1"),
+            ("[limits]\nsekoia_body_bytes_max = 99999999\n", "a frame of the log holds at most"),
         ];
         for (text, expected) in cases {
             let error = load(text, &[]).unwrap_err();

@@ -11,6 +11,7 @@ pub mod config;
 pub mod control;
 mod field_values;
 pub mod follow;
+pub mod listeners;
 pub mod metadata;
 pub mod pipeline;
 pub mod rates;

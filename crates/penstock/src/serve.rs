@@ -14,15 +14,16 @@ use commit::{Disk, LogState};
 use dialects::Router;
 use dialects::snapshot::IntakeKey;
 use event::{IdSource, Time, limits};
-use receive::{Budget, Front, Googleapis, Ledger, Listener, Memory, Nothing};
+use receive::{Budget, Front, Googleapis, Guesses, Ledger, Listener, Memory, Nothing};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::api::{Api, Ca, SEARCHES_MAX};
 use crate::ca;
 use crate::components::Answers;
-use crate::config::{Config, OnInvalid, Sync, UdmValidation};
+use crate::config::{Config, OnInvalid, SERVE_API, Sync, UdmValidation};
 use crate::control::{Control, Settings};
+use crate::listeners::{self, More, Place, Ready};
 use crate::metadata::Metadata;
 use crate::pipeline::{Clock, Pipeline};
 use crate::rates::{Rates, SAMPLE_EVERY};
@@ -38,6 +39,8 @@ pub struct Server {
     pub googleapis: Option<SocketAddr>,
     /// Where it answers as a metadata server.
     pub metadata: Option<SocketAddr>,
+    /// Where else it listens.
+    pub places: Vec<Place>,
     /// Documents and their snapshot.
     pub control: Arc<Control>,
     /// The stages.
@@ -85,6 +88,8 @@ impl Server {
             .with_context(|| format!("cannot listen on {}", config.listen.address))?;
         let address = listener.address()?;
         let url = url_of(config, scheme, address);
+        let more = More::bind(config)?;
+        let places = more.places()?;
         let googleapis = config.listen.googleapis.as_ref().map(|listen| {
             let googleapis = Arc::new(Googleapis::new(ca::open_or_make(dir, clock())?, Arc::clone(&clock)));
             let listener = Listener::bind_googleapis(listen.address, Arc::clone(&googleapis))
@@ -152,6 +157,7 @@ impl Server {
             memory,
             answers: Budget::new(limits::ANSWERS_BYTES),
             wait_max: Duration::from_millis(config.limits.wait_max_ms),
+            guesses: Arc::new(Guesses::default()),
             ledger: Arc::clone(&ledger),
             own: Arc::new(api),
             components: Arc::new(Answers {
@@ -165,16 +171,18 @@ impl Server {
             random: Arc::new(rand::random::<u64>),
         };
         let (stop, stopping) = watch::channel(false);
-        let places = Arc::new(Semaphore::new(config.limits.connections_max.min(Semaphore::MAX_PERMITS)));
+        let seats = Arc::new(Semaphore::new(config.limits.connections_max.min(Semaphore::MAX_PERMITS)));
         let spawn = |listener: Listener, front: Front| {
-            tokio::spawn(listener.serve(Arc::new(front), Arc::clone(&places), stopping.clone(), DRAIN_MAX))
+            tokio::spawn(listener.serve(Arc::new(front), Arc::clone(&seats), stopping.clone(), DRAIN_MAX))
         };
         let mut serving = Vec::new();
         let googleapis = googleapis.map(|(listener, address)| {
             // Who believes to speak with Google has no business with our own API, and no way to mean it.
-            serving.push(spawn(listener, Front { own: Arc::new(Nothing), ..front.clone() }));
-            address
+            let router = Arc::new(Router::new(dialects::googles())?);
+            serving.push(spawn(listener, Front { own: Arc::new(Nothing), router, ..front.clone() }));
+            anyhow::Ok(address)
         });
+        let googleapis = googleapis.transpose()?;
         let metadata = match metadata {
             Some((listener, address, metadata)) => {
                 let router = Arc::new(Router::new(Vec::new())?);
@@ -183,7 +191,25 @@ impl Server {
             }
             None => None,
         };
-        serving.push(spawn(listener, front));
+        for ready in more.ready(&front)? {
+            serving.push(match ready {
+                Ready::Http(listener, front) => spawn(listener, front),
+                Ready::Syslog(listener) => {
+                    let front = Arc::new(front.clone());
+                    tokio::spawn(listener.serve(front, Arc::clone(&seats), stopping.clone(), DRAIN_MAX))
+                }
+            });
+        }
+        for plain in &config.listen.plain_syslog {
+            if !control.snapshot().load().intakes.values().any(|intake| intake.id == plain.intake) {
+                let (address, intake) = (plain.address, plain.intake.as_str());
+                tracing::warn!(%address, intake, "the port is bound to an intake that does not exist; what comes is refused");
+            }
+        }
+        if !config.listen.serve.is_empty() && !config.listen.serve.iter().any(|serve| serve == SERVE_API) {
+            tracing::warn!("listen.serve leaves out \"api\": commands cannot reach this server at listen.address");
+        }
+        serving.push(spawn(listener, listeners::serving(&front, &config.listen.serve)?));
         let sampling = tokio::spawn(async move {
             loop {
                 rates.sample(ledger.counts());
@@ -200,6 +226,7 @@ impl Server {
             url,
             googleapis,
             metadata,
+            places,
             control,
             pipeline,
             is_new,
@@ -242,6 +269,9 @@ impl Server {
         if let Some(address) = self.metadata {
             writeln!(out, "  metadata        gives tokens to every program on this machine that is started with")?;
             writeln!(out, "                    export GCE_METADATA_HOST={address} GCE_METADATA_IP={address}")?;
+        }
+        for Place { what, address } in &self.places {
+            writeln!(out, "  {what:<16}{address}")?;
         }
         if recovered.cut_bytes > 0 {
             writeln!(
@@ -363,6 +393,8 @@ pub fn settings(config: &Config, schema: Arc<udm::Schema>) -> Settings {
         limits: dialects::snapshot::Limits {
             chronicle_ingestion_body_bytes_max: config.limits.chronicle_ingestion_body_bytes_max,
             chronicle_api_body_bytes_max: config.limits.chronicle_api_body_bytes_max,
+            sekoia_body_bytes_max: config.limits.sekoia_body_bytes_max,
+            sekoia_event_bytes_max: config.limits.sekoia_event_bytes_max,
             ..dialects::snapshot::Limits::default()
         },
         udm_mode: match config.intake.udm_validation {
