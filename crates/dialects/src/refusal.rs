@@ -133,7 +133,7 @@ pub struct Refusal {
     /// How many faults there were, the listed ones included.
     pub violations_count: u32,
     /// When to try again, in seconds.
-    pub retry_after_secs: Option<u32>,
+    pub retry_after_secs: Option<u16>,
     /// The methods that the path has, for [`Cause::WrongMethod`].
     pub allow: Box<[http::Method]>,
     /// The tenant, when the credential said.
@@ -183,7 +183,7 @@ impl Refusal {
     }
 
     /// 429: too many keys were tried that are none; `why` is what is wrong with the last.
-    pub fn too_many_guesses(why: &str, retry_after_secs: u32) -> Refusal {
+    pub fn too_many_guesses(why: &str, retry_after_secs: u16) -> Refusal {
         let message =
             format!("{why} Too many requests came with keys that are not valid; try again in {retry_after_secs} s.");
         Refusal { retry_after_secs: Some(retry_after_secs), ..Refusal::new(Cause::SlowDown, message) }
@@ -205,13 +205,13 @@ impl Refusal {
     }
 
     /// 429: the budget is used up; try again after this many seconds.
-    pub fn slow_down(retry_after_secs: u32) -> Refusal {
+    pub fn slow_down(retry_after_secs: u16) -> Refusal {
         let message = format!("The server's memory for requests is in use. Try again in {retry_after_secs} s.");
         Refusal { retry_after_secs: Some(retry_after_secs), ..Refusal::new(Cause::SlowDown, message) }
     }
 
     /// 503: nothing can be taken in for now, and why.
-    pub fn unavailable(message: impl Into<String>, retry_after_secs: Option<u32>) -> Refusal {
+    pub fn unavailable(message: impl Into<String>, retry_after_secs: Option<u16>) -> Refusal {
         Refusal { retry_after_secs, ..Refusal::new(Cause::Unavailable, message) }
     }
 

@@ -151,7 +151,7 @@ pub async fn handle(
             if let Some(guessed) = refused.refusal.guessed
                 && let Some(delay) = front.guesses.failed(peer, guessed, tokio::time::Instant::now())
             {
-                let secs = delay.as_secs() as u32 + 1;
+                let secs = delay.as_secs() as u16 + 1;
                 reply = dialect.refuse(&Refusal::too_many_guesses(&refused.refusal.message, secs));
                 tokio::time::sleep(delay).await;
             }
@@ -347,7 +347,7 @@ enum Meaning {
 }
 
 impl Meaning {
-    fn of(dialect: &dyn Dialect, intake: Intake) -> Result<Meaning, Refused> {
+    fn of(dialect: &dyn Dialect, intake: Intake) -> Result<Meaning, Refusal> {
         match intake {
             Intake::Commit { batches, key, filtered, refused, thanks } => {
                 let batch_ids = ids_of(&batches);
@@ -357,7 +357,7 @@ impl Meaning {
             Intake::Filtered { caller, records, reply } => Ok(Meaning::Filtered { caller, records, reply }),
             Intake::Ask(ask) => Ok(Meaning::Ask(ask)),
             Intake::Answer(reply) => Ok(Meaning::Answer(reply)),
-            Intake::Refuse(refusal) => Err(refusal.into()),
+            Intake::Refuse(refusal) => Err(refusal),
         }
     }
 }

@@ -269,7 +269,7 @@ impl<'a> Call<'a> {
             Refusal::invalid(format!("The body is not valid JSON: {why}.{hint}"))
         })?;
         let senders = self.senders(&events)?;
-        self.commit(events, senders, next_id)
+        self.commit(events, &senders, next_id)
     }
 
     /// Whom each key of the body belongs to, in their order; last whom the head's does, where it has one.
@@ -317,7 +317,7 @@ impl<'a> Call<'a> {
     fn commit(
         self,
         events: Events,
-        senders: Vec<Sender>,
+        senders: &[Sender],
         next_id: &mut dyn FnMut() -> BatchId,
     ) -> Result<Intake, Refusal> {
         let Events { items, count, oversize, faults, side, .. } = events;
