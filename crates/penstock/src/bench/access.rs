@@ -27,6 +27,53 @@ pub struct Access {
     pub customer_id: Option<String>,
 }
 
+/// An intake of Sekoia's kind to send by.
+#[derive(Debug, Clone)]
+pub struct Intake {
+    /// Its key.
+    pub key: String,
+    /// Its id, where it was made for this run and goes with it.
+    id: Option<String>,
+}
+
+impl Intake {
+    /// One that is there.
+    pub fn of_key(key: &str) -> Intake {
+        Intake { key: key.to_owned(), id: None }
+    }
+
+    /// A new one for this log type.
+    pub async fn make(endpoint: &Endpoint, operator: Option<&str>, log_type: &str) -> anyhow::Result<Intake> {
+        let body = serde_json::json!({ "name": "bench", "format": log_type }).to_string();
+        let mut request = endpoint.head("POST", "/api/intakes", operator, false, body.len());
+        request.push_str(&body);
+        let answer = Connection::open(endpoint).await?.exchange(request.as_bytes()).await?;
+        let made: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+        let text = |name: &str| made.as_ref().and_then(|made| made[name].as_str()).map(str::to_owned);
+        match (text("intake_key"), text("id")) {
+            (Some(key), id) if answer.status == 200 => Ok(Intake { key, id }),
+            _ => bail!("no intake could be made: status {}: {}", answer.status, answer.excerpt()),
+        }
+    }
+
+    /// Removes it, if it was made for this run.
+    pub async fn remove(self, endpoint: &Endpoint, operator: Option<&str>) -> anyhow::Result<()> {
+        let Some(id) = self.id else { return Ok(()) };
+        let request = endpoint.head("DELETE", &format!("/api/intakes/{id}"), operator, false, 0);
+        let answer = Connection::open(endpoint).await?.exchange(request.as_bytes()).await?;
+        if answer.status != 200 {
+            bail!("the intake {id} is left behind: status {}: {}", answer.status, answer.excerpt());
+        }
+        Ok(())
+    }
+
+    /// Value of `Authorization` that names it.
+    pub fn basic(&self) -> String {
+        use base64::Engine as _;
+        format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(format!("bench:{}", self.key)))
+    }
+}
+
 #[derive(Debug, Deserialize)]
 struct Granted {
     access_token: String,

@@ -17,6 +17,8 @@ use rand::{Rng, SeedableRng};
 pub struct Shape {
     /// Raw lines, UDM events or entities.
     pub kind: Kind,
+    /// What the body around them is like.
+    pub form: Form,
     /// The log type that raw lines and entities are sent under. `BIND_DNS` gives resolver lines, everything else
     /// sign-in records in the manner of Okta.
     pub log_type: String,
@@ -24,6 +26,61 @@ pub struct Shape {
     pub customer_id: Option<String>,
     /// Where to stop filling a body.
     pub size: Size,
+}
+
+/// The body of which protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// `batchCreate` of the Chronicle Ingestion API.
+    Chronicle,
+    /// `/batch` of Sekoia's intake, with this key. Raw lines only.
+    SekoiaBatch(String),
+    /// `/plain/batch` of Sekoia's intake. Raw lines only.
+    SekoiaPlainBatch,
+}
+
+impl Form {
+    /// What stands before the first record, between two, and behind the last.
+    fn around(&self, shape: &Shape) -> (String, &'static str, &'static str) {
+        match self {
+            Form::Chronicle => {
+                let mut head = String::from("{");
+                if let Some(customer_id) = &shape.customer_id {
+                    let _ = write!(head, "\"customer_id\":\"{customer_id}\",");
+                }
+                if shape.kind != Kind::Udm {
+                    let _ = write!(head, "\"log_type\":\"{}\",", shape.log_type);
+                }
+                head.push_str(match shape.kind {
+                    Kind::Raw => "\"entries\":[",
+                    Kind::Udm => "\"events\":[",
+                    Kind::Entity => "\"entities\":[",
+                });
+                (head, ",", "]}")
+            }
+            Form::SekoiaBatch(key) => (format!("{{\"intake_key\":\"{key}\",\"jsons\":["), ",", "]}"),
+            Form::SekoiaPlainBatch => (String::new(), "\n", ""),
+        }
+    }
+
+    /// What it is called in a report.
+    pub fn endpoint(&self) -> &'static str {
+        match self {
+            Form::Chronicle => "chronicle /v2 batchCreate",
+            Form::SekoiaBatch(_) => "sekoia /batch",
+            Form::SekoiaPlainBatch => "sekoia /plain/batch",
+        }
+    }
+
+    /// Writes a raw line.
+    fn line(&self, out: &mut String, text: &str) {
+        let quoted = || serde_json::to_string(text).expect("a text is always JSON");
+        let _ = match self {
+            Form::Chronicle => write!(out, "{{\"log_text\":{},\"ts_rfc3339\":\"{TIME_BLANK}\"}}", quoted()),
+            Form::SekoiaBatch(_) => write!(out, "{}", quoted()),
+            Form::SekoiaPlainBatch => write!(out, "{text}"),
+        };
+    }
 }
 
 /// When a body is full.
@@ -40,6 +97,8 @@ pub enum Size {
 pub struct Template {
     body: Vec<u8>,
     records: Vec<Slots>,
+    /// Bytes of the raw lines, as they are without the protocol around them.
+    text_bytes: usize,
 }
 
 /// Where one record's unique id and time stand in the body. Both are exactly as long as what overwrites them.
@@ -74,27 +133,18 @@ impl Template {
     }
 
     fn make(shape: &Shape, random: &mut StdRng) -> Template {
-        let mut body = String::from("{");
-        if let Some(customer_id) = &shape.customer_id {
-            let _ = write!(body, "\"customer_id\":\"{customer_id}\",");
-        }
-        if shape.kind != Kind::Udm {
-            let _ = write!(body, "\"log_type\":\"{}\",", shape.log_type);
-        }
-        body.push_str(match shape.kind {
-            Kind::Raw => "\"entries\":[",
-            Kind::Udm => "\"events\":[",
-            Kind::Entity => "\"entities\":[",
-        });
+        let (mut body, between, tail) = shape.form.around(shape);
         let mut ends: Vec<usize> = Vec::new();
+        let mut texts: Vec<usize> = Vec::new();
         loop {
             let full = match shape.size {
-                Size::Bytes(max) => body.len() + "]}".len() > max,
+                Size::Bytes(max) => body.len() + tail.len() > max,
                 Size::Records(max) => ends.len() > max,
             };
             if full && ends.len() > 1 {
                 // The record that went over the line goes again, with the comma before it.
                 ends.pop();
+                texts.pop();
                 body.truncate(ends[ends.len() - 1]);
                 break;
             }
@@ -102,17 +152,20 @@ impl Template {
                 break;
             }
             if !ends.is_empty() {
-                body.push(',');
+                body.push_str(between);
             }
             match shape.kind {
-                Kind::Raw if shape.log_type == "BIND_DNS" => bind_entry(&mut body, random),
-                Kind::Raw => okta_entry(&mut body, random),
+                Kind::Raw => {
+                    let text = if shape.log_type == "BIND_DNS" { bind_line(random) } else { okta_line(random) };
+                    shape.form.line(&mut body, &text);
+                    texts.push(text.len());
+                }
                 Kind::Udm => udm_event(&mut body, random),
                 Kind::Entity => entity(&mut body, random),
             }
             ends.push(body.len());
         }
-        body.push_str("]}");
+        body.push_str(tail);
 
         let mut start = 0;
         let records = ends
@@ -123,7 +176,7 @@ impl Template {
                 slots
             })
             .collect();
-        Template { body: body.into_bytes(), records }
+        Template { body: body.into_bytes(), records, text_bytes: texts.iter().sum() }
     }
 
     /// Overwrites every id and time; record `i` is said to have happened `i` microseconds after `now`. Gives the number
@@ -152,6 +205,11 @@ impl Template {
     /// The body as it now stands.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// Bytes of its raw lines, as they are without the protocol around them; 0 for other kinds.
+    pub fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     /// How many records it holds.
@@ -332,8 +390,8 @@ fn hex_digits(random: &mut StdRng, count: usize) -> String {
     (0..count).map(|_| char::from_digit(random.random_range(0..16), 16).expect("below 16")).collect()
 }
 
-/// One entry whose text is a sign-in record of about 700 bytes, itself JSON and so full of escaped quotes.
-fn okta_entry(out: &mut String, random: &mut StdRng) {
+/// A sign-in record of about 700 bytes, itself JSON and so full of quotes, which most protocols escape.
+fn okta_line(random: &mut StdRng) -> String {
     let person = Person::any(random);
     let (event_type, message) = pick(random, &EVENT_TYPES);
     let (agent, os, browser) = pick(random, &AGENTS);
@@ -343,7 +401,7 @@ fn okta_entry(out: &mut String, random: &mut StdRng) {
     } else {
         "{\"result\":\"SUCCESS\"}"
     };
-    let text = format!(
+    format!(
         "{{\"uuid\":\"{ID_BLANK}\",\"published\":\"{TIME_BLANK}\",\"eventType\":\"{event_type}\",\"version\":\"0\",\
          \"severity\":\"INFO\",\"displayMessage\":\"{message}\",\"actor\":{{\"id\":\"00u{actor}\",\"type\":\"User\",\
          \"alternateId\":\"{user}@example.com\",\"displayName\":\"{first} {last}\"}},\"client\":{{\"userAgent\":\
@@ -359,26 +417,19 @@ fn okta_entry(out: &mut String, random: &mut StdRng) {
         app_id = letters(random, 17),
         app = pick(random, &APPS),
         transaction = letters(random, 24),
-    );
-    entry(out, &text);
+    )
 }
 
-/// One entry of a name server's query log, about 150 bytes.
-fn bind_entry(out: &mut String, random: &mut StdRng) {
+/// A line of a name server's query log, about 150 bytes.
+fn bind_line(random: &mut StdRng) -> String {
     let name = format!("{}.{}", letters(random, 6).to_lowercase(), pick(random, &DOMAINS));
-    let text = format!(
+    format!(
         "{TIME_BLANK} client @0x{ID_BLANK} {client}#{port} ({name}): query: {name} IN {record} + ({server})",
         client = address_inside(random),
         port = random.random_range(1024..65536),
         record = pick(random, &["A", "AAAA", "MX", "TXT", "PTR"]),
         server = address_outside(random),
-    );
-    entry(out, &text);
-}
-
-fn entry(out: &mut String, text: &str) {
-    let text = serde_json::to_string(text).expect("a text is always JSON");
-    let _ = write!(out, "{{\"log_text\":{text},\"ts_rfc3339\":\"{TIME_BLANK}\"}}");
+    )
 }
 
 /// One UDM event of 600 to 900 bytes: a login, a web request or a process start.
@@ -486,6 +537,7 @@ mod tests {
     fn shape(kind: Kind, log_type: &str, size: Size) -> Shape {
         Shape {
             kind,
+            form: Form::Chronicle,
             log_type: log_type.to_owned(),
             customer_id: Some("c8c65bfa-5f2c-42d4-9189-64bb7b939f2c".to_owned()),
             size,
@@ -540,6 +592,31 @@ mod tests {
             check(&shape(Kind::Udm, "UDM", size), "events", udm_id);
             check(&shape(Kind::Entity, "OKTA", size), "entities", entity_id);
         }
+    }
+
+    #[test]
+    fn the_same_lines_go_by_every_protocol() {
+        let lines = |form: Form, read: &dyn Fn(&[u8]) -> Vec<String>| {
+            let shape = Shape { form, ..shape(Kind::Raw, "OKTA", Size::Records(20)) };
+            let mut pool = Template::pool(&shape, 1, 0, 1);
+            pool[0].stamp(&mut Marker::new(7), "2026-11-21T22:02:06Z".parse().unwrap());
+            let lines = read(pool[0].body());
+            assert_eq!(lines.iter().map(String::len).sum::<usize>(), pool[0].text_bytes());
+            lines
+        };
+        let of_list = |list: &'static str, field: &'static str| {
+            move |body: &[u8]| -> Vec<String> {
+                let body: Value = serde_json::from_slice(body).unwrap();
+                let items = body[list].as_array().unwrap().iter();
+                let text = |item: &Value| if field.is_empty() { item.clone() } else { item[field].clone() };
+                items.map(|item| text(item).as_str().unwrap().to_owned()).collect()
+            }
+        };
+        let chronicle = lines(Form::Chronicle, &of_list("entries", "log_text"));
+        assert_eq!(chronicle.len(), 20);
+        assert_eq!(lines(Form::SekoiaBatch("KEY".to_owned()), &of_list("jsons", "")), chronicle);
+        let split = |body: &[u8]| std::str::from_utf8(body).unwrap().split('\n').map(str::to_owned).collect();
+        assert_eq!(lines(Form::SekoiaPlainBatch, &split), chronicle);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use flate2::write::GzEncoder;
 use tokio::sync::{Barrier, Mutex, mpsc};
 
 use super::access::Access;
-use super::data::{Marker, Shape, Size, Template};
+use super::data::{Form, Marker, Shape, Size, Template};
 use super::latency::Latencies;
 use super::wire::{Connection, Endpoint};
 
@@ -72,15 +72,17 @@ pub struct Acknowledged {
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// Requests answered 200.
+    /// Requests answered with a success.
     pub requests: u64,
     /// Records in them.
     pub records: u64,
     /// Their bodies, uncompressed.
     pub body_bytes: u64,
+    /// The raw lines in them, without the protocol around them.
+    pub text_bytes: u64,
     /// Their bodies as sent.
     pub wire_bytes: u64,
-    /// Time from the first byte sent to the answer read, of those answered 200.
+    /// Time from the first byte sent to the answer read, of those.
     pub latencies: Latencies,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
@@ -88,7 +90,7 @@ pub struct Outcome {
     pub retries: u64,
     /// Connections that had to be opened anew.
     pub reconnects: u64,
-    /// The first answer other than 200, or the first failed connection.
+    /// The first answer other than a success, or the first failed connection.
     pub first_error: Option<String>,
 }
 
@@ -124,7 +126,11 @@ impl Load {
             Kind::Udm => "udmevents",
             Kind::Entity => "entities",
         };
-        let path = format!("/v2/{verb}:batchCreate{}", plan.access.intake_query);
+        let path = match plan.shape.form {
+            Form::Chronicle => format!("/v2/{verb}:batchCreate{}", plan.access.intake_query),
+            Form::SekoiaBatch(_) => "/batch".to_owned(),
+            Form::SekoiaPlainBatch => "/plain/batch".to_owned(),
+        };
         let pace = plan.rate_bytes_per_sec.map(|rate| Arc::new(Pace::new(rate)));
         let mut senders = Vec::with_capacity(plan.connections);
         for stream in 0..plan.connections as u64 {
@@ -238,7 +244,7 @@ impl Sender {
                 Err(_) => bail!("no answer within {} s", ANSWER_MAX.as_secs()),
             };
             *self.outcome.statuses.entry(answer.status).or_default() += 1;
-            if answer.status == 200 {
+            if (200..300).contains(&answer.status) {
                 self.count(at, first, request, sent_at);
                 return Ok(());
             }
@@ -266,6 +272,7 @@ impl Sender {
         outcome.requests += 1;
         outcome.records += records;
         outcome.body_bytes += body_bytes;
+        outcome.text_bytes += template.text_bytes() as u64;
         outcome.wire_bytes += if self.plan.gzip { request.len() as u64 } else { body_bytes };
         outcome.latencies.add(answered_at - sent_at);
         self.live.records.fetch_add(records, Ordering::Relaxed);
@@ -285,6 +292,7 @@ impl Outcome {
         self.requests += other.requests;
         self.records += other.records;
         self.body_bytes += other.body_bytes;
+        self.text_bytes += other.text_bytes;
         self.wire_bytes += other.wire_bytes;
         self.latencies.merge(&other.latencies);
         for (status, count) in &other.statuses {

@@ -26,8 +26,8 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::cli::{CliError, Client, Format, Remote, say};
-use access::Access;
-use data::{Shape, Size};
+use access::{Access, Intake};
+use data::{Form, Shape, Size};
 use freshness::{Found, Searcher};
 use load::{Live, Load, Outcome, Plan};
 use process::Usage;
@@ -48,6 +48,7 @@ pub enum BenchCommand {
   penstock bench ingest                                        8 connections, 1 MB batches of Okta-like lines, 20 s
   penstock bench ingest --kind udm --duration 60s              UDM events, until all of it is stored
   penstock bench ingest --entries 1 --connections 64           one record per request
+  penstock bench ingest --dialect sekoia --endpoint batch      the same lines as Sekoia's clients send them
   penstock bench ingest --rate 20 --gzip -o json               20 MB/s, compressed, figures as JSON")]
     Ingest(IngestArgs),
     /// How soon a record is found after the reply that took it in.
@@ -65,6 +66,15 @@ pub struct LoadArgs {
     /// What to send
     #[arg(long, value_enum, default_value = "raw")]
     pub kind: KindArg,
+    /// The protocol to send it by
+    #[arg(long, value_enum, default_value = "chronicle")]
+    pub dialect: DialectArg,
+    /// With --dialect sekoia: the endpoint
+    #[arg(long, value_enum, default_value = "plain-batch")]
+    pub endpoint: EndpointArg,
+    /// With --dialect sekoia: the key of the intake to send by [default: that of one made for the run]
+    #[arg(long, value_name = "KEY", env = "PENSTOCK_INTAKE_KEY", hide_env_values = true)]
+    pub intake_key: Option<String>,
     /// Log type of raw lines and entities. BIND_DNS sends resolver lines, every other one Okta-like sign-ins
     #[arg(long, value_name = "TYPE", default_value = "OKTA")]
     pub log_type: String,
@@ -135,6 +145,24 @@ pub enum KindArg {
     Udm,
     /// UDM entities.
     Entity,
+}
+
+/// Protocols, as the command line names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum DialectArg {
+    /// The Chronicle Ingestion API: `/v2/…:batchCreate`.
+    Chronicle,
+    /// Sekoia's HTTPS intake. Raw lines only.
+    Sekoia,
+}
+
+/// Endpoints of Sekoia's intake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum EndpointArg {
+    /// `/plain/batch`: lines.
+    PlainBatch,
+    /// `/batch`: a JSON object with a list of texts, as all of Sekoia's connectors send it.
+    Batch,
 }
 
 impl From<KindArg> for Kind {
@@ -224,10 +252,12 @@ fn taken_in(report: &IngestReport) -> anyhow::Result<()> {
 
 async fn ingest(args: &IngestArgs, target: &Target) -> anyhow::Result<IngestReport> {
     let server = Server::find(target, args.load.server_pid).await?;
-    let plan = plan(&args.load, args.rate, &server);
+    let intake = server.intake(&args.load).await?;
+    let plan = plan(&args.load, args.rate, &server, intake.as_ref());
     let live = Arc::new(Live::default());
     let load = Load::prepare(plan.clone(), live.clone(), None).await?;
     let measured = measure(load, &live, &server, &plan).await?;
+    server.without(intake).await?;
     measured.report(&plan, &server, Duration::from_secs(args.settle)).await
 }
 
@@ -236,7 +266,8 @@ async fn freshness(args: &FreshnessArgs, target: &Target) -> anyhow::Result<Fres
         bail!("bench freshness looks for raw lines and UDM events; entities cannot be searched yet");
     }
     let server = Server::find(target, args.load.server_pid).await?;
-    let plan = plan(&args.load, Some(args.rate), &server);
+    let intake = server.intake(&args.load).await?;
+    let plan = plan(&args.load, Some(args.rate), &server, intake.as_ref());
     let live = Arc::new(Live::default());
     let (samples, acknowledged) = mpsc::channel(1);
     let load = Load::prepare(plan.clone(), live.clone(), Some(samples)).await?;
@@ -248,6 +279,7 @@ async fn freshness(args: &FreshnessArgs, target: &Target) -> anyhow::Result<Fres
     };
     let searching = tokio::spawn(searcher.run(acknowledged));
     let measured = measure(load, &live, &server, &plan).await?;
+    server.without(intake).await?;
     let Found { probes, lost, reply_to_found, searches, first_error } =
         searching.await.context("the searching side stopped")?;
     Ok(FreshnessReport {
@@ -261,13 +293,26 @@ async fn freshness(args: &FreshnessArgs, target: &Target) -> anyhow::Result<Fres
     })
 }
 
-fn plan(args: &LoadArgs, rate: Option<f64>, server: &Server) -> Plan {
+fn plan(args: &LoadArgs, rate: Option<f64>, server: &Server, intake: Option<&Intake>) -> Plan {
     let kind = Kind::from(args.kind);
+    let mut access = server.access.clone();
+    let form = match (intake, args.endpoint) {
+        (None, _) => Form::Chronicle,
+        (Some(intake), EndpointArg::Batch) => {
+            access.intake = None;
+            Form::SekoiaBatch(intake.key.clone())
+        }
+        (Some(intake), EndpointArg::PlainBatch) => {
+            access.intake = Some(intake.basic());
+            Form::SekoiaPlainBatch
+        }
+    };
     Plan {
         endpoint: server.endpoint.clone(),
-        access: server.access.clone(),
+        access,
         shape: Shape {
             kind,
+            form,
             log_type: if kind == Kind::Udm { "UDM".to_owned() } else { args.log_type.clone() },
             customer_id: server.access.customer_id.clone(),
             size: args.entries.map_or(Size::Bytes(args.batch_bytes), |entries| Size::Records(entries as usize)),
@@ -320,6 +365,26 @@ impl Server {
         let store = status.pointer("/followers/store")?;
         let unflushed = store.get("unflushed_bytes").and_then(Value::as_u64).unwrap_or(0);
         Some(store.get("lag_bytes")?.as_u64()? + unflushed)
+    }
+
+    /// The intake to send by, where it is Sekoia's protocol.
+    async fn intake(&self, args: &LoadArgs) -> anyhow::Result<Option<Intake>> {
+        match (args.dialect, &args.intake_key) {
+            (DialectArg::Chronicle, _) => Ok(None),
+            (DialectArg::Sekoia, _) if args.kind != KindArg::Raw => bail!("an intake takes raw lines: --kind raw"),
+            (DialectArg::Sekoia, Some(key)) => Ok(Some(Intake::of_key(key))),
+            (DialectArg::Sekoia, None) => {
+                Ok(Some(Intake::make(&self.endpoint, self.access.operator.as_deref(), &args.log_type).await?))
+            }
+        }
+    }
+
+    /// Removes what was made for the run.
+    async fn without(&self, intake: Option<Intake>) -> anyhow::Result<()> {
+        match intake {
+            Some(intake) => intake.remove(&self.endpoint, self.access.operator.as_deref()).await,
+            None => Ok(()),
+        }
     }
 
     fn usage(&self) -> Option<Usage> {
@@ -377,7 +442,12 @@ impl Measured {
         let server_report = match (server.pid, self.server_before, self.server_after) {
             (Some(pid), Some(before), Some(after)) => {
                 let spread = |usage: Usage| {
-                    CpuReport::new(usage.cpu_secs - before.cpu_secs, outcome.body_bytes, outcome.requests)
+                    CpuReport::new(
+                        usage.cpu_secs - before.cpu_secs,
+                        outcome.body_bytes,
+                        outcome.text_bytes,
+                        outcome.requests,
+                    )
                 };
                 let settled = settle(server, settle_max).await;
                 let last = server.usage().context("the server's process is gone")?;
@@ -394,6 +464,7 @@ impl Measured {
             _ => None,
         };
         Ok(IngestReport {
+            endpoint: plan.shape.form.endpoint(),
             kind: plan.shape.kind.name(),
             log_type: plan.shape.log_type.clone(),
             connections: plan.connections,
@@ -402,6 +473,7 @@ impl Measured {
             records: outcome.records,
             body_bytes: outcome.body_bytes,
             wire_bytes: outcome.wire_bytes,
+            text_bytes: outcome.text_bytes,
             events_per_sec: outcome.records as f64 / secs,
             mb_per_sec: outcome.body_bytes as f64 / 1e6 / secs,
             requests_per_sec: outcome.requests as f64 / secs,
@@ -493,6 +565,8 @@ mod tests {
             ("freshness --kind udm --rate 5 --duration 2m", true),
             ("ingest --entries 1 --batch-bytes 5", false),
             ("ingest --entries 0", false),
+            ("ingest --dialect sekoia --endpoint batch", true),
+            ("ingest --dialect sekoia --endpoint array", false),
             ("ingest --rate 0", false),
             ("ingest --duration 2h", false),
             ("ingest --duration 51m", false),

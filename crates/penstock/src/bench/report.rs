@@ -11,6 +11,8 @@ use super::latency::Quantiles;
 /// The result of `bench ingest`, and the load's part of `bench freshness`.
 #[derive(Debug, Clone, Serialize)]
 pub struct IngestReport {
+    /// Where it was sent to.
+    pub endpoint: &'static str,
     /// `raw`, `udm` or `entity`.
     pub kind: &'static str,
     /// The log type sent under.
@@ -19,7 +21,7 @@ pub struct IngestReport {
     pub connections: usize,
     /// From the first byte to the last answer, in seconds.
     pub elapsed_secs: f64,
-    /// Requests answered 200.
+    /// Requests answered with a success.
     pub requests: u64,
     /// Records in them.
     pub records: u64,
@@ -27,13 +29,15 @@ pub struct IngestReport {
     pub body_bytes: u64,
     /// Their bodies as sent, in bytes.
     pub wire_bytes: u64,
+    /// Their raw lines without the protocol around them, in bytes; 0 for other kinds.
+    pub text_bytes: u64,
     /// Records a second.
     pub events_per_sec: f64,
     /// 10^6 uncompressed body bytes a second.
     pub mb_per_sec: f64,
     /// Requests a second.
     pub requests_per_sec: f64,
-    /// Time to the answer, of the requests answered 200.
+    /// Time to the answer, of those requests.
     pub latency_ms: Option<Quantiles>,
     /// Answers by status.
     pub statuses: BTreeMap<u16, u64>,
@@ -41,7 +45,7 @@ pub struct IngestReport {
     pub retries: u64,
     /// Connections that had to be opened anew.
     pub reconnects: u64,
-    /// The first answer other than 200.
+    /// The first answer other than a success.
     pub first_error: Option<String>,
     /// Processor time of this program over the run: what it took from the server on a shared machine.
     pub client_cpu_secs: Option<f64>,
@@ -75,6 +79,8 @@ pub struct CpuReport {
     pub cpu_secs: f64,
     /// For 10^9 uncompressed body bytes, in seconds.
     pub cpu_secs_per_gb: f64,
+    /// For 10^9 bytes of raw lines, in seconds: what can be compared between protocols. 0 for other kinds.
+    pub cpu_secs_per_gb_of_text: f64,
     /// For one request, in microseconds.
     pub cpu_micros_per_request: f64,
 }
@@ -100,10 +106,11 @@ pub struct FreshnessReport {
 
 impl CpuReport {
     /// Spreads processor time over what was taken in.
-    pub fn new(cpu_secs: f64, body_bytes: u64, requests: u64) -> CpuReport {
+    pub fn new(cpu_secs: f64, body_bytes: u64, text_bytes: u64, requests: u64) -> CpuReport {
         CpuReport {
             cpu_secs,
             cpu_secs_per_gb: per(cpu_secs * 1e9, body_bytes),
+            cpu_secs_per_gb_of_text: per(cpu_secs * 1e9, text_bytes),
             cpu_micros_per_request: per(cpu_secs * 1e6, requests),
         }
     }
@@ -116,7 +123,7 @@ fn per(amount: f64, count: u64) -> f64 {
 impl fmt::Display for IngestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let line = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "{name:<22}{value}");
-        let sent = format!("{} {} on {} connections", self.kind, self.log_type, self.connections);
+        let sent = format!("{} {} to {} on {} connections", self.kind, self.log_type, self.endpoint, self.connections);
         line(f, "sent", format!("{sent} for {:.1} s", self.elapsed_secs))?;
         let bytes = self.body_bytes as f64 / 1e6;
         line(f, "taken in", format!("{} requests, {} records, {bytes:.1} MB", self.requests, self.records))?;
@@ -127,7 +134,7 @@ impl fmt::Display for IngestReport {
         line(f, "MB/s", format!("{:.1}", self.mb_per_sec))?;
         line(f, "requests/s", format!("{:.1}", self.requests_per_sec))?;
         line(f, "latency", quantiles(self.latency_ms))?;
-        if self.statuses.keys().any(|&status| status != 200) || self.reconnects > 0 {
+        if self.statuses.keys().any(|status| !(200..300).contains(status)) || self.reconnects > 0 {
             let statuses: Vec<String> =
                 self.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect();
             let again = format!("{} sent again, {} reconnects", self.retries, self.reconnects);
@@ -179,8 +186,12 @@ fn quantiles(of: Option<Quantiles>) -> String {
 }
 
 fn cpu(of: CpuReport) -> String {
+    let text = match of.cpu_secs_per_gb_of_text {
+        0.0 => String::new(),
+        secs => format!(" ({secs:.2} s per GB of lines)"),
+    };
     format!(
-        "{:.2} s = {:.2} s per GB, {:.1} µs per request",
+        "{:.2} s = {:.2} s per GB{text}, {:.1} µs per request",
         of.cpu_secs, of.cpu_secs_per_gb, of.cpu_micros_per_request
     )
 }
