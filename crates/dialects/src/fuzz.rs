@@ -2,6 +2,7 @@
 //! Made without randomness, so that a finding can be replayed from its bytes alone.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use event::{BatchId, InstanceId, Time, limits};
@@ -12,7 +13,9 @@ use crate::auth::Role;
 use crate::log_types::{LogType, LogTypes};
 use crate::metadata_server::MetadataServer;
 use crate::resource::ResourceKind;
-use crate::snapshot::{Account, ApiKey, Instance, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot};
+use crate::snapshot::{
+    Account, ApiKey, Instance, IntakeKey, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot,
+};
 use crate::syslog::frames::{Frame, Frames};
 use crate::syslog::line::{Line, without_ending};
 use crate::syslog::relp::{Command, Session};
@@ -61,6 +64,54 @@ impl Fuzz {
     /// A body of raw logs.
     pub fn raw_logs(&self, bytes: &[u8]) {
         self.post("/v2/unstructuredlogentries:batchCreate", bytes);
+    }
+
+    /// A body for Sekoia's intake: its first byte chooses the endpoint, what follows is sent to it with a key in the head
+    /// and without. Gives what it means with one.
+    pub fn sekoia(&self, bytes: &[u8]) -> Option<Intake> {
+        const PATHS: [&str; 7] = ["/", "/batch", "/array", "/plain", "/plain/batch", "/jsons", "/many"];
+        let (first, body) = bytes.split_first()?;
+        let path = PATHS[usize::from(*first) % PATHS.len()];
+        let with = format!("intake_key={KEY}&path=$.a.b");
+        let mut meant = None;
+        for query in [None, Some(&with[..with.len() - "&path=$.a.b".len()]), Some(&with)] {
+            let head = Head::new(http::Method::POST, path, query, HeaderMap::new(), [127, 0, 0, 1].into());
+            let request = Request { head: head.expect("a fixed path"), body: Bytes::copy_from_slice(body) };
+            let Lookup::Found(found) = self.router.lookup(&request.head) else { panic!("the path is claimed") };
+            let caller = match found.dialect.authenticate(&found, &request.head, &self.refusing, now()) {
+                Ok(caller) => caller,
+                Err(refusal) => {
+                    check_refusal(found.dialect.as_ref(), &refusal);
+                    continue;
+                }
+            };
+            let start = &body[..body.len() / 2];
+            if let Err(refusal) = found.dialect.foresee(&found, start, &self.refusing) {
+                check_refusal(found.dialect.as_ref(), &refusal);
+            }
+            let mut made = 0;
+            let mut next_id = || {
+                made += 1;
+                BatchId::from_u128(made << 80).expect("the low bits are zero")
+            };
+            let intake = found.dialect.accept(&found, &request, caller, &self.refusing, now(), &mut next_id);
+            match &intake {
+                Intake::Commit { batches, key, .. } => {
+                    assert!(key.is_none() && !batches.is_empty());
+                    for (caller, batch) in batches {
+                        assert_eq!((caller.instance(), batch.meta.instance), (Some(instance(1)), instance(1)));
+                        assert!(!batch.records.is_empty());
+                        let largest = batch.records.iter().map(|record| record.data.len()).max();
+                        assert!(largest <= Some(limits::SEKOIA_EVENT_BYTES_MAX));
+                    }
+                }
+                Intake::Refuse(refusal) => check_refusal(found.dialect.as_ref(), refusal),
+                Intake::Answer(_) => {}
+                Intake::Ask(_) | Intake::Filtered { .. } => panic!("an intake asks nobody and filters nothing"),
+            }
+            meant = Some(intake);
+        }
+        meant
     }
 
     /// A body of UDM events.
@@ -388,11 +439,18 @@ fn snapshot() -> Snapshot {
         client_secret: SecretHash::of(REFRESH_TOKEN),
     };
     let key = ApiKey { id: "1".to_owned(), instance: instance(1), role: Role::Admin, disabled: false };
+    let intake = IntakeKey {
+        id: "intake-1".to_owned(),
+        instance: instance(1),
+        log_type: "OKTA".to_owned(),
+        namespace: String::new(),
+        disabled: false,
+    };
     Snapshot {
         instances: HashMap::from([tenant(1), tenant(2)]),
         accounts: HashMap::from([account(1), account(2)]),
         api_keys: HashMap::from([(SecretHash::of(KEY), key)]),
-        intakes: HashMap::new(),
+        intakes: HashMap::from([(SecretHash::of(KEY), Arc::new(intake))]),
         refresh_tokens: HashMap::from([(SecretHash::of(REFRESH_TOKEN), refresh_token)]),
         operator_token: None,
         token_secret: Secret([7; 32]),

@@ -63,6 +63,13 @@ pub trait Dialect: Send + Sync {
         now: Time,
     ) -> Result<Option<Caller>, Refusal>;
 
+    /// Whom the beginning of a body names, on routes where [`Dialect::authenticate`] may give nobody because the credential
+    /// stands in the body: so that a stranger is refused before the rest is read, and room for the rest is taken by whom it
+    /// is for. `Ok(None)` where the beginning does not tell.
+    fn foresee(&self, _at: &Found<'_>, _start: &[u8], _snapshot: &Snapshot) -> Result<Option<Caller>, Refusal> {
+        Ok(None)
+    }
+
     /// How much memory it takes to make a frame of this body, beside the body itself: its texts unescaped, its records, the
     /// frame. What records cost where they are very short is each dialect's to say.
     fn work_bytes(&self, _at: &Found<'_>, body: &[u8]) -> usize {

@@ -64,6 +64,19 @@ impl Reading {
         Reading { bytes: Vec::new(), rest: None, announced, started: tokio::time::Instant::now() }
     }
 
+    /// The beginning of the body, as much of it as comes at once. It is read again with the rest.
+    pub async fn start(&mut self, body: &mut Incoming) -> Result<&[u8], BodyError> {
+        while self.rest.is_none() {
+            match tokio::time::timeout(limits::BODY_IDLE_MAX, body.frame()).await {
+                Err(_) => return Err(BodyError::TimedOut),
+                Ok(None) => break,
+                Ok(Some(Err(error))) => return Err(BodyError::Broken(error.to_string())),
+                Ok(Some(Ok(frame))) => self.rest = frame.into_data().ok(),
+            }
+        }
+        Ok(self.rest.as_deref().unwrap_or_default())
+    }
+
     /// Reads on until the body is whole or has more than `bytes_max`; then it is [`BodyError::TooLarge`], and may be read
     /// on with a larger limit. What has not been read stays in `body`.
     pub async fn up_to(&mut self, bytes_max: usize, body: &mut Incoming) -> Result<Bytes, BodyError> {
@@ -71,6 +84,9 @@ impl Reading {
             self.bytes.reserve_exact(self.announced.unwrap_or(0).min(bytes_max));
         }
         if let Some(rest) = self.rest.take() {
+            if self.bytes.is_empty() && self.announced == Some(rest.len()) && rest.len() <= bytes_max {
+                return Ok(rest);
+            }
             self.take(rest, bytes_max)?;
         }
         loop {
@@ -104,6 +120,15 @@ impl Reading {
 /// guess and nothing else.
 pub fn inflated_bytes(packed: &[u8]) -> usize {
     packed.last_chunk::<4>().map_or(0, |length| u32::from_le_bytes(*length) as usize)
+}
+
+/// What can be inflated of the beginning of a body, at most `bytes_max`; nothing where it is no gzip.
+pub fn inflate_start(packed: &[u8], bytes_max: usize) -> Vec<u8> {
+    use std::io::Read;
+    let mut start = Vec::new();
+    // It ends early, of course; what came before that is what is wanted.
+    let _ = flate2::read::GzDecoder::new(packed).take(bytes_max as u64).read_to_end(&mut start);
+    start
 }
 
 /// The body inflated, or [`BodyError::TooLarge`] when it has more than `bytes_max`: a decompression bomb ends at the limit
@@ -179,6 +204,8 @@ mod tests {
     fn the_limit_counts_inflated_bytes_exactly() {
         let zeros = gzip(&vec![b'0'; 5_000]);
         assert_eq!(inflated_bytes(&zeros), 5_000);
+        assert_eq!(inflate_start(&zeros, 100), vec![b'0'; 100]);
+        assert_eq!(inflate_start(b"no gzip", 100), b"");
         assert_eq!(inflate(&zeros, 5_000).unwrap().len(), 5_000);
         assert_eq!(inflate(&zeros, 4_999), Err(BodyError::TooLarge));
     }

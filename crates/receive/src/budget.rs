@@ -6,8 +6,9 @@
 //!
 //! Waiting is first come, first served, with two exceptions, so that one tenant's flood delays itself first: no instance is
 //! ever given the last quarter of the budget on top of what it holds, since a client that then stalls could not be made to
-//! give it back; and while somebody of another instance waits, none is given more than half. A request that waits longer than
-//! it may is told to slow down; it has read nothing by then, so nothing is lost.
+//! give it back (senders that nobody knows yet get the first quarter, between them); and while somebody of another instance
+//! waits, none is given more than half. A request that waits longer than it may is told to slow down; nothing of it has been
+//! stored by then, so nothing is lost.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};

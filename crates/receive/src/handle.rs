@@ -227,8 +227,14 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
     };
 
     let bytes_max = (found.route.body_bytes_max)(&snapshot.limits);
-    let instance = caller.as_ref().and_then(Caller::instance);
-    let (packed, room) = match read_body(front, instance, &mut body, bytes_max).await {
+    let mut instance = caller.as_ref().and_then(Caller::instance);
+    let foresee = |start: &[u8]| match encoding {
+        Encoding::Identity => dialect.foresee(found, start, &snapshot),
+        Encoding::Gzip => dialect.foresee(found, &body::inflate_start(start, FORESEEN_BYTES), &snapshot),
+    };
+    // Who is known already need not be looked for.
+    let foresee: Option<Foresee<'_>> = if caller.is_none() { Some(&foresee) } else { None };
+    let (packed, room) = match read_body(front, &mut instance, &mut body, bytes_max, foresee).await {
         Ok(read) => read,
         Err(refusal) => return Err(Refused::unread(of_caller(refusal), body)),
     };
@@ -274,12 +280,20 @@ struct Body {
     room: Permit,
 }
 
-/// The body as it came over the wire, and its part of the budget.
+/// Whom the beginning of a body names.
+type Foresee<'a> = &'a (dyn Fn(&[u8]) -> Result<Option<Caller>, Refusal> + Sync);
+
+/// Bodies up to this are read whoever sends them; of larger ones the beginning is looked at first.
+const FORESEEN_BYTES: usize = 64 << 10;
+
+/// The body as it came over the wire, and its part of the budget, which is `instance`'s. Where that is not known yet, the
+/// beginning of the body may tell.
 async fn read_body(
     front: &Front,
-    instance: Option<InstanceId>,
+    instance: &mut Option<InstanceId>,
     body: &mut Incoming,
     bytes_max: usize,
+    foresee: Option<Foresee<'_>>,
 ) -> Result<(Bytes, Permit), Refusal> {
     let announced = hyper::body::Body::size_hint(body).exact().and_then(|length| usize::try_from(length).ok());
     if let Some(length) = announced
@@ -287,9 +301,14 @@ async fn read_body(
     {
         return Err(Refusal::too_large(bytes_max, Some(length as u64)));
     }
+    let mut reading = Reading::new(announced);
+    if let Some(foresee) = foresee.filter(|_| announced.is_none_or(|length| length > FORESEEN_BYTES)) {
+        let start = reading.start(body).await.map_err(|error| refusal_of_body(&error, bytes_max))?;
+        *instance = foresee(start)?.and_then(|caller| caller.instance());
+    }
+    let instance = *instance;
     let first = announced.unwrap_or(limits::UNANNOUNCED_BODY_BYTES.min(bytes_max));
     let mut room = front.take(&front.memory.bodies, instance, first).await?;
-    let mut reading = Reading::new(announced);
     let read = match reading.up_to(first, body).await {
         Err(BodyError::TooLarge) if first < bytes_max => {
             // Longer than most without a length: from here on it may be as long as any.
@@ -521,7 +540,7 @@ async fn answer_own(
     };
     let bytes_max = limits::API_BODY_BYTES_MAX;
     let read = async {
-        let (packed, room) = read_body(front, None, &mut body, bytes_max).await?;
+        let (packed, room) = read_body(front, &mut None, &mut body, bytes_max, None).await?;
         prepare(front, None, encoding, packed, room, bytes_max, &|_| 0).await
     };
     let (body, _work) = match read.await {

@@ -133,6 +133,19 @@ impl Dialect for Sekoia {
         }
     }
 
+    fn foresee(&self, at: &Found<'_>, start: &[u8], snapshot: &Snapshot) -> Result<Option<Caller>, Refusal> {
+        let is_array = Op::of(at.route) == Op::Array;
+        let Some(key) = read::first_key(start, is_array) else { return Ok(None) };
+        match auth::authenticate_intake_key(&key, snapshot) {
+            Ok((caller, _)) => Ok(Some(caller)),
+            Err(refusal) => {
+                let field = if is_array { "[0].intake_key" } else { "intake_key" };
+                let named = Refusal::invalid_field(field, refusal.message.clone());
+                Err(Refusal { cause: Cause::Unauthenticated, guessed: refusal.guessed, ..named })
+            }
+        }
+    }
+
     fn work_bytes(&self, at: &Found<'_>, body: &[u8]) -> usize {
         // Commas stand between the items of a list, and within them: never fewer than there are items.
         let (copies, between) = match Op::of(at.route) {

@@ -145,6 +145,31 @@ pub(super) fn is_envelope(body: &[u8]) -> bool {
     look().unwrap_or(false)
 }
 
+/// The key at the beginning of an envelope, or of the first one of a list, where what stands before it is whole.
+pub(super) fn first_key(start: &[u8], is_list: bool) -> Option<String> {
+    let mut scanner = Scanner::new(start);
+    let mut look = || -> Result<Option<String>, SyntaxError> {
+        let mut first = true;
+        if is_list {
+            scanner.list()?;
+            if !scanner.item(&mut first)? {
+                return Ok(None);
+            }
+            first = true;
+        }
+        scanner.object()?;
+        while let Some(name) = scanner.key(&mut first)? {
+            if is_key_name(&name) {
+                let text = scanner.string()?;
+                return Ok(Some(scanner.text(&text.place).into_owned()));
+            }
+            scanner.skip()?;
+        }
+        Ok(None)
+    };
+    look().unwrap_or(None)
+}
+
 fn is_key_name(name: &[u8]) -> bool {
     // The second is a misprint in the documentation's table, which some will have copied.
     matches!(name, b"intake_key" | b"intakey_key")

@@ -326,7 +326,7 @@ async fn credentials_paths_and_methods() {
     let paths = [
         (Method::POST, "/v2/unstructuredlogentries", 404, ""),
         (Method::GET, "/v3/logtypes", 404, ""),
-        (Method::GET, "/", 404, ""),
+        (Method::GET, "/nothing", 404, ""),
         (Method::GET, "/api/nothing", 404, ""),
         (Method::GET, "/api", 404, ""),
         (Method::GET, RAW, 405, "POST"),

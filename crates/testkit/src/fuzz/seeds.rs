@@ -100,6 +100,47 @@ pub(super) const API_LOGS: &[&str] = &[
     r#"{"inline_source":{"logs":{"data":"","collection_time":null,"labels":{"k":"v"},"name":"x"}}}"#,
 ];
 
+/// The first byte chooses the endpoint: `/`, `/batch`, `/array`, `/plain`, `/plain/batch`, `/jsons`, `/many`.
+pub(super) const SEKOIA: &[&str] = &[
+    "\u{0}{\"intake_key\": \"fuzz-key-1\", \"json\": \"a \\\"b\\\"\", \"@timestamp\": \"2021-04-05T21:33:31+02:00\"}",
+    "\u{1}{\"intake_key\": \"fuzz-key-1\", \"jsons\": [\"a\", \"\\u00e9\", {\"b\": [1, null]}, \"\"]}",
+    "\u{2}[{\"intakey_key\": \"fuzz-key-1\", \"json\": \"a\", \"timestamp\": 1617651211.5}, {\"json\": {}, \"timestamp\": null}]",
+    "\u{3}a line\r\n",
+    "\u{4}one\r\ntwo\n\n\nthree",
+    "\u{5}[\"a\", {\"b\": \"c\"}]",
+    "\u{6}{\"x\": 1, \"a\": {\"b\": [\"c\", \"d\"], \"e\": null}}",
+];
+
+pub(super) const SYSLOG: &[&str] = &[
+    "<134>1 2026-11-21T20:39:32.650974+00:00 hostA appB 42 LOG [SEKOIA@53288 intake_key=\"K\"] hello world\n",
+    "55 <13>1 - - - - - [SEKOIA@53288 intake_key=\"K\"][x@1 y=\"\\]\"] b\n",
+    "<34>Oct 11 22:14:15 mymachine su[7]: 'su root' failed\n<13>second\0",
+    "<165>1 2003-08-24T05:14:15.000003-07:00 192.0.2.1 myproc 8710 - - %% It's time to make the do-nuts.",
+    "<189>57: 2021 Nov 21 20:15:00: %LINK-3-UPDOWN: Interface up",
+];
+
+pub(super) const RELP: &[&str] = &[
+    "1 open 15 relp_version=0\n\n2 syslog 5 hello\n3 syslog 0\n4 close 0\n",
+    "1 open 86 relp_version=0\nrelp_software=librelp,1.11.0,http://librelp.adiscon.com\ncommands=syslog\n2 nothing 1 x\n",
+    "1 open 0\n2 syslog 70 0123456789012345678901234567890123456789012345678901234567890123456789\n",
+];
+
+pub(super) const TIMES: &[&str] = &[
+    "2021-04-05T21:33:31+02:00",
+    "20210405T213331.5Z",
+    "2021-W14-1",
+    "2021-095",
+    "1617651211.123456",
+    "1617651211123",
+    "Mon, 05 Apr 2021 21:33:31 +0200",
+    "Monday, 05-Apr-21 21:33:31 GMT",
+    "05/Apr/2021:21:33:31 -0700",
+    "Mon Apr  5 21:33:31 EST 2021",
+    "April 5, 2021 9:33:31 PM",
+    "Apr  5 21:33:31",
+    "2021/04/05 21:33",
+];
+
 pub(super) const RESOURCES: &[&str] = &[
     r#"{"displayName":"F","config":{"uploadCompression":true,"metadata":{"asset_namespace":"ns","labels":{"k":"v"}},
         "serverSettings":{"enabled":true,"gracefulTimeout":"15s","drainTimeout":null,"httpSettings":{"port":8080,"host":"0.0.0.0",

@@ -221,6 +221,66 @@ pub fn targets() -> Vec<Target> {
             }),
         },
         Target {
+            name: "sekoia",
+            seeds: seeds::texts(seeds::SEKOIA),
+            syntax: seeds::JSON,
+            change: None,
+            run: Box::new({
+                let fuzz = Arc::clone(&fuzz);
+                move |bytes, shown| {
+                    if let Some(intake) = fuzz.sekoia(bytes) {
+                        shown.note(bytes[0] % 7);
+                        show_intake(&intake, shown);
+                    }
+                }
+            }),
+        },
+        Target {
+            name: "syslog",
+            seeds: seeds::texts(seeds::SYSLOG),
+            syntax: seeds::LOG_TEXT,
+            change: None,
+            run: Box::new(|bytes, shown| {
+                for frame in dialects::fuzz::syslog_frames(bytes) {
+                    shown.note(std::mem::discriminant(&frame));
+                }
+                let line = dialects::fuzz::syslog_line(bytes);
+                if line.hostname.is_some() {
+                    shown.valid();
+                }
+                let keys: Vec<String> = line.labels().into_iter().map(|label| label.key).collect();
+                shown.note((keys, line.time.is_some(), line.intake_key.is_some(), line.facility, line.severity));
+            }),
+        },
+        Target {
+            name: "relp",
+            seeds: seeds::texts(seeds::RELP),
+            syntax: seeds::LOG_TEXT,
+            change: None,
+            run: Box::new(|bytes, shown| {
+                let commands = dialects::fuzz::relp(bytes);
+                if commands.len() > 1 {
+                    shown.valid();
+                }
+                for command in commands {
+                    shown.note(std::mem::discriminant(&command));
+                }
+            }),
+        },
+        Target {
+            name: "when",
+            seeds: seeds::texts(seeds::TIMES),
+            syntax: seeds::LOG_TEXT,
+            change: None,
+            run: Box::new(|bytes, shown| {
+                if let Some(time) = dialects::fuzz::when(bytes) {
+                    shown.valid();
+                    shown.note((bytes.len(), time.nanos() % 1_000_000_000 == 0));
+                }
+                shown.note(outline(&String::from_utf8_lossy(bytes)));
+            }),
+        },
+        Target {
             name: "classify",
             seeds: seeds::texts(seeds::LOGS),
             syntax: seeds::LOG_TEXT,

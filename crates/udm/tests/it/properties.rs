@@ -107,6 +107,8 @@ fn every_selected_text_is_a_leaf() {
     let paths = paths(&schema);
     let selection = Selection::new(&schema, Root::Event, &paths);
     proptest!(|(json in any_json())| {
+        // A number that no program can hold makes it no record: it is refused when it comes in, and has no leaves.
+        prop_assume!(serde_json::from_str::<serde_json::Value>(&json).is_ok());
         let mut leaves = Vec::new();
         schema.visit_leaves(Root::Event, json.as_bytes(), &mut |leaf| leaves.push(leaf.text.to_owned()));
         let mut wrong = Vec::new();
