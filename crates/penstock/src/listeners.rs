@@ -9,7 +9,7 @@ use dialects::Router;
 use dialects::syslog::{Text, Whose};
 use receive::{Front, Listener, Nothing, SyslogListener, Transport};
 
-use crate::config::{Config, PlainSyslog, PlainTransport, SERVE_API, SyslogText, Tls};
+use crate::config::{Config, Listen, PlainSyslog, PlainTransport, SERVE_API, SyslogText, Tls};
 use crate::serve::tls_config;
 
 /// Listeners beside the main one.
@@ -43,23 +43,17 @@ impl More {
         let listen = &config.listen;
         let mut more = More { http: Vec::new(), syslog: Vec::new() };
         for (index, also) in listen.also.iter().enumerate() {
-            let tls = also.tls.as_ref().map(|Tls { cert, key }| tls_config(cert, key));
-            let tls = tls.transpose().with_context(|| format!("listen.also[{index}].tls"))?;
+            let tls = also.tls.as_ref().map(|tls| tls_config(tls, &format!("listen.also[{index}].tls"))).transpose()?;
             let listener = Listener::bind(also.address, tls)
                 .with_context(|| format!("cannot listen on {} (listen.also[{index}].address)", also.address))?;
             more.http.push((listener, also.serve.clone()));
         }
-        let tls = |own: &Option<Tls>, name: &str| {
-            let tls = own.as_ref().or(listen.tls.as_ref());
-            let Tls { cert, key } = tls.with_context(|| format!("listen.{name} has no certificate"))?;
-            tls_config(cert, key).with_context(|| format!("listen.{name}.tls"))
-        };
         if let Some(syslog) = &listen.syslog {
-            let transport = Transport::Tls(tls(&syslog.tls, "syslog")?);
+            let transport = Transport::Tls(tls_of(listen, &syslog.tls, "listen.syslog")?);
             more.add(syslog.address, transport, Whose::Keyed, "syslog TLS", "listen.syslog.address")?;
         }
         if let Some(relp) = &listen.relp {
-            let transport = Transport::Relp(tls(&relp.tls, "relp")?);
+            let transport = Transport::Relp(tls_of(listen, &relp.tls, "listen.relp")?);
             more.add(relp.address, transport, Whose::Keyed, "RELP TLS", "listen.relp.address")?;
         }
         for (index, plain) in listen.plain_syslog.iter().enumerate() {
@@ -105,6 +99,34 @@ impl More {
         let syslog = self.syslog.into_iter().map(|(listener, _)| Ok(Ready::Syslog(listener)));
         http.chain(syslog).collect()
     }
+}
+
+/// The certificate of a listener: its own, or that of the main one.
+fn tls_of(listen: &Listen, own: &Option<Tls>, setting: &str) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    match (own, &listen.tls) {
+        (Some(own), _) => tls_config(own, &format!("{setting}.tls")),
+        (None, Some(main)) => tls_config(main, "listen.tls"),
+        (None, None) => anyhow::bail!("{setting} has no certificate"),
+    }
+}
+
+/// Whether every certificate that the configuration names can be used.
+pub fn check_certificates(listen: &Listen) -> anyhow::Result<()> {
+    if let Some(tls) = &listen.tls {
+        tls_config(tls, "listen.tls")?;
+    }
+    for (index, also) in listen.also.iter().enumerate() {
+        if let Some(tls) = &also.tls {
+            tls_config(tls, &format!("listen.also[{index}].tls"))?;
+        }
+    }
+    if let Some(syslog) = &listen.syslog {
+        tls_of(listen, &syslog.tls, "listen.syslog")?;
+    }
+    if let Some(relp) = &listen.relp {
+        tls_of(listen, &relp.tls, "listen.relp")?;
+    }
+    Ok(())
 }
 
 /// The front door of a listener that serves these: names of dialects and `api`; none named means all.

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use crate::api::{Api, Ca, SEARCHES_MAX};
 use crate::ca;
 use crate::components::Answers;
-use crate::config::{Config, OnInvalid, SERVE_API, Sync, UdmValidation};
+use crate::config::{Config, OnInvalid, SERVE_API, Sync, Tls, UdmValidation};
 use crate::control::{Control, Settings};
 use crate::listeners::{self, More, Place, Ready};
 use crate::metadata::Metadata;
@@ -82,7 +82,7 @@ impl Server {
         let lock = DirectoryLock::take(dir)?;
         let is_new = !dir.join("resources.db").exists();
 
-        let tls = config.listen.tls.as_ref().map(|tls| tls_config(&tls.cert, &tls.key)).transpose()?;
+        let tls = config.listen.tls.as_ref().map(|tls| tls_config(tls, "listen.tls")).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let listener = Listener::bind(config.listen.address, tls)
             .with_context(|| format!("cannot listen on {}", config.listen.address))?;
@@ -432,19 +432,20 @@ fn proxy_url(address: SocketAddr) -> String {
     format!("http://{address}")
 }
 
-/// The TLS settings of these files, or what is wrong with them.
-pub fn tls_config(cert: &Path, key: &Path) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+/// The TLS settings of these files, or what is wrong with them; `setting` is what names them.
+pub fn tls_config(Tls { cert, key }: &Tls, setting: &str) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     use rustls_pki_types::pem::PemObject;
     use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let chain = CertificateDer::pem_file_iter(cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| anyhow::anyhow!("listen.tls.cert {}: {error}", cert.display()))?;
+        .map_err(|error| anyhow::anyhow!("{setting}.cert {}: {error}", cert.display()))?;
     let key = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| anyhow::anyhow!("listen.tls.key {}: {error}", key.display()))?;
+        .map_err(|error| anyhow::anyhow!("{setting}.key {}: {error}", key.display()))?;
     let config = rustls::ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .context("listen.tls: certificate and key do not go together")?;
+        .with_context(|| format!("{setting}: certificate and key do not go together"))?;
     Ok(Arc::new(config))
 }
 

@@ -40,6 +40,7 @@ impl Encoding {
                 match (name.to_ascii_lowercase().as_str(), encoding) {
                     ("identity", _) => {}
                     ("gzip" | "x-gzip", Encoding::Identity) => encoding = Encoding::Gzip,
+                    (name, Encoding::Gzip) => return Err(format!("gzip, {name}").chars().take(40).collect()),
                     _ => return Err(name.chars().take(40).collect()),
                 }
             }
@@ -232,6 +233,6 @@ mod tests {
         assert_eq!(of("GZIP"), Ok(Encoding::Gzip));
         assert_eq!(of("identity"), Ok(Encoding::Identity));
         assert_eq!(of("br"), Err("br".to_owned()));
-        assert_eq!(of("gzip, gzip"), Err("gzip".to_owned()));
+        assert_eq!(of("gzip, gzip"), Err("gzip, gzip".to_owned()));
     }
 }

@@ -43,10 +43,12 @@ enum Op {
     PlainBatch,
     /// `/jsons`, and `/many` as it was once called: a list, or an object with one.
     Jsons,
+    /// Something else below a prefix that is Sekoia's alone.
+    Nothing,
 }
 
 impl Op {
-    const ALL: [Op; 6] = [Op::One, Op::Batch, Op::Array, Op::Plain, Op::PlainBatch, Op::Jsons];
+    const ALL: [Op; 7] = [Op::One, Op::Batch, Op::Array, Op::Plain, Op::PlainBatch, Op::Jsons, Op::Nothing];
 
     fn of(route: &Route) -> Op {
         Op::ALL.into_iter().find(|op| *op as u32 == route.op).expect("every route of this dialect has one of these")
@@ -59,7 +61,7 @@ impl Op {
 }
 
 /// The paths, and each of them again below the prefixes that regions and the SDK's tests use (contracts/sekoia.md §1.1).
-const CLAIMS: [(&str, Op); 21] = [
+const CLAIMS: [(&str, Op); 23] = [
     ("/", Op::One),
     ("/batch", Op::Batch),
     ("/array", Op::Array),
@@ -81,6 +83,8 @@ const CLAIMS: [(&str, Op); 21] = [
     ("/v1/intake-http/plain/batch", Op::PlainBatch),
     ("/v1/intake-http/jsons", Op::Jsons),
     ("/v1/intake-http/many", Op::Jsons),
+    ("/api/v1/intake-http**", Op::Nothing),
+    ("/v1/intake-http**", Op::Nothing),
 ];
 
 /// What one record costs beside its bytes while a frame is made of it.
@@ -101,7 +105,7 @@ impl Sekoia {
             path,
             op: op as u32,
             body_bytes_max: |limits: &Limits| limits.sekoia_body_bytes_max,
-            needs: if op.has_key_in_body() { None } else { Some(Scope::Ingest) },
+            needs: if op.has_key_in_body() || op == Op::Nothing { None } else { Some(Scope::Ingest) },
         };
         Sekoia { routes: CLAIMS.into_iter().map(route).collect() }
     }
@@ -123,6 +127,9 @@ impl Dialect for Sekoia {
         snapshot: &Snapshot,
         _now: Time,
     ) -> Result<Option<Caller>, Refusal> {
+        if Op::of(at.route) == Op::Nothing {
+            return Err(Refusal::not_found(&head.method, &head.path));
+        }
         match key::of_head(head)? {
             Some(key) => Ok(Some(auth::authenticate_intake_key(&key, snapshot)?.0)),
             None if Op::of(at.route).has_key_in_body() => Ok(None),
@@ -149,7 +156,7 @@ impl Dialect for Sekoia {
     fn work_bytes(&self, at: &Found<'_>, body: &[u8]) -> usize {
         // Commas stand between the items of a list, and within them: never fewer than there are items.
         let (copies, between) = match Op::of(at.route) {
-            Op::Plain => return body.len(),
+            Op::Plain | Op::Nothing => return body.len(),
             Op::PlainBatch => (1, b'\n'),
             Op::One => return body.len() * 2,
             Op::Batch | Op::Array | Op::Jsons => (2, b','),
@@ -264,6 +271,7 @@ impl<'a> Call<'a> {
     fn accept(self, next_id: &mut dyn FnMut() -> BatchId) -> Result<Intake, Refusal> {
         let limits = &self.snapshot.limits;
         let read = match self.op {
+            Op::Nothing => unreachable!("refused by its head"),
             Op::Plain => Ok(read::whole(self.body, limits)),
             Op::One if self.head_key.is_some() && !read::is_envelope(self.body) => Ok(read::whole(self.body, limits)),
             Op::PlainBatch => Ok(read::lines(self.body, limits)),
@@ -272,21 +280,26 @@ impl<'a> Call<'a> {
             Op::Array => read::array(self.body, limits, self.now),
             Op::Jsons => read::jsons(self.body, self.path.as_ref(), limits),
         };
-        let events = read.map_err(|error| {
+        let mut events = read.map_err(|error| {
             let why = error.describe(self.body);
             let hint = match self.op {
                 Op::Batch => " Lines of text go to /plain/batch.",
                 Op::One | Op::Jsons | Op::Array => " Text that is no JSON goes to /plain.",
-                Op::Plain | Op::PlainBatch => "",
+                Op::Plain | Op::PlainBatch | Op::Nothing => "",
             };
             Refusal::invalid(format!("The body is not valid JSON: {why}.{hint}"))
         })?;
-        let senders = self.senders(&events)?;
+        let senders = self.senders(&mut events)?;
         self.commit(events, &senders, next_id)
     }
 
     /// Whom each key of the body belongs to, in their order; last whom the head's does, where it has one.
-    fn senders(&self, events: &Events) -> Result<Vec<Sender>, Refusal> {
+    fn senders(&self, events: &mut Events) -> Result<Vec<Sender>, Refusal> {
+        if events.is_key_faulty
+            && let Some(refusal) = std::mem::take(&mut events.faults).refusal("body")
+        {
+            return Err(Refusal { records: Some(events.count as u64), ..refusal });
+        }
         let mut senders = Vec::with_capacity(events.keys.len() + 1);
         let mut unknown = Faults::default();
         let mut guessed = None;
@@ -342,6 +355,11 @@ impl<'a> Call<'a> {
         };
         if let Some(refusal) = faults.refusal("body") {
             return Err(of_first(refusal));
+        }
+        if count > limits::SEKOIA_EVENTS_MAX {
+            let most = limits::SEKOIA_EVENTS_MAX;
+            let message = format!("The request has {count} events, more than the {most} allowed.");
+            return Err(of_first(Refusal::new(Cause::TooLarge, message)));
         }
         if senders.is_empty() {
             return Err(Refusal::unauthenticated("The request has no intake key."));

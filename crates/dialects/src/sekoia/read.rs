@@ -34,6 +34,8 @@ pub(super) struct Events {
     pub(super) keyless: Option<String>,
     /// What is wrong.
     pub(super) faults: Faults,
+    /// Whether something is wrong with a key, so that it cannot be said whose the events are.
+    pub(super) is_key_faulty: bool,
     /// Texts that had escapes.
     pub(super) side: Bytes,
 }
@@ -104,7 +106,6 @@ pub(super) fn lines(body: &[u8], limits: &Limits) -> Events {
     if events.count == 0 {
         events.faults.add("body", if body.is_empty() { "is empty: send events" } else { "holds no event" });
     }
-    events.check_count("body");
     events
 }
 
@@ -117,13 +118,6 @@ impl Events {
             self.oversize.push(Oversize { index, bytes });
         } else if self.items.len() < limits::SEKOIA_EVENTS_MAX {
             self.items.push(Item { slice, key, time });
-        }
-    }
-
-    fn check_count(&mut self, field: &str) {
-        if self.count > limits::SEKOIA_EVENTS_MAX {
-            let (count, most) = (self.count, limits::SEKOIA_EVENTS_MAX);
-            self.faults.add(field, format!("{count} events, more than the {most} allowed in one request"));
         }
     }
 }
@@ -319,11 +313,6 @@ impl<'a> Reader<'a> {
 
     fn end(mut self) -> Result<Events, SyntaxError> {
         self.scanner.end()?;
-        let name = match self.list {
-            List::Named(name) => name,
-            List::Whole | List::None => "body",
-        };
-        self.events.check_count(name);
         self.events.side = self.scanner.into_side().into();
         Ok(self.events)
     }
@@ -456,6 +445,7 @@ impl<'a> Reader<'a> {
     }
 
     fn key_fault(&mut self, description: String) {
+        self.events.is_key_faulty = true;
         match self.list {
             List::Whole => self.fault("intake_key", description),
             List::None | List::Named(_) => self.events.faults.add("intake_key", description),

@@ -184,6 +184,8 @@ fn a_key_is_taken_wherever_it_may_stand() {
     send("/array", BY_KEY, json!([{"json": "x", "intake_key": OTHER}]).to_string()).refused(400, "[0].intake_key");
     let both = json!({"json": "x", "intake_key": KEY, "intakey_key": OTHER}).to_string();
     send("/", &[], &both).refused(400, "given twice");
+    let both = json!({"json": "x", "intake_key": KEY, "intakey_key": UNKNOWN}).to_string();
+    send("/", &[], &both).refused(400, "given twice");
     let same = json!({"json": "x", "intake_key": KEY, "intakey_key": KEY}).to_string();
     assert_eq!(send("/", &[], &same).status, 202);
 }
@@ -302,6 +304,15 @@ fn bodies_that_are_none_are_refused_by_name() {
     send("/plain", &[BY_KEY[0], ("X-SEKOIAIO-EVENT-TIMESTAMP", "soon")], "x").refused(400, "EVENT-TIMESTAMP");
     assert_eq!(world().intake("GET", "/plain", &[], b"").unwrap_err().status.as_u16(), 405);
     assert_eq!(world().intake("GET", "/", &[], b"").unwrap_err().status.as_u16(), 405);
+}
+
+#[test]
+fn what_is_not_there_is_refused_in_sekoias_form() {
+    for path in ["/api/v1/intake-http/nothing", "/v1/intake-http/plain/more", "/api/v1/intake-http/plain/batch/x"] {
+        send(path, BY_KEY, "x").refused(404, "Nothing is served");
+    }
+    let many = "a\n".repeat(event::limits::SEKOIA_EVENTS_MAX + 1);
+    send("/plain/batch", BY_KEY, many).refused(413, "1000001 events");
 }
 
 #[test]

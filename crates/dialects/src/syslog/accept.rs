@@ -184,7 +184,7 @@ fn bound(
     if kept.len() > snapshot.limits.sekoia_event_bytes_max {
         return Err(too_large(kept.len() as u64, snapshot).of(&caller).into());
     }
-    if kept.is_empty() {
+    if without_ending(bytes).is_empty() {
         return Err(Refusal::invalid("The line is empty.").of(&caller).into());
     }
     let mut labels = labels(&line);

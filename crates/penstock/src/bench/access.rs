@@ -42,9 +42,11 @@ impl Intake {
         Intake { key: key.to_owned(), id: None }
     }
 
-    /// A new one for this log type.
-    pub async fn make(endpoint: &Endpoint, operator: Option<&str>, log_type: &str) -> anyhow::Result<Intake> {
-        let body = serde_json::json!({ "name": "bench", "format": log_type }).to_string();
+    /// A new one for this log type, in the instance that the key file names.
+    pub async fn make(endpoint: &Endpoint, access: &Access, log_type: &str) -> anyhow::Result<Intake> {
+        let operator = access.operator.as_deref();
+        let instance = &access.customer_id;
+        let body = serde_json::json!({ "instance": instance, "name": "bench", "format": log_type }).to_string();
         let mut request = endpoint.head("POST", "/api/intakes", operator, false, body.len());
         request.push_str(&body);
         let answer = Connection::open(endpoint).await?.exchange(request.as_bytes()).await?;

@@ -373,9 +373,7 @@ impl Server {
             (DialectArg::Chronicle, _) => Ok(None),
             (DialectArg::Sekoia, _) if args.kind != KindArg::Raw => bail!("an intake takes raw lines: --kind raw"),
             (DialectArg::Sekoia, Some(key)) => Ok(Some(Intake::of_key(key))),
-            (DialectArg::Sekoia, None) => {
-                Ok(Some(Intake::make(&self.endpoint, self.access.operator.as_deref(), &args.log_type).await?))
-            }
+            (DialectArg::Sekoia, None) => Ok(Some(Intake::make(&self.endpoint, &self.access, &args.log_type).await?)),
         }
     }
 

@@ -26,10 +26,7 @@ pub async fn serve(args: ServeArgs, remote: &Remote) -> Result<(), CliError> {
 /// `penstock check`
 pub fn check(args: &CheckArgs) -> Result<(), CliError> {
     let config = Config::load(Some(&args.config), std::env::vars())?;
-    if let Some(tls) = &config.listen.tls {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        crate::serve::tls_config(&tls.cert, &tls.key)?;
-    }
+    crate::listeners::check_certificates(&config.listen)?;
     if config.listen.googleapis.is_some() {
         crate::ca::open(&config.data, crate::serve::now())?;
     }

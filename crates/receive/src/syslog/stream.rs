@@ -33,7 +33,14 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, peer: IpAddr, int
     loop {
         let bytes = match reader.read(&mut stream, frames.buffered(), &intake).await {
             Ok(bytes) => bytes,
-            Err(End::Gone | End::Stalled) => return,
+            Err(End::Gone) => return,
+            // Some devices end a line only when they write the next one.
+            Err(End::Stalled) => {
+                let lines: Vec<_> = frames.end().map(|frame| (peer, received(frame))).into_iter().collect();
+                tracing::debug!(%peer, protocol = intake.protocol, lines = lines.len(), "the end of a line did not come");
+                let _ = intake.store(&lines).await;
+                return;
+            }
             Err(End::Broken(error)) => {
                 tracing::debug!(%peer, protocol = intake.protocol, %error, "connection ended early");
                 return;
