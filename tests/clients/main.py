@@ -13,7 +13,8 @@ import traceback
 import unittest
 
 # In the order of running: what tells most, soonest, first.
-MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "logstory_replay", "bad", "kill9"]
+MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "logstory_replay"]
+MODULES += ["sekoia_docs", "sekoia_sdk", "sekoia_syslog", "bad", "kill9"]
 
 
 class Lines(unittest.TestResult):
@@ -80,6 +81,8 @@ def parse():
         "          run adc        credentials as Google's library finds them, through the googleapis listener\n"
         "          run secops_sdk secops_cli logstory_replay\n"
         "                         Google's library and command and logstory, through the same listener\n"
+        "          run sekoia_docs sekoia_sdk sekoia_syslog\n"
+        "                         Sekoia's documented examples, its SDK, and rsyslog as its forwarder\n"
         "          run kill9 --rounds 20\n"
         "          run kill9 --unread-mb 2000\n"
         "          run bad --long",
