@@ -25,9 +25,10 @@ class AsSekoia:
         cls.server.start()
 
     @classmethod
-    def intake(cls, name, log_type="BIND_DNS", *more):
-        """A new intake as the command prints it, `intake_key` among the rest."""
-        made = cls.server.cli("intake", "create", "--name", name, "--format", log_type, *more, "-o", "json")
+    def intake(cls, name, log_type="BIND_DNS", *more, instance=None):
+        """A new intake as the command prints it, `intake_key` among the rest; of the default instance or of this one."""
+        of = ("--instance", instance or cls.server.customer_id)
+        made = cls.server.cli("intake", "create", "--name", name, "--format", log_type, *of, *more, "-o", "json")
         return json.loads(made)
 
     def rows(self, query, count, **more):

@@ -92,7 +92,7 @@ class Intakes(AsSekoia):
         super().setUpClass()
         cls.resolver = cls.intake("resolver", "BIND_DNS")
         cls.gate = cls.intake("gate", "OKTA", "--namespace", "harbour")
-        cls.foreign = cls.intake("foreign", "NGINX", "--instance", cls.server.new_instance())
+        cls.foreign = cls.intake("foreign", "NGINX", instance=cls.server.new_instance())
 
     def post(self, path, status=202, headers=None, intake=None, **how):
         """Posts with `requests`; what comes back is JSON and nothing else, and says enough. With an intake, its key is
@@ -713,7 +713,7 @@ class Refusals(Intakes, unittest.TestCase):
                     for item in (None, 7, True, [REFUSED])
                 },
                 "a path to nothing": ("/jsons?path=$.b", head, {"a": [REFUSED]}, 400, r"\$\.b"),
-                "a path to a text": ("/jsons?path=$.a", head, {"a": REFUSED}, 400, r"\$\.a"),
+                "a path to a text": ("/jsons?path=$.a", head, {"a": REFUSED}, 400, "path"),
                 "no path": ("/jsons?path=][", head, {"a": [REFUSED]}, 400, "path"),
                 "many without a path": ("/many", head, {"a": [REFUSED]}, 400, "path"),
                 "half a character": ("/jsons", head, lone, 400, r"\b1\b"),
@@ -767,7 +767,7 @@ class Refusals(Intakes, unittest.TestCase):
                 "all events of a list": ("/jsons", head, [big, big], 413),
                 "all events of an array": ("/array", {}, [{**key, "json": big}] * 2, 413),
                 "all lines": ("/plain/batch", head, f"{big}\n{big}", 413),
-                "too many events": ("/plain/batch", head, many, 413, "1[ ,_.]?000[ ,_.]?000"),
+                "too many events": ("/plain/batch", head, many, (400, 413), "1[ ,_.]?000[ ,_.]?000"),
             }
         )
 
@@ -816,37 +816,46 @@ class Refusals(Intakes, unittest.TestCase):
                     self.assertTrue(reply.json()["message"])
         reply = self.server.ask("POST", "/api/v1/intake-http/nothing", b"x", key_header(self.gate))
         self.assertEqual(reply.status, 404, reply)
-        self.assertTrue(reply.json()["message"])
+        # What no dialect knows is answered in none of their forms; JSON it is all the same.
+        self.assertIn("message", json.dumps(reply.json()))
 
 
 class Guesses(Intakes, unittest.TestCase):
-    """A key that is guessed too often."""
+    """A key that is guessed, or tried, too often."""
 
-    def test_guessing_becomes_slow_and_a_good_key_does_not(self):
-        statuses = []
-        for number in range(40):
-            key = f"{number:032d}"
+    def setUp(self):
+        # What one test guessed is forgotten by a server that was started again.
+        self.server.stop()
+        self.server.start()
+
+    def knock(self, keys):
+        """Tries these keys until it is told to slow down; gives how many were answered before."""
+        for number, key in enumerate(keys):
             reply = self.server.ask("POST", "/plain", REFUSED.encode(), {"X-SEKOIAIO-INTAKE-KEY": key})
-            statuses.append(reply.status)
+            self.assertTrue(reply.json()["message"])
             if reply.status == 429:
                 self.assertGreaterEqual(int(reply.headers["Retry-After"]), 1)
-                self.assertTrue(reply.json()["message"])
-                break
-        self.assertEqual(set(statuses[:20]), {401})
-        self.assertEqual(statuses[-1], 429, statuses)
+                return number
+            self.assertEqual(reply.status, 401, reply)
+        raise AssertionError("it never became slow")
+
+    def assert_good_is_fast(self):
         began = time.monotonic()
         for _ in range(10):
             self.post("/plain", intake=self.gate, data="good while others guess")
         self.assertLess(time.monotonic() - began, 5)
         self.assert_nothing(REFUSED)
 
+    def test_many_keys(self):
+        self.assertEqual(self.knock(f"{number:032d}" for number in range(30)), 20)
+        self.assert_good_is_fast()
+
     def test_one_disabled_key_again_and_again(self):
         """A connector of Sekoia's goes on for an hour."""
         intake = self.intake("knocks", "NGINX")
         self.server.cli("intake", "disable", intake["id"])
-        statuses = [self.server.ask("POST", "/plain", b"x", key_header(intake)).status for _ in range(25)]
-        self.assertEqual(set(statuses), {401, 429}, statuses)
-        self.post("/plain", intake=self.gate, data="good while another knocks")
+        self.assertEqual(self.knock([intake["intake_key"]] * 30), 20)
+        self.assert_good_is_fast()
 
 
 def read_answer(connection):

@@ -41,7 +41,7 @@ class Syslog(AsSekoia):
         cls.ca, cls.certificate, cls.key = certificates(cls.server.folder)
         cls.server.start()
         cls.forwarder = cls.intake("forwarder", "BIND_DNS")
-        cls.second = cls.intake("second", "OKTA", "--instance", cls.server.new_instance())
+        cls.second = cls.intake("second", "OKTA", instance=cls.server.new_instance())
         cls.device = cls.intake("device", "CISCO_ASA_FIREWALL")
         cls.short = cls.intake("short", "NGINX")
         cls.server.stop()
@@ -97,13 +97,18 @@ class Syslog(AsSekoia):
         host, port = self.addresses[way][number].rsplit(":", 1)
         return host, int(port)
 
+    @contextlib.contextmanager
     def tls(self, way="syslog TLS", version=None):
-        """A connection over TLS that believes in our authority alone."""
+        """A connection over TLS that believes in our authority alone. At its end it hangs up as TLS wants it: a socket
+        that is closed with something unread resets the connection, and what was on its way may be lost."""
         context = ssl.create_default_context(cafile=self.ca)
         if version:
             context.minimum_version = context.maximum_version = version
         plain = socket.create_connection(self.address(way), timeout=30)
-        return context.wrap_socket(plain, server_hostname=NAME)
+        with context.wrap_socket(plain, server_hostname=NAME) as connection:
+            yield connection
+            with contextlib.suppress(OSError):
+                connection.unwrap().close()
 
     def keyed(self, text, key=None, elements="{}", host="crane-7", at="2026-03-01T08:00:00.123456+01:00"):
         """A line of RFC 5424 with an intake's key."""
@@ -261,8 +266,6 @@ class OverTls(Syslog, unittest.TestCase):
         with self.subTest("a last line without an end"):
             with self.tls() as connection:
                 connection.sendall(self.keyed("framing: no end").encode())
-                with contextlib.suppress(OSError):
-                    connection.unwrap()
             self.assert_texts(self.rows("framing: no end", 1), ["framing: no end"])
 
     def test_what_the_header_said(self):
@@ -423,7 +426,7 @@ class Plain(Syslog, unittest.TestCase):
 
     MOMENT = datetime.now(timezone.utc).replace(microsecond=0) - timedelta(hours=1)
 
-    # A line, what its header says, where its text begins, and its time.
+    # A line, what its header says, where its text begins, and its time. Who sent it is said beside that.
     CASES = [
         (
             f"<34>{MOMENT:%b %e %H:%M:%S} dock su[230]: 'su root' failed for lonvick on /dev/pts/8",
@@ -457,21 +460,22 @@ class Plain(Syslog, unittest.TestCase):
             "%% It's",
             "2026-03-01T15:00:00.003Z",
         ),
-        ("no header at all, only a text", {}, "no header", None),
-        ('{"raw": "json without a header"}', {}, '{"raw"', None),
+        # Without a priority a line is user.notice (RFC 3164, 4.3.3).
+        ("no header at all, only a text", {"facility": "user", "severity": "notice"}, "no header", None),
+        ('{"raw": "json without a header"}', {"facility": "user", "severity": "notice"}, '{"raw"', None),
     ]
 
-    def check(self, send):
+    def check(self, send, cases=CASES):
         """Every case comes in, its line or its text as the listener says."""
         for number, (intake, whole) in enumerate(((self.device, True), (self.short, False))):
-            for index, (line, labels, text, at) in enumerate(self.CASES):
+            for index, (line, labels, text, at) in enumerate(cases):
                 with self.subTest(line, text="line" if whole else "message"):
                     mark = f"{self.id()} {number} {index};"
                     line = f"{line} {mark}"
                     send(number, line)
                     [row] = self.rows(mark, 1)
                     self.assertEqual(data_of(row).decode(), line if whole else line[line.index(text) :])
-                    self.assertEqual(labels_of(row), labels)
+                    self.assertEqual(labels_of(row), {**labels, "peer": "127.0.0.1"})
                     self.assertEqual((row["log_type"], row["feed"]), (intake["log_type"], f"intakes/{intake['id']}"))
                     if at is None:
                         self.assertIsNone(row["sender_time"])
@@ -494,7 +498,8 @@ class Plain(Syslog, unittest.TestCase):
             with socket.create_connection(self.address("syslog tcp", number), timeout=30) as connection:
                 connection.sendall(b"%d %s" % (len(line.encode()), line.encode()))
 
-        self.check(send)
+        # What has no header would be a line that begins with a number.
+        self.check(send, [case for case in self.CASES if case[0].startswith("<")])
 
     def test_many_lines_on_one_connection(self):
         lines = [f"<13>Mar  1 08:00:00 dock gate[{index % 7}]: many lines {index}" for index in range(5_000)]
