@@ -90,7 +90,9 @@ def parse():
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(MODULES))
     parser.add_argument("--rounds", type=int, default=3, help="kill9: how often the server is killed (default 3)")
-    parser.add_argument("--seed", type=int, default=None, help="kill9: seed of the moments (default: a new one)")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="kill9, sekoia_syslog: seed of the moments (default: new)"
+    )
     parser.add_argument("--unread-mb", type=int, default=300, help="kill9: unread log at a start (default 300)")
     parser.add_argument("--long", action="store_true", help="bad: also what takes minutes")
     parser.add_argument("--keep", action="store_true", help="keep the servers' folders and name them")

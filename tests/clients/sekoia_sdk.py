@@ -15,16 +15,16 @@ import unittest
 
 from as_sekoia import AsSekoia
 
-# A connector with nothing of its own, in a process of its own since it takes over signals. How long it waits between
-# two tries is the SDK's to say; the sleeping is replaced, as the library for retrying offers it to tests. What it would
-# tell the platform of itself it prints.
+# Connectors with nothing of their own, in a process of their own since they take over signals: a job for each line. How
+# long they wait between two tries is the SDK's to say; the sleeping is replaced, as the library for retrying offers it to
+# tests. What they would tell the platform of themselves they print.
 PROGRAM = """
 import asyncio, json, pathlib, sys, types
 import tenacity.nap
+from aiolimiter import AsyncLimiter
 from sekoia_automation.aio.connector import AsyncConnector
 from sekoia_automation.connector import Connector
 
-asked = json.load(sys.stdin)
 waits = []
 tenacity.nap.time = types.SimpleNamespace(sleep=waits.append)
 
@@ -37,11 +37,13 @@ class Quiet:
         pass
 
 class Threads(Quiet, Connector):
-    def push(self, pushes):
-        return [self.push_events_to_intakes(events, sync=asked["sync"]) for events in pushes]
+    def push(self, pushes, sync):
+        return [self.push_events_to_intakes(events, sync=sync) for events in pushes]
 
 class Asyncio(Quiet, AsyncConnector):
-    def push(self, pushes):
+    def get_rate_limiter(self):
+        return AsyncLimiter(1000, 1)
+    def push(self, pushes, sync):
         return asyncio.run(self.push_all(pushes))
     async def push_all(self, pushes):
         try:
@@ -49,12 +51,18 @@ class Asyncio(Quiet, AsyncConnector):
         finally:
             await self._session.close()
 
-made = {"threads": Threads, "asyncio": Asyncio}[asked["kind"]](data_path=pathlib.Path.cwd())
-made.configuration = {"intake_server": asked["server"], "intake_key": asked["key"]}
-ids = made.push(asked["pushes"])
-made.stop()
-json.dump({"ids": ids, "waits": len(waits)}, sys.stdout)
+for line in sys.stdin:
+    job = json.loads(line)
+    waits.clear()
+    made = {"threads": Threads, "asyncio": Asyncio}[job["kind"]](data_path=pathlib.Path.cwd())
+    made.configuration = {"intake_server": job["server"], "intake_key": job["key"]}
+    ids = made.push(job["pushes"], job["sync"])
+    made.stop()
+    print(json.dumps({"ids": ids, "waits": len(waits)}), flush=True)
 """
+
+# Longest that one job may take.
+JOB_SECS = 120
 
 # What the proxy does with one request after the other; after the last of them it passes everything on.
 FAULTS = [429, "pass", 503, 503, "pass", "drop", "pass", "drop", 429, 503, "pass"]
@@ -70,27 +78,43 @@ class SekoiaSdk(AsSekoia, unittest.TestCase):
             raise unittest.SkipTest(os.environ["PENSTOCK_NO_PACKAGES"])
         super().setUpClass()
         cls.gate = cls.intake("connector", "OKTA")
+        with open(cls.server.folder / "connectors.log", "wb") as log:
+            cls.connectors = subprocess.Popen(
+                [sys.executable, "-B", "-c", PROGRAM],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=cls.server.folder,
+                env={"PATH": os.environ["PATH"], "HOME": str(cls.server.folder)},
+            )
+        cls.addClassCleanup(cls.end_connectors)
 
-    def push(self, kind, pushes, faults=(), path="", sync=False, key=None):
+    @classmethod
+    def end_connectors(cls):
+        cls.connectors.kill()
+        cls.connectors.communicate()
+
+    def push(self, kind, pushes, faults=(), path="", sync=False):
         """Runs a connector; gives the ids that each push came back with, how often it waited, and the proxy."""
         with Proxy(self.server.address, faults) as proxy:
-            asked = {"kind": kind, "pushes": pushes, "sync": sync}
-            asked |= {"server": proxy.url + path, "key": key or self.gate["intake_key"]}
-            ran = subprocess.run(
-                [sys.executable, "-B", "-c", PROGRAM],
-                input=json.dumps(asked),
-                capture_output=True,
-                text=True,
-                timeout=120,
-                cwd=self.server.folder,
-                env={"PATH": os.environ["PATH"], "HOME": str(self.server.folder)},
-            )
-        self.assertEqual(ran.returncode, 0, ran.stderr[-3000:])
-        answer = json.loads(ran.stdout)
+            job = {"kind": kind, "pushes": pushes, "sync": sync}
+            job |= {"server": proxy.url + path, "key": self.gate["intake_key"]}
+            patience = threading.Timer(JOB_SECS, self.connectors.kill)
+            patience.start()
+            try:
+                self.connectors.stdin.write(json.dumps(job) + "\n")
+                self.connectors.stdin.flush()
+                line = self.connectors.stdout.readline()
+            finally:
+                patience.cancel()
+        if not line:
+            raise AssertionError((self.server.folder / "connectors.log").read_text()[-3000:])
+        answer = json.loads(line)
         self.assertEqual(proxy.script, [], "every fault happened")
         return answer["ids"], answer["waits"], proxy
 
-    def assert_stored(self, pushes, ids, mark, in_order=True):
+    def assert_stored(self, pushes, ids, mark):
         """Each event once, under the id that the connector was given for it."""
         texts = [text if isinstance(text, str) else compact(text) for events in pushes for text in events]
         ids = [one for of_push in ids for one in of_push]
@@ -98,9 +122,8 @@ class SekoiaSdk(AsSekoia, unittest.TestCase):
         self.assert_texts(rows, texts)
         found = {row["id"]: row for row in rows}
         self.assertEqual((len(ids), set(ids)), (len(texts), set(found)))
-        if in_order:
-            for one, text in zip(ids, texts):
-                self.assert_event(found[one], self.gate, text)
+        for one, text in zip(ids, texts):
+            self.assert_event(found[one], self.gate, text)
 
     def test_pushes_through_faults(self):
         for kind, sync in (("threads", True), ("threads", False), ("asyncio", False)):
@@ -126,12 +149,12 @@ class SekoiaSdk(AsSekoia, unittest.TestCase):
 
     def test_a_chunk_that_is_larger_in_json(self):
         """The SDK counts characters and then writes six bytes for many of them: 10 MiB is no limit of its requests."""
-        for kind in ("threads", "asyncio"):
+        for kind, count, more_than in (("threads", 80, 50 << 20), ("asyncio", 20, 10 << 20)):
             with self.subTest(kind=kind):
                 mark = f"larger in json {kind}"
-                pushes = [[f"{mark} {index} ".ljust(120_000, "é") for index in range(80)]]
+                pushes = [[f"{mark} {index} ".ljust(120_000, "é") for index in range(count)]]
                 ids, _, proxy = self.push(kind, pushes, [429])
-                self.assertGreater(proxy.largest_bytes, 50 << 20)
+                self.assertGreater(proxy.largest_bytes, more_than)
                 self.assertEqual(proxy.statuses, {202})
                 self.assert_stored(pushes, ids, mark)
 

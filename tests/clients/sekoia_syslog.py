@@ -7,6 +7,7 @@ twice. What no rsyslog would send comes from sockets of our own.
 import contextlib
 import json
 import os
+import random
 import re
 import socket
 import ssl
@@ -191,13 +192,16 @@ class FromRsyslog(Syslog, unittest.TestCase):
     def test_over_relp_with_the_server_killed_twice(self):
         mark, began = "forwarded by relp", time.time()
         lines, expected = self.lines(mark)
-        killed_with = []
+        seed = self.options.seed if self.options.seed is not None else random.randrange(1 << 32)
+        print(f"        moments from seed {seed}")
+        moments, killed_with = random.Random(seed), []
         with self.rsyslog("relp") as rsyslog:
             # It reconnects only when it has something to send, so each kill is followed by more lines.
             for portion in (lines[:4_000], lines[4_000:7_000]):
                 before = self.committed()
                 rsyslog.feed(portion)
-                seen = until(lambda: self.more_than(before + 200), "nothing comes over RELP", 60, every=0.002)
+                enough = before + moments.randrange(2_500)
+                seen = until(lambda: self.more_than(enough), "not enough comes over RELP", 60, every=0.002)
                 self.server.kill()
                 killed_with.append(f"{seen - before} of {len(portion)}")
                 self.start()
