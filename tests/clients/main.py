@@ -13,7 +13,8 @@ import traceback
 import unittest
 
 # In the order of running: what tells most, soonest, first.
-MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "logstory_replay", "bad", "kill9"]
+MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "logstory_replay"]
+MODULES += ["sekoia_docs", "sekoia_sdk", "sekoia_syslog", "bad", "kill9"]
 
 
 class Lines(unittest.TestResult):
@@ -80,6 +81,8 @@ def parse():
         "          run adc        credentials as Google's library finds them, through the googleapis listener\n"
         "          run secops_sdk secops_cli logstory_replay\n"
         "                         Google's library and command and logstory, through the same listener\n"
+        "          run sekoia_docs sekoia_sdk sekoia_syslog\n"
+        "                         Sekoia's documented examples, its SDK, and rsyslog as its forwarder\n"
         "          run kill9 --rounds 20\n"
         "          run kill9 --unread-mb 2000\n"
         "          run bad --long",
@@ -87,7 +90,9 @@ def parse():
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(MODULES))
     parser.add_argument("--rounds", type=int, default=3, help="kill9: how often the server is killed (default 3)")
-    parser.add_argument("--seed", type=int, default=None, help="kill9: seed of the moments (default: a new one)")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="kill9, sekoia_syslog: seed of the moments (default: new)"
+    )
     parser.add_argument("--unread-mb", type=int, default=300, help="kill9: unread log at a start (default 300)")
     parser.add_argument("--long", action="store_true", help="bad: also what takes minutes")
     parser.add_argument("--keep", action="store_true", help="keep the servers' folders and name them")
