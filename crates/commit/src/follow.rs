@@ -135,6 +135,24 @@ impl Follower {
         }
     }
 
+    /// How many bytes the next frame has, for those who must have room before they read it; `None` when it is caught up, and
+    /// where [`Follower::read`] has something else to say.
+    pub fn next_bytes(&mut self) -> Option<u64> {
+        let durable_to = self.tail.borrow_and_update().end;
+        if self.at >= durable_to {
+            return None;
+        }
+        let segments = self.shared.segments();
+        let index = segments.partition_point(|segment| segment.base() <= self.at).checked_sub(1)?;
+        let segment = &segments[index];
+        if self.reader.as_ref().is_none_or(|reader| *reader.header() != segment.header) {
+            self.reader = Some(segment.reader(&*self.shared.disk, FRAMES_CHUNK_BYTES).ok()?);
+        }
+        let end = segments.get(index + 1).map_or(durable_to, |next| next.base());
+        let head = self.reader.as_mut().expect("it was opened above").head(self.at, end).ok()??;
+        Some(head.frame_bytes())
+    }
+
     /// Waits until there is something to read: true. False when there is not and never will be, since the log is closed or
     /// failed and this follower has read it to its end. It says so once; asked again it waits for ever, so that a loop
     /// that does not look at the answer does not spin.

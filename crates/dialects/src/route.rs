@@ -129,24 +129,24 @@ impl Router {
     /// §0.1).
     pub fn lookup(&self, head: &Head) -> Lookup<'_> {
         let path = head.path.as_str();
-        match self.lookup_path(head, path) {
-            Lookup::Unknown if path.len() > 1 && path.ends_with('/') => {
-                self.lookup_path(head, path.trim_end_matches('/'))
+        let trimmed = Some(path.trim_end_matches('/')).filter(|trimmed| !trimmed.is_empty() && *trimmed != path);
+        for path in std::iter::once(path).chain(trimmed) {
+            match self.lookup_closed(head, path) {
+                Lookup::Unknown => {}
+                lookup => return lookup,
             }
-            lookup => lookup,
         }
+        self.best(head, path, &mut self.open.iter().copied())
     }
 
-    fn lookup_path(&self, head: &Head, path: &str) -> Lookup<'_> {
+    /// Among the claims that are no open ends.
+    fn lookup_closed(&self, head: &Head, path: &str) -> Lookup<'_> {
         let (count, first) = segments(path);
         let exact = self.exact.get(path);
         let named = self.patterns.get(&(count, first)).filter(|_| !first.is_empty());
         let unnamed = self.patterns.get(&(count, ""));
         let closed = exact.into_iter().chain(named).chain(unnamed).flatten();
-        match self.best(head, path, &mut closed.copied()) {
-            Lookup::Unknown => self.best(head, path, &mut self.open.iter().copied()),
-            lookup => lookup,
-        }
+        self.best(head, path, &mut closed.copied())
     }
 
     /// The best of these claims on a path.

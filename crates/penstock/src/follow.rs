@@ -148,7 +148,11 @@ impl StoreFollower {
             is_told = is_due;
             // While parts are written slower than records come, or the disk takes nothing, nothing more is read: the
             // records are safe in the log, and memory is not the place to keep them.
-            if self.store.tail_bytes() >= self.tail_bytes_max {
+            // Where a flush is due, what it will free is waited for if the next frame would go beyond: one of 64 MiB is most of
+            // what there is room for.
+            let tail_bytes = self.store.tail_bytes();
+            let mut with_next = || tail_bytes + follower.next_bytes().map_or(0, |bytes| bytes as usize);
+            if tail_bytes >= self.tail_bytes_max || (is_due && with_next() > self.tail_bytes_max) {
                 std::thread::sleep(FULL_PAUSE);
                 continue;
             }

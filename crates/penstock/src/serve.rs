@@ -69,6 +69,7 @@ impl Server {
         if let Err(error) = receive::server::raise_open_files() {
             tracing::warn!(%error, "cannot raise the limit of open files; fewer connections can be open at once");
         }
+        give_back_large_buffers();
         // A write beyond a limit of file sizes is then an error like any other, instead of the end without a word.
         // SAFETY: ignoring a signal has no handler that could run at a bad moment.
         unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
@@ -448,6 +449,20 @@ pub fn tls_config(Tls { cert, key }: &Tls, setting: &str) -> anyhow::Result<Arc<
         .with_context(|| format!("{setting}: certificate and key do not go together"))?;
     Ok(Arc::new(config))
 }
+
+/// Lets buffers of megabytes go back to the system when they are freed. By itself glibc keeps whatever is smaller than the
+/// largest that was freed so far (up to 32 MiB), in each thread's arena; a few bodies of 64 MiB then cost as much again.
+fn give_back_large_buffers() {
+    // SAFETY: it only sets a number, and whatever was allocated before is freed as it was.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BUFFER_BYTES);
+    }
+}
+
+/// Above a usual body, whose buffers are used again and again.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE_BUFFER_BYTES: libc::c_int = 4 << 20;
 
 fn leave_token(url: &str, control: &Control) -> Option<PathBuf> {
     let path = state::token_file_for(url)?;

@@ -513,6 +513,21 @@ fn a_weaker_sync_is_synced_in_time_and_at_the_close() {
 }
 
 #[test]
+fn a_follower_says_how_long_the_next_frame_is() {
+    let (log, _) = open(&SimDisk::new(1), &LogOptions { segment_bytes: 32 << 10, ..small() });
+    for (id, bytes) in [(1, 0), (2, 4_000), (3, 100_000), (4, 5)] {
+        new(&log, frame(id, None, bytes));
+    }
+    let mut follower = log.follow(None).unwrap();
+    for _ in 0..4 {
+        let told = follower.next_bytes();
+        let Some(Followed::Frame { position, next, .. }) = follower.read().unwrap() else { panic!("four frames") };
+        assert_eq!(told, Some(next.offset - position.offset));
+    }
+    assert_eq!(follower.next_bytes(), None);
+}
+
+#[test]
 fn a_follower_waits_for_more_and_learns_of_the_end() {
     let (log, _) = open(&SimDisk::new(0), &LogOptions { one_thread: false, ..small() });
     let mut follower = log.follow(None).unwrap();
