@@ -14,7 +14,7 @@ import unittest
 
 # In the order of running: what tells most, soonest, first.
 MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "logstory_replay"]
-MODULES += ["sekoia_docs", "sekoia_sdk", "sekoia_syslog", "bad", "kill9"]
+MODULES += ["sekoia_docs", "sekoia_sdk", "sekoia_syslog", "sekoia_large", "bad", "kill9"]
 
 
 class Lines(unittest.TestResult):
@@ -94,7 +94,7 @@ def parse():
         "--seed", type=int, default=None, help="kill9, sekoia_syslog: seed of the moments (default: new)"
     )
     parser.add_argument("--unread-mb", type=int, default=300, help="kill9: unread log at a start (default 300)")
-    parser.add_argument("--long", action="store_true", help="bad: also what takes minutes")
+    parser.add_argument("--long", action="store_true", help="bad, sekoia_large: also what takes minutes")
     parser.add_argument("--keep", action="store_true", help="keep the servers' folders and name them")
     options = parser.parse_args()
     unknown = [name for name in options.names if name not in MODULES]

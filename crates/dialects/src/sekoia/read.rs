@@ -169,6 +169,11 @@ fn is_key_name(name: &[u8]) -> bool {
     matches!(name, b"intake_key" | b"intakey_key")
 }
 
+/// How a key was named.
+fn spelling(name: &[u8]) -> &'static str {
+    if name == b"intakey_key" { "intakey_key" } else { "intake_key" }
+}
+
 /// The body of `/`: `{intake_key, json, "@timestamp"?}`.
 pub(super) fn one(body: &[u8], limits: &Limits, now: Time) -> Result<Events, SyntaxError> {
     let mut reader = Reader::new(body, limits, now, List::None);
@@ -196,7 +201,7 @@ pub(super) fn batch(body: &[u8], limits: &Limits) -> Result<Events, SyntaxError>
     reader.scanner.object()?;
     while let Some(name) = reader.scanner.key(&mut first)? {
         match &*name {
-            name if is_key_name(name) => reader.key(&mut key)?,
+            name if is_key_name(name) => reader.key(&mut key, spelling(name))?,
             b"jsons" if has_list => {
                 reader.scanner.skip()?;
                 reader.events.faults.add("jsons", "given twice");
@@ -391,7 +396,7 @@ impl<'a> Reader<'a> {
         self.scanner.object()?;
         while let Some(name) = self.scanner.key(&mut first)? {
             match &*name {
-                name if is_key_name(name) => self.key(&mut key)?,
+                name if is_key_name(name) => self.key(&mut key, spelling(name))?,
                 b"json" if event.is_some() => {
                     self.scanner.skip()?;
                     self.fault("json", "given twice");
@@ -425,30 +430,30 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The value of a key.
-    fn key(&mut self, key: &mut Once) -> Result<(), SyntaxError> {
+    /// The value of a key under this name.
+    fn key(&mut self, key: &mut Once, name: &'static str) -> Result<(), SyntaxError> {
         let shape = self.scanner.shape()?;
         if shape != Shape::String {
             self.scanner.skip()?;
             key.met = true;
-            self.key_fault(format!("must be a string, not {}", shape.with_article()));
+            self.key_fault(name, format!("must be a string, not {}", shape.with_article()));
             return Ok(());
         }
         let text = self.scanner.string()?;
         let text = self.scanner.text(&text.place).into_owned();
         if key.met && key.text.as_ref() != Some(&text) {
-            self.key_fault("given twice with different values".to_owned());
+            self.key_fault(name, "given twice, and it is not the same key".to_owned());
         }
         key.met = true;
         key.text = Some(text);
         Ok(())
     }
 
-    fn key_fault(&mut self, description: String) {
+    fn key_fault(&mut self, name: &str, description: String) {
         self.events.is_key_faulty = true;
         match self.list {
-            List::Whole => self.fault("intake_key", description),
-            List::None | List::Named(_) => self.events.faults.add("intake_key", description),
+            List::Whole => self.fault(name, description),
+            List::None | List::Named(_) => self.events.faults.add(name, description),
         }
     }
 
