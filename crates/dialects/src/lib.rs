@@ -91,20 +91,21 @@ pub trait Dialect: Send + Sync {
     fn refuse(&self, refusal: &Refusal) -> Reply;
 }
 
-/// All dialects. A new one is a folder and a line here.
+/// All dialects. A new one is a folder and a line here, or below if Google's programs speak it.
 pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
+    let mut all = googles();
+    all.push(std::sync::Arc::new(sekoia::Sekoia::new()));
+    all
+}
+
+/// The dialects that Google's programs speak: what is served in Google's place. `POST /batch`, which Sekoia has, is a path of
+/// Google's own hosts, too, and must not be taken there for something else.
+pub fn googles() -> Vec<std::sync::Arc<dyn Dialect>> {
     vec![
         std::sync::Arc::new(chronicle_ingestion::ChronicleIngestion::new()),
         std::sync::Arc::new(chronicle_api::ChronicleApi::new()),
         std::sync::Arc::new(backstory::Backstory::new()),
         std::sync::Arc::new(oauth2::OAuth2::new()),
         std::sync::Arc::new(iam_credentials::IamCredentials::new()),
-        std::sync::Arc::new(sekoia::Sekoia::new()),
     ]
-}
-
-/// The dialects that Google's programs speak: what is served in Google's place.
-pub fn googles() -> Vec<std::sync::Arc<dyn Dialect>> {
-    // `POST /batch` is a path of Google's own hosts, too, and must not be taken there for one of Sekoia's.
-    all().into_iter().filter(|dialect| dialect.name() != "sekoia").collect()
 }

@@ -142,9 +142,9 @@ pub enum Intake {
         key: Option<[u8; 16]>,
         /// Records of the request that the filters of their way in keep out: neither stored nor refused, but counted.
         filtered: u64,
-        /// What is refused of the request while the rest of it is taken, with how many records that are. The sender reads
-        /// of it in the thanks; this is for whoever counts.
-        refused: Option<Refusal>,
+        /// What is refused of the request while the rest of it is taken, by sender, with how many records that are. The
+        /// sender reads of it in the thanks; this is for whoever counts.
+        refused: Vec<Refusal>,
         /// The success reply.
         thanks: Thanks,
     },

@@ -42,6 +42,10 @@ const ZONE_SHOWN_MAX: usize = 32;
 /// it) it is the latest such day that is not more than one day after `now`: logs are seldom old, and never new.
 pub(crate) fn read(text: &str, now: Time) -> Result<Time, NotATime> {
     let text = text.trim_ascii();
+    // Strangers may send this much as megabytes.
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(NotATime::Unknown);
+    }
     match Time::parse_rfc3339(text) {
         Ok(time) => return Ok(time),
         Err(TimeError::OutOfRange) => return Err(TimeError::OutOfRange.into()),
@@ -62,6 +66,9 @@ pub(crate) fn read(text: &str, now: Time) -> Result<Time, NotATime> {
         iso(Cursor::new(text))
     }
 }
+
+/// Longest text that is looked at: no date with all its words is half as long.
+const TEXT_BYTES_MAX: usize = 200;
 
 /// Reads a JSON number: seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their magnitude.
 ///

@@ -447,14 +447,13 @@ impl Config {
             sekoia_event_bytes_max,
             ..
         } = self.limits;
-        for (name, bytes_max) in [
-            ("chronicle_ingestion_body_bytes_max", chronicle_ingestion_body_bytes_max),
-            ("chronicle_api_body_bytes_max", chronicle_api_body_bytes_max),
-            ("sekoia_body_bytes_max", sekoia_body_bytes_max),
+        // Sekoia's bodies become frames that are hardly longer, the others' may double.
+        const DOUBLED: usize = limits::FRAME_BYTES_MAX / 2;
+        for (name, bytes_max, frame_bytes_max) in [
+            ("chronicle_ingestion_body_bytes_max", chronicle_ingestion_body_bytes_max, DOUBLED),
+            ("chronicle_api_body_bytes_max", chronicle_api_body_bytes_max, DOUBLED),
+            ("sekoia_body_bytes_max", sekoia_body_bytes_max, SEKOIA_BODY_LIMIT),
         ] {
-            // Sekoia's bodies become frames that are hardly longer, the others' may double.
-            let frame_bytes_max =
-                if name.starts_with("sekoia") { SEKOIA_BODY_LIMIT } else { limits::FRAME_BYTES_MAX / 2 };
             if bytes_max > frame_bytes_max {
                 bail!(
                     "limits.{name} is {bytes_max}, but a frame of the log holds at most {}: set {} or less",

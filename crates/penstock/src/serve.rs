@@ -172,7 +172,9 @@ impl Server {
             random: Arc::new(rand::random::<u64>),
         };
         let (stop, stopping) = watch::channel(false);
-        let seats = Arc::new(Semaphore::new(config.limits.connections_max.min(Semaphore::MAX_PERMITS)));
+        let connections_max = config.limits.connections_max.min(Semaphore::MAX_PERMITS);
+        let seats = Arc::new(Semaphore::new(connections_max));
+        let syslog_seats = Arc::new(Semaphore::new(connections_max.div_ceil(2)));
         let spawn = |listener: Listener, front: Front| {
             tokio::spawn(listener.serve(Arc::new(front), Arc::clone(&seats), stopping.clone(), DRAIN_MAX))
         };
@@ -197,7 +199,8 @@ impl Server {
                 Ready::Http(listener, front) => spawn(listener, front),
                 Ready::Syslog(listener) => {
                     let front = Arc::new(front.clone());
-                    tokio::spawn(listener.serve(front, Arc::clone(&seats), stopping.clone(), DRAIN_MAX))
+                    let (seats, own) = (Arc::clone(&seats), Arc::clone(&syslog_seats));
+                    tokio::spawn(listener.serve(front, seats, own, stopping.clone(), DRAIN_MAX))
                 }
             });
         }

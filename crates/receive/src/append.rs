@@ -1,5 +1,7 @@
 //! Batches on their way to the log: one frame, and what the ledger is told once it is there.
 
+use std::collections::HashMap;
+
 use commit::{Appended, NewFrame};
 use dialects::{Caller, Refusal};
 use event::{Batch, BatchId, InstanceId, codec};
@@ -42,21 +44,20 @@ impl Pending {
             tracing::error!(protocol, instance = %batch.meta.instance, "a batch of a foreign instance");
             return Err(Refusal::internal().of(caller));
         }
-        let tally = |batch: &Batch| Tally {
-            instance: batch.meta.instance,
-            sender: batch.meta.sender.clone(),
-            records: batch.records.len() as u64,
-            bytes: batch.data_bytes() as u64,
-        };
         let mut tallies: Vec<Tally> = Vec::new();
-        for tally in batches.iter().map(tally) {
-            match tallies.iter_mut().find(|other| other.instance == tally.instance && other.sender == tally.sender) {
-                Some(other) => {
-                    other.records += tally.records;
-                    other.bytes += tally.bytes;
-                }
-                None => tallies.push(tally),
+        let mut places = HashMap::new();
+        for batch in &batches {
+            let place = *places.entry((batch.meta.instance, batch.meta.sender.as_str())).or_insert(tallies.len());
+            if place == tallies.len() {
+                tallies.push(Tally {
+                    instance: batch.meta.instance,
+                    sender: batch.meta.sender.clone(),
+                    records: 0,
+                    bytes: 0,
+                });
             }
+            tallies[place].records += batch.records.len() as u64;
+            tallies[place].bytes += batch.data_bytes() as u64;
         }
         let records: u64 = tallies.iter().map(|tally| tally.records).sum();
         let first = &batches[0].meta;

@@ -56,23 +56,22 @@ pub struct Reading {
     /// What was read but did not fit.
     rest: Option<Bytes>,
     announced: Option<usize>,
-    started: tokio::time::Instant,
+    /// How long it has been waited for, our own waiting for room left out.
+    waited: Duration,
 }
 
 impl Reading {
     /// Before its first byte. `announced` is its length, where the head says one.
     pub fn new(announced: Option<usize>) -> Reading {
-        Reading { bytes: Vec::new(), rest: None, announced, started: tokio::time::Instant::now() }
+        Reading { bytes: Vec::new(), rest: None, announced, waited: Duration::ZERO }
     }
 
-    /// The beginning of the body, as much of it as comes at once. It is read again with the rest.
+    /// The beginning of the body, as much of it as comes at once, which may be little. It is read again with the rest.
     pub async fn start(&mut self, body: &mut Incoming) -> Result<&[u8], BodyError> {
         while self.rest.is_none() {
-            match tokio::time::timeout(limits::BODY_IDLE_MAX, body.frame()).await {
-                Err(_) => return Err(BodyError::TimedOut),
-                Ok(None) => break,
-                Ok(Some(Err(error))) => return Err(BodyError::Broken(error.to_string())),
-                Ok(Some(Ok(frame))) => self.rest = frame.into_data().ok(),
+            match self.frame(body).await? {
+                None => break,
+                Some(frame) => self.rest = frame.into_data().ok(),
             }
         }
         Ok(self.rest.as_deref().unwrap_or_default())
@@ -91,19 +90,26 @@ impl Reading {
             self.take(rest, bytes_max)?;
         }
         loop {
-            let left = limits::BODY_READ_MAX.saturating_sub(self.started.elapsed());
-            let frame = match tokio::time::timeout(limits::BODY_IDLE_MAX.min(left), body.frame()).await {
-                Err(_) => return Err(BodyError::TimedOut),
-                Ok(None) => return Ok(std::mem::take(&mut self.bytes).into()),
-                Ok(Some(Err(error))) => return Err(BodyError::Broken(error.to_string())),
-                Ok(Some(Ok(frame))) => frame,
-            };
+            let Some(frame) = self.frame(body).await? else { return Ok(std::mem::take(&mut self.bytes).into()) };
             let Ok(data) = frame.into_data() else { continue };
             if self.bytes.is_empty() && self.announced == Some(data.len()) && data.len() <= bytes_max {
                 // Small bodies come whole: no copy.
                 return Ok(data);
             }
             self.take(data, bytes_max)?;
+        }
+    }
+
+    async fn frame(&mut self, body: &mut Incoming) -> Result<Option<hyper::body::Frame<Bytes>>, BodyError> {
+        let began = tokio::time::Instant::now();
+        let left = limits::BODY_READ_MAX.saturating_sub(self.waited);
+        let frame = tokio::time::timeout(limits::BODY_IDLE_MAX.min(left), body.frame()).await;
+        self.waited += began.elapsed();
+        match frame {
+            Err(_) => Err(BodyError::TimedOut),
+            Ok(None) => Ok(None),
+            Ok(Some(Err(error))) => Err(BodyError::Broken(error.to_string())),
+            Ok(Some(Ok(frame))) => Ok(Some(frame)),
         }
     }
 

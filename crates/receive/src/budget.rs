@@ -102,11 +102,23 @@ impl Budget {
             self.inner.wake_those_that_fit(&mut state);
             woken
         };
-        match tokio::time::timeout(wait_max, woken).await {
+        let waited = tokio::time::timeout(wait_max, woken).await;
+        match waited {
             Ok(Ok(permit)) => Ok(permit),
-            // The waiter is left in the queue; its sender fails when its turn comes and the permit goes back.
-            Ok(Err(_)) | Err(_) => Err(Busy),
+            Ok(Err(_)) | Err(_) => {
+                // It may have stood before others that fit.
+                self.inner.wake_those_that_fit(&mut self.inner.lock());
+                Err(Busy)
+            }
         }
+    }
+
+    /// The same without waiting, and only while nobody waits.
+    pub fn try_take(&self, instance: Option<InstanceId>, bytes: usize) -> Option<Permit> {
+        let mut state = self.inner.lock();
+        let fits = state.waiting.is_empty() && state.used + bytes <= self.inner.bytes_max;
+        (fits && !self.inner.leaves_too_little(&state, instance, bytes))
+            .then(|| self.inner.give(&mut state, instance, bytes))
     }
 
     /// Bytes taken now.
@@ -120,10 +132,12 @@ impl Inner {
         self.state.lock().expect("no code panics while it holds the budget's lock")
     }
 
-    /// Whether this would be the last quarter in the hands of one instance. A first request of any size passes.
+    /// Whether this would be the last quarter in the hands of one instance, or the second in those of senders that nobody
+    /// knows yet. A first request of any size passes.
     fn leaves_too_little(&self, state: &State, instance: Option<InstanceId>, bytes: usize) -> bool {
         let held = state.held.get(&instance).copied().unwrap_or(0);
-        held > 0 && held + bytes > self.bytes_max / 4 * 3
+        let quarters = if instance.is_some() { 3 } else { 1 };
+        held > 0 && held + bytes > self.bytes_max / 4 * quarters
     }
 
     fn give(self: &Arc<Self>, state: &mut State, instance: Option<InstanceId>, bytes: usize) -> Permit {
@@ -133,14 +147,10 @@ impl Inner {
     }
 
     fn wake_those_that_fit(self: &Arc<Self>, state: &mut State) {
+        // Who has given up waits for nothing, and must not count as somebody who does.
+        state.waiting.retain(|waiter| !waiter.wake.is_closed());
         let mut at = 0;
-        // Permits whose waiter has gone come back through Drop, which takes the lock: collect them and let go later.
-        let mut orphans = Vec::new();
         while let Some(waiter) = state.waiting.get(at) {
-            if waiter.wake.is_closed() {
-                state.waiting.remove(at);
-                continue;
-            }
             if state.used + waiter.bytes > self.bytes_max {
                 // First come, first served: a large request at the head is not starved by small ones behind it.
                 break;
@@ -155,13 +165,11 @@ impl Inner {
             let waiter = state.waiting.remove(at).expect("it was just looked at");
             let permit = self.give(state, waiter.instance, waiter.bytes);
             if let Err(permit) = waiter.wake.send(permit) {
-                orphans.push(permit);
+                // It gave up in this very moment. Counted out here, since dropping it would take the lock that is held.
+                let (instance, bytes) = (permit.instance, permit.bytes);
+                std::mem::forget(permit);
+                release(state, instance, bytes);
             }
-        }
-        for permit in orphans {
-            let (instance, bytes) = (permit.instance, permit.bytes);
-            std::mem::forget(permit);
-            release(state, instance, bytes);
         }
     }
 }
@@ -198,11 +206,6 @@ impl Permit {
         self.bytes = bytes;
     }
 
-    /// Takes another part of the same instance into this one.
-    pub fn join(&mut self, mut other: Permit) {
-        self.bytes += std::mem::take(&mut other.bytes);
-    }
-
     /// Gives back all but `bytes` of it.
     pub fn shrink_to(&mut self, bytes: usize) {
         let given_back = self.bytes.saturating_sub(bytes);
@@ -210,6 +213,8 @@ impl Permit {
         let mut state = inner.lock();
         release(&mut state, self.instance, given_back);
         self.bytes -= given_back;
+        // Whoever made a frame of what it overdrew for is done with the worst.
+        self.overdraft = None;
         if !state.waiting.is_empty() {
             inner.wake_those_that_fit(&mut state);
         }

@@ -306,20 +306,26 @@ async fn read_body(
         let start = reading.start(body).await.map_err(|error| refusal_of_body(&error, bytes_max))?;
         *instance = foresee(start)?.and_then(|caller| caller.instance());
     }
-    let instance = *instance;
+    let holder = *instance;
     let first = announced.unwrap_or(limits::UNANNOUNCED_BODY_BYTES.min(bytes_max));
-    let mut room = front.take(&front.memory.bodies, instance, first).await?;
+    let mut room = front.take(&front.memory.bodies, holder, first).await?;
     let read = match reading.up_to(first, body).await {
         Err(BodyError::TooLarge) if first < bytes_max => {
-            // Longer than most without a length: from here on it may be as long as any.
-            let more = front.take(&front.memory.bodies, instance, bytes_max - first).await?;
-            room.join(more);
+            // Longer than most without a length: from here on it may be as long as any. What it has is given back first, or
+            // such requests could all wait for each other's.
+            drop(room);
+            room = front.take(&front.memory.bodies, holder, bytes_max).await?;
             reading.up_to(bytes_max, body).await
         }
         read => read,
     };
     let bytes = read.map_err(|error| refusal_of_body(&error, bytes_max))?;
     room.shrink_to(bytes.len());
+    if instance.is_none()
+        && let Some(foresee) = foresee
+    {
+        *instance = foresee(&bytes[..bytes.len().min(FORESEEN_BYTES)])?.and_then(|caller| caller.instance());
+    }
     Ok((bytes, room))
 }
 
@@ -353,7 +359,9 @@ async fn prepare(
         inflated => inflated,
     };
     let inflated = inflated.map_err(|error| refusal_of_body(&error, bytes_max))?;
-    work.overdraw(inflated.len() + needed(&inflated)).await;
+    let all = inflated.len() + needed(&inflated);
+    let overdrawn = tokio::time::timeout(front.wait_max, work.overdraw(all));
+    overdrawn.await.map_err(|_| Refusal::slow_down(30))?;
     Ok((Body { bytes: inflated, room }, work))
 }
 
@@ -437,7 +445,7 @@ struct Commit {
     pending: Pending,
     batch_ids: Option<HeaderValue>,
     filtered: u64,
-    refused: Option<Refusal>,
+    refused: Vec<Refusal>,
     thanks: Thanks,
 }
 
@@ -477,8 +485,8 @@ impl Commit {
             note_filtered(front, &caller, filtered, false);
             reply = with_filtered(reply, filtered);
         }
-        if let Some(refusal) = refused {
-            note(front, dialect.name(), peer, &refusal, dialect.refuse(&refusal).status);
+        for refusal in &refused {
+            note(front, dialect.name(), peer, refusal, dialect.refuse(refusal).status);
         }
         Ok(reply)
     }

@@ -178,7 +178,7 @@ fn committed(batches: Vec<(Caller, Batch)>, key: [u8; 16], filtered: u64, caller
             reply: Reply::json(StatusCode::OK, "{}"),
         };
     }
-    Intake::Commit { batches, key: Some(key), filtered, refused: None, thanks: Thanks::new(thanks) }
+    Intake::Commit { batches, key: Some(key), filtered, refused: Vec::new(), thanks: Thanks::new(thanks) }
 }
 
 /// The way's labels, those of the record before them where the keys are the same.

@@ -197,7 +197,7 @@ fn batch_create(
         batches: vec![(narrowed, batch)],
         key: Some(key),
         filtered: 0,
-        refused: None,
+        refused: Vec::new(),
         thanks: Thanks::new(thanks),
     }
 }

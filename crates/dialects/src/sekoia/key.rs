@@ -11,11 +11,13 @@ use crate::{Head, Refusal};
 const HEADER: &str = "x-sekoiaio-intake-key";
 const QUERY: &str = "intake_key";
 
-/// The key in a head; `None` where it has none.
+/// The key in a head; `None` where it has none. An empty one is none: forms are sent with fields that nobody filled in.
 pub(super) fn of_head(head: &Head) -> Result<Option<String>, Refusal> {
     if let Some(value) = head.headers.get(HEADER) {
         let key = value.to_str().map_err(|_| Refusal::unauthenticated("The intake key in the header is not text."))?;
-        return Ok(Some(key.trim().to_owned()));
+        if !key.trim().is_empty() {
+            return Ok(Some(key.trim().to_owned()));
+        }
     }
     if let Some(value) = head.headers.get(AUTHORIZATION) {
         let text = value.to_str().unwrap_or_default().trim();
@@ -23,12 +25,14 @@ pub(super) fn of_head(head: &Head) -> Result<Option<String>, Refusal> {
         if let Some((scheme, credentials)) = text.split_once(' ')
             && scheme.eq_ignore_ascii_case("basic")
         {
-            return basic_password(credentials).map(Some).ok_or_else(|| {
-                Refusal::unauthenticated("The Authorization header is not of the form \"Basic <base64 of user:key>\".")
-            });
+            let form = "The Authorization header is not of the form \"Basic <base64 of user:key>\".";
+            let key = basic_password(credentials).ok_or_else(|| Refusal::unauthenticated(form))?;
+            if !key.is_empty() {
+                return Ok(Some(key));
+            }
         }
     }
-    Ok(head.query_value(QUERY))
+    Ok(head.query_value(QUERY).filter(|key| !key.is_empty()))
 }
 
 /// The password of a Basic credential, whoever the user: it may be empty, and Python sends `None`.

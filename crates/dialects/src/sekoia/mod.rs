@@ -87,6 +87,9 @@ const CLAIMS: [(&str, Op); 23] = [
     ("/v1/intake-http**", Op::Nothing),
 ];
 
+/// After how many keys that are none a request is not looked at any further.
+const UNKNOWN_KEYS_MAX: usize = 5;
+
 /// What one record costs beside its bytes while a frame is made of it.
 const RECORD_BYTES: usize = size_of::<Record>() + size_of::<Item>();
 
@@ -253,7 +256,10 @@ impl<'a> Call<'a> {
             None => None,
         };
         let path = match head.query_value("path").filter(|_| op == Op::Jsons) {
-            Some(text) => Some(text.parse().map_err(|why| Refusal::invalid(format!("path {text:?}: {why}.")))?),
+            Some(text) => Some(text.parse().map_err(|why| {
+                let shown: String = text.chars().take(100).collect();
+                Refusal::invalid(format!("path {shown:?}: {why}."))
+            })?),
             None => None,
         };
         let time = match head.headers.get(TIMESTAMP_HEADER) {
@@ -311,6 +317,8 @@ impl<'a> Call<'a> {
             }
             match Sender::of_key(&key.text, self.snapshot) {
                 Ok(sender) => senders.push(sender),
+                // Whoever tries many keys at once learns little of each.
+                Err(_) if unknown.count == UNKNOWN_KEYS_MAX => break,
                 Err(refusal) => {
                     guessed = guessed.or(refusal.guessed);
                     unknown.add(key.field.clone(), refusal.message);
@@ -348,9 +356,12 @@ impl<'a> Call<'a> {
     ) -> Result<Intake, Refusal> {
         let Events { items, count, oversize, faults, side, .. } = events;
         let records = count as u64;
-        let first = senders.first().map(|sender| sender.caller.clone());
-        let of_first = |refusal: Refusal| match &first {
-            Some(caller) => Refusal { records: Some(records), ..refusal.of(caller) },
+        // A request of several tenants is nobody's: what is wrong in it may be the other's.
+        let whose = senders
+            .first()
+            .filter(|first| senders.iter().all(|sender| sender.intake.instance == first.intake.instance));
+        let of_first = |refusal: Refusal| match whose {
+            Some(sender) => Refusal { records: Some(records), ..refusal.of(&sender.caller) },
             None => Refusal { records: Some(records), ..refusal },
         };
         if let Some(refusal) = faults.refusal("body") {
@@ -400,9 +411,13 @@ impl<'a> Call<'a> {
             .filter(|(_, records)| !records.is_empty())
             .map(|((sender, id), records)| sender.batch(*id, self.now, records))
             .collect();
-        let refused = (!oversize.is_empty())
-            .then(|| of_first(reply::too_large(&oversize, false, &self.snapshot.limits)))
-            .map(|refusal| Refusal { records: Some(oversize.len() as u64), ..refusal });
+        let refused = senders.iter().enumerate().filter_map(|(place, sender)| {
+            let own = oversize.iter().filter(|oversize| (oversize.key as usize).min(senders.len() - 1) == place);
+            let own: Vec<_> = own.copied().collect();
+            let refusal = (!own.is_empty()).then(|| reply::too_large(&own, false, &self.snapshot.limits))?;
+            Some(Refusal { records: Some(own.len() as u64), ..refusal.of(&sender.caller) })
+        });
+        let refused: Vec<Refusal> = if oversize.is_empty() { Vec::new() } else { refused.collect() };
         let names = Names { status: self.status, is_one, ids, batch_of, count, oversize };
         let event_bytes_max = self.snapshot.limits.sekoia_event_bytes_max;
         let thanks = Thanks::of_bytes(names.reply_bytes(), move |_| names.reply(event_bytes_max));

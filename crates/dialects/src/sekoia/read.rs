@@ -19,8 +19,8 @@ use crate::json::{Place, Scanner, Shape, SyntaxError};
 use crate::snapshot::Limits;
 use crate::when;
 
-/// What a body holds.
-#[derive(Debug, Default)]
+/// What a body holds. Not to be shown: it has keys.
+#[derive(Default)]
 pub(super) struct Events {
     /// The events that may be taken, in order.
     pub(super) items: Vec<Item>,
@@ -66,13 +66,15 @@ impl Slice {
     }
 }
 
-/// A key that stood in a body.
-#[derive(Debug, PartialEq, Eq)]
+/// A key that stood in a body. Not to be shown.
 pub(super) struct Key {
     pub(super) text: String,
     /// Where it was met first.
     pub(super) field: String,
 }
+
+/// Longest key that is looked at, as it is written.
+const KEY_BYTES_MAX: usize = 256;
 
 /// An item that named no key.
 const NO_KEY: u32 = u32::MAX;
@@ -84,7 +86,7 @@ pub(super) fn whole(body: &[u8], limits: &Limits) -> Events {
         events.count = 0;
         events.faults.add("body", "is empty: send an event");
     } else if body.len() > limits.sekoia_event_bytes_max {
-        events.oversize.push(Oversize { index: 0, bytes: body.len() });
+        events.oversize.push(Oversize { index: 0, bytes: body.len(), key: NO_KEY });
     } else {
         events.items.push(Item { slice: Slice::of(0..body.len(), false), key: NO_KEY, time: None });
     }
@@ -115,28 +117,29 @@ impl Events {
         let index = self.count;
         self.count += 1;
         if bytes > limits.sekoia_event_bytes_max {
-            self.oversize.push(Oversize { index, bytes });
+            self.oversize.push(Oversize { index, bytes, key });
         } else if self.items.len() < limits::SEKOIA_EVENTS_MAX {
             self.items.push(Item { slice, key, time });
         }
     }
 }
 
-/// Whether a body is an envelope: an object that holds a key.
+/// Whether a body is an envelope: an object that holds a key. One that breaks off behind its key is one as well, and will
+/// be refused as such rather than kept with the key in it.
 pub(super) fn is_envelope(body: &[u8]) -> bool {
     let mut scanner = Scanner::new(body);
-    let mut look = || -> Result<bool, SyntaxError> {
-        let mut has_key = false;
+    let mut has_key = false;
+    let mut look = || -> Result<(), SyntaxError> {
         let mut first = true;
         scanner.object()?;
         while let Some(key) = scanner.key(&mut first)? {
             has_key |= is_key_name(&key);
             scanner.skip()?;
         }
-        scanner.end()?;
-        Ok(has_key)
+        scanner.end()
     };
-    look().unwrap_or(false)
+    let _ = look();
+    has_key
 }
 
 /// The key at the beginning of an envelope, or of the first one of a list, where what stands before it is whole.
@@ -222,6 +225,9 @@ pub(super) fn batch(body: &[u8], limits: &Limits) -> Result<Events, SyntaxError>
     for item in &mut reader.events.items {
         item.key = key;
     }
+    for oversize in &mut reader.events.oversize {
+        oversize.key = key;
+    }
     reader.end()
 }
 
@@ -256,7 +262,7 @@ pub(super) fn jsons(body: &[u8], path: Option<&Path>, limits: &Limits) -> Result
     match reader.descend(steps)? {
         Descent::Found => {}
         Descent::Missing => {
-            let path = path.map_or("$", Path::text);
+            let path: String = path.map_or("$", Path::text).chars().take(100).collect();
             reader.events.faults.add("path", format!("leads to nothing in the body: {path}"));
         }
         Descent::NoList(shape) if path.is_none() => {
@@ -283,7 +289,7 @@ enum List {
 }
 
 /// A text that may stand once.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Once {
     met: bool,
     text: Option<String>,
@@ -440,6 +446,11 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let text = self.scanner.string()?;
+        if text.raw.len() > KEY_BYTES_MAX {
+            key.met = true;
+            self.key_fault(name, format!("has more than {KEY_BYTES_MAX} bytes; no key is so long"));
+            return Ok(());
+        }
         let text = self.scanner.text(&text.place).into_owned();
         if key.met && key.text.as_ref() != Some(&text) {
             self.key_fault(name, "given twice, and it is not the same key".to_owned());

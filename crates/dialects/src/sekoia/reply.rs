@@ -16,6 +16,8 @@ pub(super) struct Oversize {
     pub(super) index: usize,
     /// Its size.
     pub(super) bytes: usize,
+    /// Its key, as [`super::read::Item::key`].
+    pub(super) key: u32,
 }
 
 impl Oversize {

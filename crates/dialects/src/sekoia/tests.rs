@@ -49,7 +49,7 @@ struct Answer {
     body: Value,
     taken: Vec<Taken>,
     ids: Vec<String>,
-    refused: Option<u64>,
+    refused: Vec<(String, u64)>,
 }
 
 fn send_to(world: &World, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
@@ -75,18 +75,27 @@ fn send_to(world: &World, target: &str, headers: &[(&str, &str)], body: &[u8]) -
                 }
             }
             let (status, body) = shown(&thanks.rehearse(batches[0].1.meta.id.as_u128()));
-            Answer { status, body, taken, ids, refused: refused.and_then(|refusal| refusal.records) }
+            Answer {
+                status,
+                body,
+                taken,
+                ids,
+                refused: refused
+                    .iter()
+                    .map(|refusal| (refusal.sender.as_deref().unwrap().to_owned(), refusal.records.unwrap()))
+                    .collect(),
+            }
         }
         Ok(Intake::Answer(reply)) => {
             let (status, body) = shown(&reply);
-            Answer { status, body, taken: vec![], ids: vec![], refused: None }
+            Answer { status, body, taken: vec![], ids: vec![], refused: vec![] }
         }
         Err(reply) => {
             assert!(reply.body.len() < event::limits::ERROR_BODY_BYTES_MAX);
             let (status, body) = shown(&reply);
             assert_eq!(body["code"], status);
             assert!(!body["message"].as_str().unwrap().is_empty());
-            Answer { status, body, taken: vec![], ids: vec![], refused: None }
+            Answer { status, body, taken: vec![], ids: vec![], refused: vec![] }
         }
         other => panic!("{other:?}"),
     }
@@ -192,7 +201,7 @@ fn a_key_is_taken_wherever_it_may_stand() {
 
 #[test]
 fn keys_that_are_none_are_refused() {
-    for (key, part) in [(UNKNOWN, "not known"), ("", "not known"), (DISABLED, "disabled")] {
+    for (key, part) in [(UNKNOWN, "not known"), ("x", "not known"), (DISABLED, "disabled")] {
         for target in ["/plain", "/plain/batch", "/jsons", "/", "/batch", "/array"] {
             send(target, &[("X-SEKOIAIO-INTAKE-KEY", key)], "[\"x\"]").refused(401, part);
         }
@@ -201,7 +210,16 @@ fn keys_that_are_none_are_refused() {
         let items = json!([{"intake_key": KEY, "json": "x"}, {"intake_key": key, "json": "y"}]);
         send("/array", &[], items.to_string()).refused(401, "[1].intake_key");
     }
-    send("/plain", &[], "x").refused(401, "X-SEKOIAIO-INTAKE-KEY");
+    for empty in [&[("X-SEKOIAIO-INTAKE-KEY", "")][..], &[("Authorization", "Basic Og==")], &[]] {
+        send("/plain?intake_key=", empty, "x").refused(401, "X-SEKOIAIO-INTAKE-KEY");
+        let in_body = json!({"intake_key": KEY, "jsons": ["x"]}).to_string();
+        assert_eq!(send("/batch?intake_key=", empty, in_body).status, 202, "an empty key is none");
+    }
+    let long = "x".repeat(300);
+    send("/batch", &[], json!({"intake_key": long, "jsons": ["x"]}).to_string()).refused(400, "no key is so long");
+    let many: Vec<Value> = (0..100).map(|n| json!({"intake_key": format!("guess {n}"), "json": "x"})).collect();
+    let answer = send("/array", &[], json!(many).to_string());
+    assert_eq!((answer.status, answer.body["errors"].as_array().unwrap().len()), (401, 5));
     send("/", &[], r#"{"json": "x"}"#).refused(401, "intake_key");
     send("/batch", &[], r#"{"jsons": ["x"]}"#).refused(401, "missing");
     send("/array", &[], json!([{"intake_key": KEY, "json": "x"}, {"json": "y"}]).to_string()).refused(401, "[1]");
@@ -229,7 +247,7 @@ fn an_array_may_hold_events_of_several_tenants() {
     assert_eq!(answer.taken, expected);
     let ids = &answer.ids;
     assert_eq!(answer.body["event_ids"], json!([ids[0], ids[2], null, ids[1], ids[3]]));
-    assert_eq!(answer.refused, Some(1));
+    assert_eq!(answer.refused, [("intake:intake-a".to_owned(), 1)]);
 }
 
 #[test]
@@ -333,6 +351,7 @@ fn a_body_without_an_envelope_is_one_event_where_the_head_has_the_key() {
         assert_eq!(answer.texts(), [body]);
         assert_eq!(answer.body, json!({"event_id": answer.ids[0]}));
     }
+    send("/", BY_KEY, format!("{{\"intake_key\": \"{KEY}\", \"json\": \"cut")).refused(400, "not valid JSON");
     let enveloped = json!({"json": {"a": 1}, "intake_key": KEY, "@timestamp": "2021-04-05T21:33:31Z"}).to_string();
     let answer = send("/", BY_KEY, enveloped);
     assert_eq!(answer.texts(), ["{\"a\":1}"]);

@@ -18,7 +18,7 @@ use crate::snapshot::{IntakeKey, Limits, Snapshot};
 use crate::{Caller, Cause, Refusal, auth};
 
 /// A line as it came, or what is known of one that was too long to be kept.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Received {
     /// A whole line.
     Line(Bytes),
@@ -29,6 +29,16 @@ pub enum Received {
         /// How it began.
         head: Bytes,
     },
+}
+
+/// Shows how long it is without what it says: lines hold intake keys.
+impl std::fmt::Debug for Received {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Received::Line(bytes) => write!(f, "line ({} bytes)", bytes.len()),
+            Received::TooLong { bytes, .. } => write!(f, "too long ({bytes} bytes)"),
+        }
+    }
 }
 
 /// Whose the lines of a listener are.
@@ -83,10 +93,21 @@ pub fn accept(
     let mut groups: HashMap<(String, Vec<Label>), usize> = HashMap::new();
     let mut gathered: Vec<(Caller, Arc<IntakeKey>, Vec<Label>, Vec<Record>)> = Vec::new();
     let mut keys = Keys::default();
+    let bound_to = match whose {
+        Whose::Keyed => None,
+        Whose::Bound { intake, .. } => auth::bound_to_intake(intake, snapshot),
+    };
     for (index, (peer, received)) in lines.iter().enumerate() {
         let read = match whose {
             Whose::Keyed => keyed(received, &mut keys, snapshot),
-            Whose::Bound { intake, text } => bound(received, intake, *text, *peer, snapshot, now),
+            Whose::Bound { intake, text } => match &bound_to {
+                Some(found) => bound(received, found, *text, *peer, snapshot, now),
+                None => {
+                    let message =
+                        format!("The port is bound to the intake {intake}, which does not exist or is disabled.");
+                    Err(Refusal::unauthenticated(message).into())
+                }
+            },
         };
         let Read { caller, intake, labels, record } = match read {
             Ok(read) => read,
@@ -162,19 +183,15 @@ fn keyed(received: &Received, keys: &mut Keys, snapshot: &Snapshot) -> Result<Re
 
 fn bound(
     received: &Received,
-    intake: &str,
+    (caller, found): &(Caller, Arc<IntakeKey>),
     text: Text,
     peer: IpAddr,
     snapshot: &Snapshot,
     now: Time,
 ) -> Result<Read, Box<Refusal>> {
-    let Some((caller, found)) = auth::bound_to_intake(intake, snapshot) else {
-        let message = format!("The port is bound to the intake {intake}, which does not exist or is disabled.");
-        return Err(Refusal::unauthenticated(message).into());
-    };
     let bytes = match received {
         Received::Line(bytes) => bytes,
-        Received::TooLong { bytes, .. } => return Err(too_large(*bytes, snapshot).of(&caller).into()),
+        Received::TooLong { bytes, .. } => return Err(too_large(*bytes, snapshot).of(caller).into()),
     };
     let line = Line::read(bytes, now);
     let kept = match text {
@@ -182,16 +199,16 @@ fn bound(
         Text::Message => line.message,
     };
     if kept.len() > snapshot.limits.sekoia_event_bytes_max {
-        return Err(too_large(kept.len() as u64, snapshot).of(&caller).into());
+        return Err(too_large(kept.len() as u64, snapshot).of(caller).into());
     }
     if without_ending(bytes).is_empty() {
-        return Err(Refusal::invalid("The line is empty.").of(&caller).into());
+        return Err(Refusal::invalid("The line is empty.").of(caller).into());
     }
     let mut labels = labels(&line);
     // Devices that cannot do better often do not say who they are.
     labels.push(Label { key: "syslog.peer".to_owned(), value: peer.to_string(), rbac_enabled: false });
     let record = Record { sender_time: line.time, ..Record::new(bytes.slice_ref(kept)) };
-    Ok(Read { caller, intake: found, labels, record })
+    Ok(Read { caller: caller.clone(), intake: Arc::clone(found), labels, record })
 }
 
 fn too_large(bytes: u64, snapshot: &Snapshot) -> Refusal {

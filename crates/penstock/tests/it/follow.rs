@@ -16,7 +16,7 @@ use crate::server::{TestServer, until};
 struct Following {
     child: Child,
     out: BufReader<ChildStdout>,
-    err: ChildStderr,
+    err: BufReader<ChildStderr>,
 }
 
 impl Following {
@@ -25,7 +25,7 @@ impl Following {
         let mut command = desk.command(&[&shared, args].concat());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-        Following { child, out: BufReader::new(out), err }
+        Following { child, out: BufReader::new(out), err: BufReader::new(err) }
     }
 
     /// kill -9.
@@ -51,6 +51,13 @@ impl Following {
         // SAFETY: as above.
         assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) }, 0);
         self.child.wait().unwrap();
+    }
+
+    /// Its next complaint.
+    fn complaint(&mut self) -> String {
+        let mut line = String::new();
+        self.err.read_line(&mut line).unwrap();
+        line
     }
 
     /// What it tells of the next batch.
@@ -186,13 +193,15 @@ async fn what_comes_is_sent_line_by_line_and_the_place_is_kept() {
 async fn several_files_and_one_that_is_not_there_yet() {
     let desk = Desk::new().await;
     desk.write("a.log", "a1\n");
-    let following = Following::start(&desk, &["a.log", "later/b.log"]);
+    let mut following = Following::start(&desk, &["a.log", "later/b.log"]);
+    // Looked for before it is written.
+    let complaint = following.complaint();
+    assert!(complaint.contains("later/b.log is not there yet; waiting for it"), "{complaint}");
     until("the first file is there", async || desk.logs("OKTA").await.len() == 1).await;
     desk.write("later/b.log", "b1\nb2\n");
     until("the second file is there", async || desk.logs("OKTA").await.len() == 3).await;
-    let (last, complaints) = following.stop(libc::SIGTERM);
+    let (last, _) = following.stop(libc::SIGTERM);
     assert_eq!(last["files"].as_array().unwrap().len(), 2);
-    assert!(complaints.contains("later/b.log is not there yet; waiting for it"), "{complaints}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

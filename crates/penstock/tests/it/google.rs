@@ -124,8 +124,12 @@ async fn our_own_api_is_not_to_be_had_as_google() {
             assert_eq!(reply.status, 404, "{url}");
         }
     }
-    let reply = send(google.post("https://oauth2.googleapis.com/api/search").bearer_auth(&server.operator)).await;
-    assert_eq!(reply.status, 404);
+    // Google's hosts have a `/batch` of their own; none of Sekoia's paths is theirs.
+    for path in ["/api/search", "/batch", "/plain", "/", "/api/v1/intake-http/batch"] {
+        let url = format!("https://oauth2.googleapis.com{path}");
+        let reply = send(google.post(&url).bearer_auth(&server.operator)).await;
+        assert_eq!(reply.status, 404, "{url}");
+    }
     server.stop().await;
 }
 

@@ -7,16 +7,18 @@
 //! and an acknowledgement stands for a sync. Without RELP a sender learns nothing: what is on its way when either side
 //! breaks is lost, which is syslog's nature and not ours to mend.
 
+mod reader;
 mod relp;
 mod stream;
 mod udp;
 
+use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use commit::AppendError;
+use commit::{AppendError, LogState};
 use dialects::Refusal;
 use dialects::syslog::{Accepted, Received, Whose, accept};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
@@ -87,15 +89,22 @@ impl SyslogListener {
     }
 
     /// Serves until `stop` says so, then lets what is in flight finish for up to `stop_max`. Each open connection takes one
-    /// of `places`, which all listeners of a server share.
+    /// of `places`, which all listeners of a server share, and one of `seats`, which those for syslog share.
     pub async fn serve(
         self,
         front: Arc<Front>,
         places: Arc<Semaphore>,
+        seats: Arc<Semaphore>,
         mut stop: watch::Receiver<bool>,
         stop_max: Duration,
     ) {
-        let intake = Intake { front, whose: self.whose, protocol: self.transport.protocol(), stop: stop.clone() };
+        let intake = Intake {
+            front,
+            whose: self.whose,
+            protocol: self.transport.protocol(),
+            is_connection: !matches!(self.transport, Transport::Udp),
+            stop: stop.clone(),
+        };
         let listener = match self.socket {
             Socket::Datagram(socket) => return udp::serve(socket, intake).await,
             Socket::Stream(listener) => listener,
@@ -113,8 +122,14 @@ impl SyslogListener {
                 },
                 () = stopped(&mut stop) => break,
             };
+            // Connections of syslog may idle for days: half of all places are never theirs.
+            let both = async {
+                let seat = Arc::clone(&seats).acquire_owned().await.expect("the semaphore is never closed");
+                let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
+                (seat, place)
+            };
             let place = tokio::select! {
-                place = Arc::clone(&places).acquire_owned() => place.expect("the semaphore is never closed"),
+                place = both => place,
                 () = stopped(&mut stop) => break,
             };
             let (intake, transport) = (intake.clone(), self.transport.clone());
@@ -141,11 +156,17 @@ async fn serve_connection(stream: TcpStream, peer: IpAddr, intake: Intake, trans
         Transport::Tcp | Transport::Udp => return stream::serve(stream, peer, intake).await,
         Transport::Tls(ref tls) | Transport::Relp(ref tls) => TlsAcceptor::from(Arc::clone(tls)),
     };
-    match tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream)).await {
+    let Ok(shaken) = intake.unless_stopped(tokio::time::timeout(HANDSHAKE_MAX, tls.accept(stream))).await else {
+        return;
+    };
+    match shaken {
         Ok(Ok(stream)) if matches!(transport, Transport::Relp(_)) => relp::serve(stream, peer, intake).await,
         Ok(Ok(stream)) => stream::serve(stream, peer, intake).await,
         // Senders retry without a word to anybody; here it can be seen why.
-        Ok(Err(error)) => tracing::warn!(%peer, protocol = intake.protocol, %error, "TLS handshake failed"),
+        Ok(Err(error)) => {
+            let refusal = Refusal::invalid(format!("The TLS handshake failed: {error}."));
+            note(&intake.front, intake.protocol, peer, &refusal, http::StatusCode::BAD_REQUEST);
+        }
         Err(_) => tracing::debug!(%peer, protocol = intake.protocol, "TLS handshake took too long"),
     }
 }
@@ -158,6 +179,8 @@ struct Intake {
     front: Arc<Front>,
     whose: Whose,
     protocol: &'static str,
+    /// Whether lines come over connections, whose senders can be made to wait.
+    is_connection: bool,
     stop: watch::Receiver<bool>,
 }
 
@@ -177,14 +200,55 @@ impl Intake {
         let snapshot = front.snapshot.load_full();
         let accepted = accept(lines, &self.whose, &snapshot, (front.now)(), &mut || front.next_id());
         let Accepted { batches, refused } = accepted;
-        for (index, refusal) in &refused {
-            note(front, self.protocol, lines[*index].0, refusal, dialects::sekoia::status_of(refusal.cause));
-        }
-        if !batches.is_empty() {
+        let is_all_refused = batches.is_empty();
+        if !is_all_refused {
             let pending = Pending::of(self.protocol, batches, None).map_err(|_| Gone)?;
             self.append(pending).await?;
         }
+        // After the others, whose success says that a sender is well.
+        self.note_refused(lines, &refused, is_all_refused).await?;
         Ok(refused)
+    }
+
+    /// Counts what was refused, and says it once for each sender and kind: there may be thousands of such lines in one read.
+    /// Where nothing of a read was good and keys were tried that are none, waits as HTTP does.
+    async fn note_refused(
+        &self,
+        lines: &[(IpAddr, Received)],
+        refused: &[(usize, Refusal)],
+        is_all_refused: bool,
+    ) -> Result<(), Gone> {
+        let mut kinds: Vec<(IpAddr, Refusal)> = Vec::new();
+        let mut places = HashMap::new();
+        let mut delay = None;
+        for (index, refusal) in refused {
+            let peer = lines[*index].0;
+            let place = *places.entry((peer, refusal.sender.as_deref(), refusal.cause)).or_insert_with(|| {
+                kinds.push((peer, Refusal { records: Some(0), ..refusal.clone() }));
+                kinds.len() - 1
+            });
+            kinds[place].1.records = kinds[place].1.records.map(|records| records + 1);
+            if let Some(guessed) = refusal.guessed {
+                delay = delay.max(self.front.guesses.failed(peer, guessed, tokio::time::Instant::now()));
+            }
+        }
+        for (peer, refusal) in &kinds {
+            note(&self.front, self.protocol, *peer, refusal, dialects::sekoia::status_of(refusal.cause));
+        }
+        match delay.filter(|_| is_all_refused && self.is_connection) {
+            Some(delay) => self.unless_stopped(tokio::time::sleep(delay)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the server is to stop.
+    fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    /// Whether nothing can be stored any more, by anybody.
+    fn is_over(&self) -> bool {
+        self.is_stopping() || matches!(self.front.log.status().state, LogState::Failed { .. } | LogState::Closed)
     }
 
     async fn append(&self, pending: Pending) -> Result<(), Gone> {
@@ -209,7 +273,7 @@ impl Intake {
     /// A part of the budget, however long it takes to get it.
     async fn room(&self, budget: &crate::budget::Budget, bytes: usize) -> Result<Permit, Gone> {
         loop {
-            let taken = self.unless_stopped(budget.take(None, bytes, self.front.wait_max)).await?;
+            let taken = self.unless_stopped(budget.take(None, bytes, ROOM_WAIT)).await?;
             if let Ok(permit) = taken {
                 return Ok(permit);
             }
@@ -219,6 +283,8 @@ impl Intake {
     async fn unless_stopped<T>(&self, waiting: impl Future<Output = T>) -> Result<T, Gone> {
         let mut stop = self.stop.clone();
         tokio::select! {
+            biased;
+            // What can be finished is.
             done = waiting => Ok(done),
             () = stopped(&mut stop) => Err(Gone),
         }
@@ -229,6 +295,9 @@ impl Intake {
         dialects::syslog::frame_bytes_max(&self.front.snapshot.load().limits)
     }
 }
+
+/// How long room is waited for in one go: nobody has to be told meanwhile, and who asks anew stands at the end again.
+const ROOM_WAIT: Duration = Duration::from_secs(3_600);
 
 /// What a line costs beside its bytes until it is stored: a record, and its header as labels.
 const LINE_BYTES: usize = 512;

@@ -13,7 +13,7 @@ use event::limits;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
 use super::Intake;
-use super::stream::{End, Reader};
+use super::reader::{End, Reader};
 
 /// Serves one session until it ends.
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer: IpAddr, intake: Intake) {
@@ -37,6 +37,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer
                 Err(broken) => break Some(broken),
             }
         };
+        reader.progressed(!commands.is_empty());
         let is_closed = commands.iter().any(|command| matches!(command, Command::Close { .. }));
         let Some(mut answers) = answer(commands, peer, &intake).await else { return };
         if let Some(broken) = &broken {

@@ -54,7 +54,8 @@ pub(super) async fn serve(socket: UdpSocket, intake: Intake) {
             let has_room = lines.len() < DATAGRAMS_MAX && bytes < BYTES_MAX;
             next = if has_room { socket.try_recv_from(&mut buffer).ok() } else { None };
         }
-        if intake.store(&lines).await.is_err() {
+        // A port that went deaf without a word would be worse than lines that are lost with one, in the log.
+        if intake.store(&lines).await.is_err() && intake.is_over() {
             return;
         }
     }
