@@ -491,6 +491,10 @@ fn shell_quoted(path: &Path) -> String {
     if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
+/// How often the lock is tried, and the pause between.
+const LOCK_TRIES: u32 = 8;
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
+
 /// One server per data directory: an exclusive lock on a file that names the process.
 pub struct DirectoryLock {
     _file: File,
@@ -509,7 +513,14 @@ impl DirectoryLock {
             .open(&path)
             .with_context(|| format!("cannot open {}", path.display()))?;
         // SAFETY: the descriptor is open for as long as `file` lives.
-        let locked = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0;
+        let try_lock = || unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0;
+        // A process that whoever had it is just starting has it too for a moment, until it becomes another program.
+        let locked = (0..LOCK_TRIES).any(|again| {
+            if again > 0 {
+                std::thread::sleep(LOCK_PAUSE);
+            }
+            try_lock()
+        });
         if !locked {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid);

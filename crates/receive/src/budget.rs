@@ -92,6 +92,10 @@ impl Budget {
         let bytes = bytes.min(self.inner.bytes_max);
         let woken = {
             let mut state = self.inner.lock();
+            // Nothing need not wait.
+            if bytes == 0 {
+                return Ok(self.inner.give(&mut state, instance, 0));
+            }
             let fits = state.used + bytes <= self.inner.bytes_max;
             if state.waiting.is_empty() && fits && !self.inner.leaves_too_little(&state, instance, bytes) {
                 return Ok(self.inner.give(&mut state, instance, bytes));

@@ -176,7 +176,7 @@ async fn what_is_refused_is_said_and_is_nowhere() {
     refused(&with("Content-Encoding", "br", b"refused".to_vec()).await, 415);
     refused(&with("Content-Encoding", "gzip", b"refused".to_vec()).await, 400);
     refused(&with("Content-Encoding", "gzip", gzip(&vec![b'x'; 200 << 20])).await, 413);
-    for (bad, part) in [("nobody", "not known"), ("", "not known")] {
+    for (bad, part) in [("nobody", "not known"), ("", "no intake key")] {
         let message = refused(&push(&server, bad, "/plain", "refused").await, 401);
         assert!(message.contains(part), "{message}");
     }
