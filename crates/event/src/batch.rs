@@ -38,6 +38,16 @@ pub struct BatchMeta {
     pub labels: Vec<Label>,
 }
 
+impl BatchMeta {
+    /// About how much memory it takes.
+    pub fn memory_bytes(&self) -> usize {
+        let texts = self.log_type.len() + self.feed.len() + self.sender.len() + self.namespace.len();
+        // Each text is an allocation with a head and a tail of its own.
+        let labels = self.labels.len() * (size_of::<Label>() + 32) + Label::bytes_of(&self.labels);
+        size_of::<BatchMeta>() + 16 + 4 * 16 + texts + labels
+    }
+}
+
 /// What the records of a batch are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

@@ -103,11 +103,16 @@ impl More {
 
 /// The certificate of a listener: its own, or that of the main one.
 fn tls_of(listen: &Listen, own: &Option<Tls>, setting: &str) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    match (own, &listen.tls) {
-        (Some(own), _) => tls_config(own, &format!("{setting}.tls")),
-        (None, Some(main)) => tls_config(main, "listen.tls"),
+    let made = match (own, &listen.tls) {
+        (Some(own), _) => tls_config(own, &format!("{setting}.tls"))?,
+        (None, Some(main)) => tls_config(main, "listen.tls")?,
         (None, None) => anyhow::bail!("{setting} has no certificate"),
-    }
+    };
+    // Senders of syslog only write. A ticket that nobody has read makes their system reset the connection when they close
+    // it, and ours forgets what it has not read yet.
+    let mut silent = rustls::ServerConfig::clone(&made);
+    silent.send_tls13_tickets = 0;
+    Ok(Arc::new(silent))
 }
 
 /// Whether every certificate that the configuration names can be used.

@@ -155,16 +155,17 @@ impl Inner {
         state.waiting.retain(|waiter| !waiter.wake.is_closed());
         let mut at = 0;
         while let Some(waiter) = state.waiting.get(at) {
-            if state.used + waiter.bytes > self.bytes_max {
-                // First come, first served: a large request at the head is not starved by small ones behind it.
-                break;
-            }
             let others_wait = state.waiting.iter().any(|other| other.instance != waiter.instance);
             let held = state.held.get(&waiter.instance).copied().unwrap_or(0);
             let over_half = others_wait && held > 0 && held + waiter.bytes > self.bytes_max / 2;
+            // Who has had its share keeps nobody waiting, whether there would be room for it or not.
             if over_half || self.leaves_too_little(state, waiter.instance, waiter.bytes) {
                 at += 1;
                 continue;
+            }
+            if state.used + waiter.bytes > self.bytes_max {
+                // First come, first served: a large request at the head is not starved by small ones behind it.
+                break;
             }
             let waiter = state.waiting.remove(at).expect("it was just looked at");
             let permit = self.give(state, waiter.instance, waiter.bytes);
@@ -323,6 +324,21 @@ mod tests {
         let other = other.await.unwrap().expect("the other instance goes first");
         drop(other);
         assert!(flood.await.unwrap().is_ok(), "nobody else waits any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_had_its_share_keeps_nobody_waiting() {
+        let budget = Budget::new(100);
+        let stranger = budget.take(None, 50, SOON).await.unwrap();
+        let another = tokio::spawn({
+            let budget = budget.clone();
+            async move { budget.take(None, 50, SOON).await.is_ok() }
+        });
+        tokio::task::yield_now().await;
+        let good: Vec<_> = [budget.take(instance(1), 10, SOON).await, budget.take(instance(2), 10, SOON).await].into();
+        assert!(good.iter().all(Result::is_ok), "behind a stranger that waits and would not fit any more");
+        drop(stranger);
+        assert!(another.await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]

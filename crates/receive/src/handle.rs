@@ -226,6 +226,11 @@ async fn answer(front: &Front, found: &Found<'_>, head: Head, mut body: Incoming
         }
     };
 
+    if let Some(coding) = foreign_transfer_coding(&head.headers) {
+        let message = format!("Transfer-Encoding {coding:?} is not supported; send chunked or Content-Length.");
+        return Err(Refused::unread(of_caller(Refusal::new(dialects::Cause::Unsupported, message)), body));
+    }
+
     let bytes_max = (found.route.body_bytes_max)(&snapshot.limits);
     let mut instance = caller.as_ref().and_then(Caller::instance);
     let foresee = |start: &[u8]| match encoding {
@@ -587,6 +592,15 @@ fn with_batch_id(reply: Reply, id: u128) -> Reply {
     let value = HeaderValue::from_str(&id.to_string()).expect("a UUID is a valid header value");
     let name = header::HeaderName::from_static(BATCH_HEADER);
     if reply.headers.iter().any(|(present, _)| *present == name) { reply } else { reply.with_header(name, value) }
+}
+
+/// A transfer coding beside `chunked`. hyper takes the chunks apart and leaves the rest as it is, which would be stored.
+fn foreign_transfer_coding(headers: &http::HeaderMap) -> Option<String> {
+    headers.get_all(header::TRANSFER_ENCODING).iter().find_map(|value| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        let foreign = text.split(',').map(str::trim).find(|coding| !coding.eq_ignore_ascii_case("chunked"))?;
+        Some(foreign.chars().take(40).collect())
+    })
 }
 
 fn accepts_gzip(headers: &http::HeaderMap) -> bool {

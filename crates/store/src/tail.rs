@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use event::{Event, InstanceId, Kind, Position};
+use event::{BatchMeta, Event, InstanceId, Kind, Position};
 
 use crate::{Frame, SetAside};
 
@@ -42,7 +42,13 @@ pub(crate) struct Tail {
 
 impl Tail {
     pub(crate) fn push(&mut self, frame: Frame) {
+        let mut last: Option<&Arc<BatchMeta>> = None;
         for event in &frame.events {
+            // Usually one for thousands; but lines of syslog can have one each.
+            if last.is_none_or(|last| !Arc::ptr_eq(last, &event.batch)) {
+                self.bytes += event.batch.memory_bytes();
+                last = Some(&event.batch);
+            }
             let counts = self.counts.entry(event.batch.instance).or_default();
             counts.records += u64::from(event.kind == event.batch.kind);
             counts.events += u64::from(event.kind != Kind::Raw);

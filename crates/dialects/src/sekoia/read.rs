@@ -127,7 +127,7 @@ impl Events {
 /// Whether a body is an envelope: an object that holds a key. One that breaks off behind its key is one as well, and will
 /// be refused as such rather than kept with the key in it.
 pub(super) fn is_envelope(body: &[u8]) -> bool {
-    let mut scanner = Scanner::new(body);
+    let mut scanner = Scanner::new(body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body));
     let mut has_key = false;
     let mut look = || -> Result<(), SyntaxError> {
         let mut first = true;

@@ -352,6 +352,7 @@ fn a_body_without_an_envelope_is_one_event_where_the_head_has_the_key() {
         assert_eq!(answer.body, json!({"event_id": answer.ids[0]}));
     }
     send("/", BY_KEY, format!("{{\"intake_key\": \"{KEY}\", \"json\": \"cut")).refused(400, "not valid JSON");
+    send("/", BY_KEY, format!("\u{feff}{{\"intake_key\": \"{KEY}\", \"json\": \"x\"}}")).refused(400, "not valid JSON");
     let enveloped = json!({"json": {"a": 1}, "intake_key": KEY, "@timestamp": "2021-04-05T21:33:31Z"}).to_string();
     let answer = send("/", BY_KEY, enveloped);
     assert_eq!(answer.texts(), ["{\"a\":1}"]);

@@ -54,6 +54,7 @@ TEXT`) it may be any name: FORTINET_FORTIGATE is then a log type of the instance
     /// Show one intake, without its key
     Show {
         /// Its id
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         id: String,
     },
     /// Give an intake a new key, which is shown once; the old one ends at once
@@ -61,21 +62,25 @@ TEXT`) it may be any name: FORTINET_FORTIGATE is then a log type of the instance
   penstock intake rotate intake-5c1f20a4be97 -o json | jq -r .intake_key > intake.key")]
     Rotate {
         /// Its id
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         id: String,
     },
     /// Let an intake take no more data
     Disable {
         /// Its id
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         id: String,
     },
     /// Let an intake take data again, by the key that it has
     Enable {
         /// Its id
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         id: String,
     },
     /// End an intake and its key; what came by it stays
     Delete {
         /// Its id
+        #[arg(value_parser = clap::builder::NonEmptyStringValueParser::new())]
         id: String,
     },
 }

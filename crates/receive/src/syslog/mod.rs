@@ -299,8 +299,8 @@ impl Intake {
 /// How long room is waited for in one go: nobody has to be told meanwhile, and who asks anew stands at the end again.
 const ROOM_WAIT: Duration = Duration::from_secs(3_600);
 
-/// What a line costs beside its bytes until it is stored: a record, and its header as labels.
-const LINE_BYTES: usize = 512;
+/// What a line costs beside its bytes until it is stored: a record, its header as labels, a batch of its own at worst.
+const LINE_BYTES: usize = 2 << 10;
 
 fn line_bytes(line: &Received) -> usize {
     match line {
