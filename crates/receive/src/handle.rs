@@ -288,7 +288,7 @@ struct Body {
 /// Whom the beginning of a body names.
 type Foresee<'a> = &'a (dyn Fn(&[u8]) -> Result<Option<Caller>, Refusal> + Sync);
 
-/// Bodies up to this are read whoever sends them; of larger ones the beginning is looked at first.
+/// How much of a body is looked at to tell whose it is.
 const FORESEEN_BYTES: usize = 64 << 10;
 
 /// The body as it came over the wire, and its part of the budget, which is `instance`'s. Where that is not known yet, the
@@ -307,9 +307,9 @@ async fn read_body(
         return Err(Refusal::too_large(bytes_max, Some(length as u64)));
     }
     let mut reading = Reading::new(announced);
-    if let Some(foresee) = foresee.filter(|_| announced.is_none_or(|length| length > FORESEEN_BYTES)) {
+    if let Some(foresee) = foresee {
         let start = reading.start(body).await.map_err(|error| refusal_of_body(&error, bytes_max))?;
-        *instance = foresee(start)?.and_then(|caller| caller.instance());
+        *instance = foresee(&start[..start.len().min(FORESEEN_BYTES)])?.and_then(|caller| caller.instance());
     }
     let holder = *instance;
     let first = announced.unwrap_or(limits::UNANNOUNCED_BODY_BYTES.min(bytes_max));
