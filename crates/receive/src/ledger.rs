@@ -157,6 +157,12 @@ impl Ledger {
         true
     }
 
+    /// So many more requests, or lines of syslog, were refused before a credential was known to be good, for a reason that
+    /// [`Ledger::refused`] was told already.
+    pub fn more_strangers_refused(&self, count: u64) {
+        self.lock().strangers_refused += count;
+    }
+
     /// The counts of every instance that sent anything.
     pub fn counts(&self) -> HashMap<InstanceId, Counts> {
         self.lock().counts.clone()
@@ -167,7 +173,7 @@ impl Ledger {
         self.lock().repeats.get(&batch).copied().unwrap_or(0)
     }
 
-    /// Requests refused before a credential was known to be good.
+    /// Requests, and lines of syslog, refused before a credential was known to be good.
     pub fn strangers_refused(&self) -> u64 {
         self.lock().strangers_refused
     }

@@ -98,13 +98,7 @@ impl SyslogListener {
         mut stop: watch::Receiver<bool>,
         stop_max: Duration,
     ) {
-        let intake = Intake {
-            front,
-            whose: self.whose,
-            protocol: self.transport.protocol(),
-            is_connection: !matches!(self.transport, Transport::Udp),
-            stop: stop.clone(),
-        };
+        let intake = Intake { front, whose: self.whose, protocol: self.transport.protocol(), stop: stop.clone() };
         let listener = match self.socket {
             Socket::Datagram(socket) => return udp::serve(socket, intake).await,
             Socket::Stream(listener) => listener,
@@ -179,8 +173,6 @@ struct Intake {
     front: Arc<Front>,
     whose: Whose,
     protocol: &'static str,
-    /// Whether lines come over connections, whose senders can be made to wait.
-    is_connection: bool,
     stop: watch::Receiver<bool>,
 }
 
@@ -189,8 +181,9 @@ struct Gone;
 
 impl Intake {
     /// Stores lines that came together, and gives those that are refused, by their index. Returns when all others are on
-    /// stable storage, however long that takes: whoever sent them is not read from meanwhile.
-    async fn store(&self, lines: &[(IpAddr, Received)]) -> Result<Vec<(usize, Refusal)>, Gone> {
+    /// stable storage, however long that takes: whoever sent them is not read from meanwhile. `is_known` is whether their
+    /// connection had a good line before.
+    async fn store(&self, lines: &[(IpAddr, Received)], is_known: &mut bool) -> Result<Vec<(usize, Refusal)>, Gone> {
         if lines.is_empty() {
             return Ok(Vec::new());
         }
@@ -200,23 +193,24 @@ impl Intake {
         let snapshot = front.snapshot.load_full();
         let accepted = accept(lines, &self.whose, &snapshot, (front.now)(), &mut || front.next_id());
         let Accepted { batches, refused } = accepted;
-        let is_all_refused = batches.is_empty();
-        if !is_all_refused {
+        if !batches.is_empty() {
+            *is_known = true;
             let pending = Pending::of(self.protocol, batches, None).map_err(|_| Gone)?;
             self.append(pending).await?;
         }
         // After the others, whose success says that a sender is well.
-        self.note_refused(lines, &refused, is_all_refused).await?;
+        self.note_refused(lines, &refused, *is_known).await?;
         Ok(refused)
     }
 
     /// Counts what was refused, and says it once for each sender and kind: there may be thousands of such lines in one read.
-    /// Where nothing of a read was good and keys were tried that are none, waits as HTTP does.
+    /// Where a connection had no good line yet and keys were tried that are none, waits as HTTP does: a forwarder speaks for
+    /// many intakes, and the others must not wait for one that was deleted.
     async fn note_refused(
         &self,
         lines: &[(IpAddr, Received)],
         refused: &[(usize, Refusal)],
-        is_all_refused: bool,
+        is_known: bool,
     ) -> Result<(), Gone> {
         let mut kinds: Vec<(IpAddr, Refusal)> = Vec::new();
         let mut places = HashMap::new();
@@ -234,8 +228,12 @@ impl Intake {
         }
         for (peer, refusal) in &kinds {
             note(&self.front, self.protocol, *peer, refusal, dialects::sekoia::status_of(refusal.cause));
+            if refusal.instance.is_none() {
+                // Noted as one.
+                self.front.ledger.more_strangers_refused(refusal.records.unwrap_or(1).saturating_sub(1));
+            }
         }
-        match delay.filter(|_| is_all_refused && self.is_connection) {
+        match delay.filter(|_| !is_known) {
             Some(delay) => self.unless_stopped(tokio::time::sleep(delay)).await,
             None => Ok(()),
         }

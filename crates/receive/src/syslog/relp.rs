@@ -19,6 +19,7 @@ use super::reader::{End, Reader};
 pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer: IpAddr, intake: Intake) {
     let mut session = Session::new(intake.frame_bytes_max());
     let mut reader = Reader::default();
+    let mut is_known = false;
     loop {
         let bytes = match reader.read(&mut stream, session.buffered(), &intake).await {
             Ok([]) | Err(End::Gone | End::Stalled) => return,
@@ -39,7 +40,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer
         };
         reader.progressed(!commands.is_empty());
         let is_closed = commands.iter().any(|command| matches!(command, Command::Close { .. }));
-        let Some(mut answers) = answer(commands, peer, &intake).await else { return };
+        let Some(mut answers) = answer(commands, peer, &intake, &mut is_known).await else { return };
         if let Some(broken) = &broken {
             tracing::warn!(%peer, protocol = intake.protocol, %broken, "what was sent is no RELP; the session is closed");
             answers.extend(broken.txnr.map(|txnr| relp::failed(txnr, &broken.to_string())).into_iter().flatten());
@@ -57,7 +58,7 @@ pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer
 }
 
 /// Does what the commands want, and gives the answers in their order; `None` when nothing can be stored any more.
-async fn answer(commands: Vec<Command>, peer: IpAddr, intake: &Intake) -> Option<BytesMut> {
+async fn answer(commands: Vec<Command>, peer: IpAddr, intake: &Intake, is_known: &mut bool) -> Option<BytesMut> {
     let lines: Vec<(IpAddr, Received)> = commands
         .iter()
         .filter_map(|command| match command {
@@ -67,7 +68,7 @@ async fn answer(commands: Vec<Command>, peer: IpAddr, intake: &Intake) -> Option
         })
         .map(|line| (peer, line))
         .collect();
-    let refused = intake.store(&lines).await.ok()?;
+    let refused = intake.store(&lines, is_known).await.ok()?;
     let mut refused = refused.into_iter().peekable();
     let mut answers = BytesMut::new();
     let mut index = 0;

@@ -17,6 +17,7 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, peer: IpAddr, int
         Whose::Bound { .. } => Frames::lenient(intake.frame_bytes_max()),
     };
     let mut reader = Reader::default();
+    let mut is_known = false;
     loop {
         let bytes = match reader.read(&mut stream, frames.buffered(), &intake).await {
             Ok(bytes) => bytes,
@@ -25,7 +26,7 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, peer: IpAddr, int
             Err(End::Stalled) => {
                 let lines: Vec<_> = frames.end().map(|frame| (peer, received(frame))).into_iter().collect();
                 tracing::debug!(%peer, protocol = intake.protocol, lines = lines.len(), "the end of a line did not come");
-                let _ = intake.store(&lines).await;
+                let _ = intake.store(&lines, &mut is_known).await;
                 return;
             }
             Err(End::Broken(error)) => {
@@ -45,11 +46,11 @@ pub(super) async fn serve<S: AsyncRead + Unpin>(mut stream: S, peer: IpAddr, int
         };
         if is_over {
             lines.extend(frames.end().map(|frame| (peer, received(frame))));
-            let _ = intake.store(&lines).await;
+            let _ = intake.store(&lines, &mut is_known).await;
             return;
         }
         reader.progressed(!lines.is_empty());
-        if intake.store(&lines).await.is_err() {
+        if intake.store(&lines, &mut is_known).await.is_err() {
             return;
         }
         drop(lines);
