@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::error::FollowError;
 use crate::frame::ALIGN;
 use crate::log::{Shared, Tail};
-use crate::segment::{FRAMES_CHUNK_BYTES, Found, SegmentReader};
+use crate::segment::{FRAMES_CHUNK_BYTES, Found, Segment, SegmentReader};
 
 /// What a follower meets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,13 +84,10 @@ impl Follower {
             }
             let at = self.at;
             let segments = self.shared.segments();
-            let index = segments.partition_point(|segment| segment.base() <= self.at);
-            let Some(index) = index.checked_sub(1) else {
+            let Some((segment, end)) = segment_at(&segments, at, durable_to) else {
                 let to = segments.first().map_or(durable_to, |first| first.base());
                 return Ok(Some(self.lost(to)));
             };
-            let segment = &segments[index];
-            let end = segments.get(index + 1).map_or(durable_to, |next| next.base());
             let same = self.reader.as_ref().is_some_and(|reader| *reader.header() == segment.header);
             if !same {
                 match segment.reader(&*self.shared.disk, FRAMES_CHUNK_BYTES) {
@@ -143,12 +140,10 @@ impl Follower {
             return None;
         }
         let segments = self.shared.segments();
-        let index = segments.partition_point(|segment| segment.base() <= self.at).checked_sub(1)?;
-        let segment = &segments[index];
+        let (segment, end) = segment_at(&segments, self.at, durable_to)?;
         if self.reader.as_ref().is_none_or(|reader| *reader.header() != segment.header) {
             self.reader = Some(segment.reader(&*self.shared.disk, FRAMES_CHUNK_BYTES).ok()?);
         }
-        let end = segments.get(index + 1).map_or(durable_to, |next| next.base());
         let head = self.reader.as_mut().expect("it was opened above").head(self.at, end).ok()??;
         Some(head.frame_bytes())
     }
@@ -184,6 +179,13 @@ impl Follower {
         self.reader = None;
         Followed::Lost { from, to: self.position() }
     }
+}
+
+/// The segment that a place is in, and where its frames end; `None` where the place is not kept any more.
+fn segment_at(segments: &[Arc<Segment>], at: u64, durable_to: u64) -> Option<(&Arc<Segment>, u64)> {
+    let index = segments.partition_point(|segment| segment.base() <= at).checked_sub(1)?;
+    let end = segments.get(index + 1).map_or(durable_to, |next| next.base());
+    Some((&segments[index], end))
 }
 
 /// Whether this place is not kept any more. Then the next look at the list says what was lost.

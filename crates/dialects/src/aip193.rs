@@ -2,28 +2,12 @@
 //! dialect claims the path. The body stays under [`limits::ERROR_BODY_BYTES_MAX`] whatever the refusal holds.
 
 use event::limits;
-use http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use crate::{Cause, Refusal, Reply, Violation};
+use crate::{Refusal, Reply, Violation};
 
 /// The reply that says this refusal.
 pub fn refuse(refusal: &Refusal) -> Reply {
-    let status = refusal.cause.http_status();
-    let mut reply = Reply::json(status, body(refusal));
-    if let Some(secs) = refusal.retry_after_secs {
-        reply = reply.with_header(RETRY_AFTER, HeaderValue::from(secs));
-    }
-    if refusal.cause == Cause::Unauthenticated {
-        reply = reply.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    if !refusal.allow.is_empty() {
-        let list = refusal.allow.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
-        // Methods are tokens by their type, so a header can hold them.
-        if let Ok(value) = HeaderValue::from_str(&list) {
-            reply = reply.with_header(ALLOW, value);
-        }
-    }
-    reply
+    Reply::json(refusal.cause.http_status(), body(refusal)).with_headers_of(refusal, Some("Bearer"))
 }
 
 /// Longest message and description, in bytes of JSON. Twenty faults of the usual length fit beside a message this long.

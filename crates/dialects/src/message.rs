@@ -4,11 +4,11 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use event::Batch;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Method, StatusCode};
 use percent_encoding::percent_decode_str;
 
-use crate::{Ask, Caller, Refusal};
+use crate::{Ask, Caller, Cause, Refusal};
 
 /// A request without its body: what is known when a sender must prove who it is.
 #[derive(Clone)]
@@ -222,6 +222,25 @@ impl Reply {
     pub fn json(status: StatusCode, body: impl Into<Bytes>) -> Reply {
         let headers = vec![(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=UTF-8"))];
         Reply { status, headers, body: body.into() }
+    }
+
+    /// The same with what a refusal says in headers, whatever the form of its body: when to try again, which methods there
+    /// are, and where no credential was good, by what `challenge` one is asked for.
+    pub(crate) fn with_headers_of(mut self, refusal: &Refusal, challenge: Option<&'static str>) -> Reply {
+        if let Some(secs) = refusal.retry_after_secs {
+            self = self.with_header(header::RETRY_AFTER, HeaderValue::from(secs));
+        }
+        if let Some(challenge) = challenge.filter(|_| refusal.cause == Cause::Unauthenticated) {
+            self = self.with_header(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if !refusal.allow.is_empty() {
+            let list = refusal.allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
+            // Methods are tokens by their type, so a header can hold them.
+            if let Ok(value) = HeaderValue::from_str(&list) {
+                self = self.with_header(header::ALLOW, value);
+            }
+        }
+        self
     }
 
     /// The same with one header more.

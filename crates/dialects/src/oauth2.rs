@@ -4,7 +4,7 @@
 //! token here.
 
 use event::{BatchId, Time};
-use http::header::{CACHE_CONTROL, HeaderValue, RETRY_AFTER};
+use http::header::{CACHE_CONTROL, HeaderValue};
 use http::{Method, StatusCode};
 
 use crate::{Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Snapshot, aip193, auth};
@@ -68,14 +68,8 @@ impl Dialect for OAuth2 {
             _ => (refusal.cause.http_status(), "invalid_request"),
         };
         let description = aip193::json_text(&refusal.message, 1_000);
-        let mut reply = Reply::json(status, format!(r#"{{"error":"{error}","error_description":{description}}}"#));
-        if let Some(secs) = refusal.retry_after_secs {
-            reply = reply.with_header(RETRY_AFTER, HeaderValue::from(secs));
-        }
-        if refusal.cause == Cause::WrongMethod {
-            reply = reply.with_header(http::header::ALLOW, HeaderValue::from_static("POST"));
-        }
-        reply
+        let body = format!(r#"{{"error":"{error}","error_description":{description}}}"#);
+        Reply::json(status, body).with_headers_of(refusal, None)
     }
 }
 

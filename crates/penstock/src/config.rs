@@ -54,9 +54,9 @@ pub struct Listen {
     /// Further addresses.
     pub also: Vec<Also>,
     /// Syslog over TLS, each line with an intake key.
-    pub syslog: Option<Syslog>,
+    pub syslog: Option<KeyedSyslog>,
     /// The same over RELP.
-    pub relp: Option<Relp>,
+    pub relp: Option<KeyedSyslog>,
     /// Syslog from devices that cannot do better, each port bound to an intake.
     pub plain_syslog: Vec<PlainSyslog>,
 }
@@ -77,36 +77,14 @@ pub struct Also {
     pub serve: Vec<String>,
 }
 
-/// `[listen.syslog]`
-#[derive(Debug, Clone, Deserialize)]
+/// `[listen.syslog]` and `[listen.relp]`: lines that name their intake.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Syslog {
-    /// Address and port.
-    pub address: SocketAddr,
+pub struct KeyedSyslog {
+    /// Address and port; where not set, loopback and the port that Sekoia has for it.
+    pub address: Option<SocketAddr>,
     /// Certificate chain and key; where not set, those of `[listen.tls]`.
     pub tls: Option<Tls>,
-}
-
-impl Default for Syslog {
-    fn default() -> Syslog {
-        Syslog { address: SocketAddr::from(([127, 0, 0, 1], 10_514)), tls: None }
-    }
-}
-
-/// `[listen.relp]`
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Relp {
-    /// Address and port.
-    pub address: SocketAddr,
-    /// Certificate chain and key; where not set, those of `[listen.tls]`.
-    pub tls: Option<Tls>,
-}
-
-impl Default for Relp {
-    fn default() -> Relp {
-        Relp { address: SocketAddr::from(([127, 0, 0, 1], 11_514)), tls: None }
-    }
 }
 
 /// `[[listen.plain_syslog]]`
@@ -135,16 +113,6 @@ pub enum PlainTransport {
     Udp,
     /// Over connections, with counts or line feeds.
     Tcp,
-}
-
-impl PlainTransport {
-    /// The word for it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            PlainTransport::Udp => "udp",
-            PlainTransport::Tcp => "tcp",
-        }
-    }
 }
 
 /// What is kept of a line as the record.
@@ -551,9 +519,8 @@ impl Config {
                 );
             }
         }
-        let has_tls = |own: &Option<Tls>| own.is_some() || tls.is_some();
-        for (name, own) in [("syslog", syslog.as_ref().map(|it| &it.tls)), ("relp", relp.as_ref().map(|it| &it.tls))] {
-            if own.is_some_and(|own| !has_tls(own)) {
+        for (name, keyed) in [("syslog", syslog), ("relp", relp)] {
+            if keyed.as_ref().is_some_and(|keyed| keyed.tls.is_none() && tls.is_none()) {
                 bail!(
                     "listen.{name} has no certificate: set listen.{name}.tls, or listen.tls, with cert and key. Lines \
                      carry intake keys, which must not cross a network in the clear"

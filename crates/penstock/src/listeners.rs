@@ -9,7 +9,7 @@ use dialects::Router;
 use dialects::syslog::{Text, Whose};
 use receive::{Front, Listener, Nothing, SyslogListener, Transport};
 
-use crate::config::{Config, Listen, PlainSyslog, PlainTransport, SERVE_API, SyslogText, Tls};
+use crate::config::{Also, Config, KeyedSyslog, Listen, PlainSyslog, PlainTransport, SERVE_API, SyslogText};
 use crate::serve::tls_config;
 
 /// Listeners beside the main one.
@@ -43,18 +43,14 @@ impl More {
         let listen = &config.listen;
         let mut more = More { http: Vec::new(), syslog: Vec::new() };
         for (index, also) in listen.also.iter().enumerate() {
-            let tls = also.tls.as_ref().map(|tls| tls_config(tls, &format!("listen.also[{index}].tls"))).transpose()?;
-            let listener = Listener::bind(also.address, tls)
+            let listener = Listener::bind(also.address, tls_of_also(index, also)?)
                 .with_context(|| format!("cannot listen on {} (listen.also[{index}].address)", also.address))?;
             more.http.push((listener, also.serve.clone()));
         }
-        if let Some(syslog) = &listen.syslog {
-            let transport = Transport::Tls(tls_of(listen, &syslog.tls, "listen.syslog")?);
-            more.add(syslog.address, transport, Whose::Keyed, "syslog TLS", "listen.syslog.address")?;
-        }
-        if let Some(relp) = &listen.relp {
-            let transport = Transport::Relp(tls_of(listen, &relp.tls, "listen.relp")?);
-            more.add(relp.address, transport, Whose::Keyed, "RELP TLS", "listen.relp.address")?;
+        for (keyed, setting, what, port, transport) in keyed(listen) {
+            let address = keyed.address.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], port)));
+            let transport = transport(tls_of(listen, keyed, setting)?);
+            more.add(address, transport, Whose::Keyed, what, &format!("{setting}.address"))?;
         }
         for (index, plain) in listen.plain_syslog.iter().enumerate() {
             let PlainSyslog { address, transport, intake, text, .. } = plain;
@@ -101,12 +97,24 @@ impl More {
     }
 }
 
-/// The certificate of a listener: its own, or that of the main one.
-fn tls_of(listen: &Listen, own: &Option<Tls>, setting: &str) -> anyhow::Result<Arc<rustls::ServerConfig>> {
-    let made = match (own, &listen.tls) {
+/// The listeners for lines that name their intake: their settings, what they are called, and the port that Sekoia has.
+fn keyed(listen: &Listen) -> impl Iterator<Item = (&KeyedSyslog, &'static str, &'static str, u16, MakeTransport)> {
+    let syslog: MakeTransport = Transport::Tls;
+    let both = [
+        (&listen.syslog, "listen.syslog", "syslog TLS", 10_514, syslog),
+        (&listen.relp, "listen.relp", "RELP TLS", 11_514, Transport::Relp),
+    ];
+    both.into_iter().filter_map(|(keyed, setting, what, port, make)| Some((keyed.as_ref()?, setting, what, port, make)))
+}
+
+type MakeTransport = fn(Arc<rustls::ServerConfig>) -> Transport;
+
+/// The certificate of such a listener: its own, or that of the main one.
+fn tls_of(listen: &Listen, keyed: &KeyedSyslog, setting: &str) -> anyhow::Result<Arc<rustls::ServerConfig>> {
+    let made = match (&keyed.tls, &listen.tls) {
         (Some(own), _) => tls_config(own, &format!("{setting}.tls"))?,
         (None, Some(main)) => tls_config(main, "listen.tls")?,
-        (None, None) => anyhow::bail!("{setting} has no certificate"),
+        (None, None) => anyhow::bail!("{setting} has no certificate: set {setting}.tls or listen.tls"),
     };
     // Senders of syslog only write. A ticket that nobody has read makes their system reset the connection when they close
     // it, and ours forgets what it has not read yet.
@@ -121,17 +129,16 @@ pub fn check_certificates(listen: &Listen) -> anyhow::Result<()> {
         tls_config(tls, "listen.tls")?;
     }
     for (index, also) in listen.also.iter().enumerate() {
-        if let Some(tls) = &also.tls {
-            tls_config(tls, &format!("listen.also[{index}].tls"))?;
-        }
+        tls_of_also(index, also)?;
     }
-    if let Some(syslog) = &listen.syslog {
-        tls_of(listen, &syslog.tls, "listen.syslog")?;
-    }
-    if let Some(relp) = &listen.relp {
-        tls_of(listen, &relp.tls, "listen.relp")?;
+    for (keyed, setting, ..) in keyed(listen) {
+        tls_of(listen, keyed, setting)?;
     }
     Ok(())
+}
+
+fn tls_of_also(index: usize, also: &Also) -> anyhow::Result<Option<Arc<rustls::ServerConfig>>> {
+    also.tls.as_ref().map(|tls| tls_config(tls, &format!("listen.also[{index}].tls"))).transpose()
 }
 
 /// The front door of a listener that serves these: names of dialects and `api`; none named means all.

@@ -190,11 +190,6 @@ fn release(state: &mut State, instance: Option<InstanceId>, bytes: usize) {
 }
 
 impl Permit {
-    /// What it is for.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
     /// Makes it one for `bytes`, whatever is left of the budget: for what turned out to need more than could be known before.
     /// Waiting for that while holding a permit could be waiting for each other, so nobody waits for the budget here, but only
     /// one permit at a time is larger than it should be.
@@ -272,10 +267,10 @@ mod tests {
         let mut second = budget.take(instance(2), 40, SOON).await.unwrap();
         first.overdraw(90).await;
         first.overdraw(20).await;
-        assert_eq!((first.bytes(), budget.used()), (90, 130));
+        assert_eq!((first.bytes, budget.used()), (90, 130));
         let waiting = tokio::spawn(async move {
             second.overdraw(95).await;
-            second.bytes()
+            second.bytes
         });
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());

@@ -8,11 +8,9 @@
 
 mod access_token;
 mod grant;
+mod intake;
 mod jwt;
 mod key_file;
-
-use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use event::{InstanceId, Time};
 use http::header::AUTHORIZATION;
@@ -22,10 +20,11 @@ pub use grant::{
     Bond, Grant, Lifetime, NoGrant, RefreshRequest, grant_by_impersonation, grant_by_refresh_token,
     grant_on_this_machine,
 };
+pub use intake::{IntakeSender, authenticate_intake_key, bound_to_intake};
 pub use jwt::{JwtError, verify_assertion};
 pub use key_file::{AuthorizedUserFile, KeyFile, KeyFileError, sign_assertion, sign_bearer};
 
-use crate::snapshot::{IntakeKey, SecretHash, Snapshot};
+use crate::snapshot::{SecretHash, Snapshot};
 use crate::{Head, Refusal};
 
 /// One thing that a caller may do.
@@ -291,38 +290,6 @@ pub fn authenticate_api_key(key: &str, snapshot: &Snapshot) -> Result<Caller, Re
             scopes: found.role.scopes().without(Scope::Iam),
         }),
         _ => Err(Refusal::unauthenticated("The API key is not valid.")),
-    }
-}
-
-/// Who holds this key of an intake, and the intake.
-pub fn authenticate_intake_key(key: &str, snapshot: &Snapshot) -> Result<(Caller, Arc<IntakeKey>), Refusal> {
-    // Found by hash, as an API key is.
-    let hash = SecretHash::of(key);
-    let guessed = hash.as_bytes().first_chunk().and_then(|part| NonZeroU32::new(u32::from_le_bytes(*part)));
-    let found = snapshot.intakes.get(&hash).filter(|intake| snapshot.instances.contains_key(&intake.instance));
-    let Some(intake) = found else {
-        return Err(Refusal { guessed, ..Refusal::unauthenticated("The intake key is not known.") });
-    };
-    let caller = caller_of_intake(intake);
-    if intake.disabled {
-        let refusal = Refusal::unauthenticated(format!("The intake {} is disabled.", intake.id));
-        return Err(Refusal { guessed, ..refusal.of(&caller) });
-    }
-    Ok((caller, Arc::clone(intake)))
-}
-
-/// Whoever reaches a port that the operator bound to this intake, and the intake; `None` while it takes nothing.
-pub fn bound_to_intake(id: &str, snapshot: &Snapshot) -> Option<(Caller, Arc<IntakeKey>)> {
-    let intake = snapshot.intakes.values().find(|intake| intake.id == id && !intake.disabled)?;
-    snapshot.instances.contains_key(&intake.instance).then(|| (caller_of_intake(intake), Arc::clone(intake)))
-}
-
-fn caller_of_intake(intake: &IntakeKey) -> Caller {
-    Caller {
-        instance: Some(intake.instance),
-        sender: format!("intake:{}", intake.id),
-        role: Role::Ingest,
-        scopes: Role::Ingest.scopes(),
     }
 }
 

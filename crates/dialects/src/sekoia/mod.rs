@@ -11,14 +11,13 @@ mod path;
 mod read;
 mod reply;
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use event::{Batch, BatchId, BatchMeta, Kind, Record, Time, limits};
+use event::{Batch, BatchId, Record, Time, limits};
 use http::{Method, StatusCode};
 
+use crate::auth::IntakeSender;
 use crate::faults::Faults;
-use crate::snapshot::{IntakeKey, Limits};
+use crate::snapshot::Limits;
 use crate::{
     Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, Snapshot, Thanks, auth, when,
 };
@@ -134,12 +133,9 @@ impl Dialect for Sekoia {
             return Err(Refusal::not_found(&head.method, &head.path));
         }
         match key::of_head(head)? {
-            Some(key) => Ok(Some(auth::authenticate_intake_key(&key, snapshot)?.0)),
+            Some(key) => Ok(Some(auth::authenticate_intake_key(&key, snapshot)?.caller().clone())),
             None if Op::of(at.route).has_key_in_body() => Ok(None),
-            None => Err(Refusal::unauthenticated(
-                "The request has no intake key: send it as the header X-SEKOIAIO-INTAKE-KEY, as the password of HTTP Basic, \
-                 or as ?intake_key=.",
-            )),
+            None => Err(no_key()),
         }
     }
 
@@ -147,7 +143,7 @@ impl Dialect for Sekoia {
         let is_array = Op::of(at.route) == Op::Array;
         let Some(key) = read::first_key(start, is_array) else { return Ok(None) };
         match auth::authenticate_intake_key(&key, snapshot) {
-            Ok((caller, _)) => Ok(Some(caller)),
+            Ok(sender) => Ok(Some(sender.caller().clone())),
             Err(refusal) => {
                 let field = if is_array { "[0].intake_key" } else { "intake_key" };
                 let named = Refusal::invalid_field(field, refusal.message.clone());
@@ -196,40 +192,6 @@ impl Dialect for Sekoia {
     }
 }
 
-/// Who sends by a key.
-#[derive(Clone)]
-struct Sender {
-    caller: Caller,
-    intake: Arc<IntakeKey>,
-}
-
-impl Sender {
-    fn of_key(key: &str, snapshot: &Snapshot) -> Result<Sender, Refusal> {
-        let (caller, intake) = auth::authenticate_intake_key(key, snapshot)?;
-        Ok(Sender { caller, intake })
-    }
-
-    fn batch(&self, id: BatchId, now: Time, records: Vec<Record>) -> (Caller, Batch) {
-        let meta = BatchMeta {
-            id,
-            instance: self.intake.instance,
-            kind: Kind::Raw,
-            received_at: now,
-            log_type: self.intake.log_type.clone(),
-            feed: feed(&self.intake),
-            sender: self.caller.sender().to_owned(),
-            namespace: self.intake.namespace.clone(),
-            labels: Vec::new(),
-        };
-        (self.caller.clone(), Batch { meta: Arc::new(meta), records })
-    }
-}
-
-/// The feed of records that come by an intake.
-pub(crate) fn feed(intake: &IntakeKey) -> String {
-    format!("intakes/{}", intake.id)
-}
-
 /// A request whose head has been read.
 struct Call<'a> {
     op: Op,
@@ -237,7 +199,7 @@ struct Call<'a> {
     snapshot: &'a Snapshot,
     now: Time,
     /// The key in the head, with whom it belongs to.
-    head_key: Option<(String, Sender)>,
+    head_key: Option<(String, IntakeSender)>,
     /// When the events of the request happened, as the head says.
     time: Option<Time>,
     /// Where the list is.
@@ -250,7 +212,7 @@ impl<'a> Call<'a> {
         let head = &request.head;
         let head_key = match key::of_head(head)? {
             Some(key) => {
-                let sender = Sender::of_key(&key, snapshot)?;
+                let sender = auth::authenticate_intake_key(&key, snapshot)?;
                 Some((key, sender))
             }
             None => None,
@@ -300,7 +262,7 @@ impl<'a> Call<'a> {
     }
 
     /// Whom each key of the body belongs to, in their order; last whom the head's does, where it has one.
-    fn senders(&self, events: &mut Events) -> Result<Vec<Sender>, Refusal> {
+    fn senders(&self, events: &mut Events) -> Result<Vec<IntakeSender>, Refusal> {
         if events.is_key_faulty
             && let Some(refusal) = std::mem::take(&mut events.faults).refusal("body")
         {
@@ -315,7 +277,7 @@ impl<'a> Call<'a> {
                 differing.add(key.field.clone(), "is another key than the one in the request's head");
                 continue;
             }
-            match Sender::of_key(&key.text, self.snapshot) {
+            match auth::authenticate_intake_key(&key.text, self.snapshot) {
                 Ok(sender) => senders.push(sender),
                 // Whoever tries many keys at once learns little of each.
                 Err(_) if unknown.count == UNKNOWN_KEYS_MAX => break,
@@ -327,7 +289,7 @@ impl<'a> Call<'a> {
         }
         let records = Some(events.count as u64);
         let of_head = |refusal: Refusal| match &self.head_key {
-            Some((_, sender)) => Refusal { records, ..refusal.of(&sender.caller) },
+            Some((_, sender)) => Refusal { records, ..refusal.of(sender.caller()) },
             None => Refusal { records, ..refusal },
         };
         if let Some(refusal) = differing.refusal("body") {
@@ -351,7 +313,7 @@ impl<'a> Call<'a> {
     fn commit(
         self,
         events: Events,
-        senders: &[Sender],
+        senders: &[IntakeSender],
         next_id: &mut dyn FnMut() -> BatchId,
     ) -> Result<Intake, Refusal> {
         let Events { items, count, oversize, faults, side, .. } = events;
@@ -359,9 +321,9 @@ impl<'a> Call<'a> {
         // A request of several tenants is nobody's: what is wrong in it may be the other's.
         let whose = senders
             .first()
-            .filter(|first| senders.iter().all(|sender| sender.intake.instance == first.intake.instance));
+            .filter(|first| senders.iter().all(|sender| sender.caller().instance() == first.caller().instance()));
         let of_first = |refusal: Refusal| match whose {
-            Some(sender) => Refusal { records: Some(records), ..refusal.of(&sender.caller) },
+            Some(sender) => Refusal { records: Some(records), ..refusal.of(sender.caller()) },
             None => Refusal { records: Some(records), ..refusal },
         };
         if let Some(refusal) = faults.refusal("body") {
@@ -373,7 +335,7 @@ impl<'a> Call<'a> {
             return Err(of_first(Refusal::new(Cause::TooLarge, message)));
         }
         if senders.is_empty() {
-            return Err(Refusal::unauthenticated("The request has no intake key."));
+            return Err(no_key());
         }
         let is_one = matches!(self.op, Op::One | Op::Plain);
         if items.is_empty() {
@@ -409,13 +371,13 @@ impl<'a> Call<'a> {
             .zip(&ids)
             .zip(of_senders)
             .filter(|(_, records)| !records.is_empty())
-            .map(|((sender, id), records)| sender.batch(*id, self.now, records))
+            .map(|((sender, id), records)| sender.batch(*id, self.now, Vec::new(), records))
             .collect();
         let refused = senders.iter().enumerate().filter_map(|(place, sender)| {
             let own = oversize.iter().filter(|oversize| (oversize.key as usize).min(senders.len() - 1) == place);
             let own: Vec<_> = own.copied().collect();
             let refusal = (!own.is_empty()).then(|| reply::too_large(&own, false, &self.snapshot.limits))?;
-            Some(Refusal { records: Some(own.len() as u64), ..refusal.of(&sender.caller) })
+            Some(Refusal { records: Some(own.len() as u64), ..refusal.of(sender.caller()) })
         });
         let refused: Vec<Refusal> = if oversize.is_empty() { Vec::new() } else { refused.collect() };
         let names = Names { status: self.status, is_one, ids, batch_of, count, oversize };
@@ -423,6 +385,13 @@ impl<'a> Call<'a> {
         let thanks = Thanks::of_bytes(names.reply_bytes(), move |_| names.reply(event_bytes_max));
         Ok(Intake::Commit { batches, key: None, filtered: 0, refused, thanks })
     }
+}
+
+fn no_key() -> Refusal {
+    Refusal::unauthenticated(
+        "The request has no intake key: send it as the header X-SEKOIAIO-INTAKE-KEY, as the password of HTTP Basic, as \
+         ?intake_key=, or, to /, /batch and /array, as intake_key in the body.",
+    )
 }
 
 /// The status of a success: 202, or the one that the sender asks for, since some take nothing but 200 for one

@@ -2,8 +2,7 @@
 //! send again, on anything else (contracts/sekoia.md §1.6).
 
 use event::{BatchId, limits};
-use http::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use http::{Method, StatusCode};
+use http::StatusCode;
 
 use crate::aip193::json_text;
 use crate::snapshot::Limits;
@@ -158,21 +157,7 @@ pub(super) fn refuse(refusal: &Refusal) -> Reply {
         body.push_str(&error);
     }
     body.push_str(if refusal.violations.is_empty() { "}" } else { TAIL });
-    let mut reply = Reply::json(status, body);
-    if let Some(secs) = refusal.retry_after_secs {
-        reply = reply.with_header(RETRY_AFTER, HeaderValue::from(secs));
-    }
-    if refusal.cause == Cause::Unauthenticated {
-        reply = reply.with_header(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"intake\""));
-    }
-    if !refusal.allow.is_empty() {
-        let list = refusal.allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        // Methods are tokens by their type, so a header can hold them.
-        if let Ok(value) = HeaderValue::from_str(&list) {
-            reply = reply.with_header(ALLOW, value);
-        }
-    }
-    reply
+    Reply::json(status, body).with_headers_of(refusal, Some("Basic realm=\"intake\""))
 }
 
 /// The first index in a field's path: 3 of `jsons[3].timestamp`.

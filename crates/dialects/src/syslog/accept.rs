@@ -7,14 +7,13 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
-use event::{Batch, BatchId, BatchMeta, Kind, Label, Record, Time, limits};
+use event::{Batch, BatchId, Label, Record, Time, limits};
 
 use super::line::{Line, without_ending};
-use crate::sekoia::feed;
-use crate::snapshot::{IntakeKey, Limits, Snapshot};
+use crate::auth::IntakeSender;
+use crate::snapshot::{Limits, Snapshot};
 use crate::{Caller, Cause, Refusal, auth};
 
 /// A line as it came, or what is known of one that was too long to be kept.
@@ -91,7 +90,7 @@ pub fn accept(
 ) -> Accepted {
     let mut accepted = Accepted::default();
     let mut groups: HashMap<(String, Vec<Label>), usize> = HashMap::new();
-    let mut gathered: Vec<(Caller, Arc<IntakeKey>, Vec<Label>, Vec<Record>)> = Vec::new();
+    let mut gathered: Vec<(IntakeSender, Vec<Label>, Vec<Record>)> = Vec::new();
     let mut keys = Keys::default();
     let bound_to = match whose {
         Whose::Keyed => None,
@@ -109,50 +108,36 @@ pub fn accept(
                 }
             },
         };
-        let Read { caller, intake, labels, record } = match read {
+        let Read { sender, labels, record } = match read {
             Ok(read) => read,
             Err(refusal) => {
                 accepted.refused.push((index, Refusal { records: Some(1), ..*refusal }));
                 continue;
             }
         };
-        let place = *groups.entry((intake.id.clone(), labels)).or_insert_with_key(|(_, labels)| {
-            gathered.push((caller, intake, labels.clone(), Vec::new()));
+        let place = *groups.entry((sender.intake().id.clone(), labels)).or_insert_with_key(|(_, labels)| {
+            gathered.push((sender, labels.clone(), Vec::new()));
             gathered.len() - 1
         });
-        gathered[place].3.push(record);
+        gathered[place].2.push(record);
     }
-    let batch = |(caller, intake, labels, records): (Caller, Arc<IntakeKey>, Vec<Label>, Vec<Record>)| {
-        let meta = BatchMeta {
-            id: next_id(),
-            instance: intake.instance,
-            kind: Kind::Raw,
-            received_at: now,
-            log_type: intake.log_type.clone(),
-            feed: feed(&intake),
-            sender: caller.sender().to_owned(),
-            namespace: intake.namespace.clone(),
-            labels,
-        };
-        (caller, Batch { meta: Arc::new(meta), records })
-    };
-    accepted.batches = gathered.into_iter().map(batch).collect();
+    let batches = gathered.into_iter();
+    accepted.batches = batches.map(|(sender, labels, records)| sender.batch(next_id(), now, labels, records)).collect();
     accepted
 }
 
 struct Read {
-    caller: Caller,
-    intake: Arc<IntakeKey>,
+    sender: IntakeSender,
     labels: Vec<Label>,
     record: Record,
 }
 
 /// The keys of lines that came together: nearly always one.
 #[derive(Default)]
-struct Keys(HashMap<String, (Caller, Arc<IntakeKey>)>);
+struct Keys(HashMap<String, IntakeSender>);
 
 impl Keys {
-    fn sender(&mut self, key: &str, snapshot: &Snapshot) -> Result<(Caller, Arc<IntakeKey>), Box<Refusal>> {
+    fn sender(&mut self, key: &str, snapshot: &Snapshot) -> Result<IntakeSender, Box<Refusal>> {
         if let Some(found) = self.0.get(key) {
             return Ok(found.clone());
         }
@@ -170,20 +155,20 @@ fn keyed(received: &Received, keys: &mut Keys, snapshot: &Snapshot) -> Result<Re
         let message = "The line has no intake key in its structured data ([SEKOIA@53288 intake_key=\"…\"]).";
         return Err(Refusal::unauthenticated(message).into());
     };
-    let (caller, intake) = keys.sender(key, snapshot)?;
+    let sender = keys.sender(key, snapshot)?;
     if let Received::TooLong { bytes: length, .. } = received {
-        return Err(too_large(*length, snapshot).of(&caller).into());
+        return Err(too_large(*length, snapshot).of(sender.caller()).into());
     }
     if line.message.len() > snapshot.limits.sekoia_event_bytes_max {
-        return Err(too_large(line.message.len() as u64, snapshot).of(&caller).into());
+        return Err(too_large(line.message.len() as u64, snapshot).of(sender.caller()).into());
     }
     let record = Record { sender_time: line.time, ..Record::new(bytes.slice_ref(line.message)) };
-    Ok(Read { caller, intake, labels: labels(&line), record })
+    Ok(Read { sender, labels: labels(&line), record })
 }
 
 fn bound(
     received: &Received,
-    (caller, found): &(Caller, Arc<IntakeKey>),
+    sender: &IntakeSender,
     text: Text,
     peer: IpAddr,
     snapshot: &Snapshot,
@@ -191,7 +176,7 @@ fn bound(
 ) -> Result<Read, Box<Refusal>> {
     let bytes = match received {
         Received::Line(bytes) => bytes,
-        Received::TooLong { bytes, .. } => return Err(too_large(*bytes, snapshot).of(caller).into()),
+        Received::TooLong { bytes, .. } => return Err(too_large(*bytes, snapshot).of(sender.caller()).into()),
     };
     let line = Line::read(bytes, now);
     let kept = match text {
@@ -199,16 +184,16 @@ fn bound(
         Text::Message => line.message,
     };
     if kept.len() > snapshot.limits.sekoia_event_bytes_max {
-        return Err(too_large(kept.len() as u64, snapshot).of(caller).into());
+        return Err(too_large(kept.len() as u64, snapshot).of(sender.caller()).into());
     }
     if without_ending(bytes).is_empty() {
-        return Err(Refusal::invalid("The line is empty.").of(caller).into());
+        return Err(Refusal::invalid("The line is empty.").of(sender.caller()).into());
     }
     let mut labels = labels(&line);
     // Devices that cannot do better often do not say who they are.
     labels.push(Label { key: "syslog.peer".to_owned(), value: peer.to_string(), rbac_enabled: false });
     let record = Record { sender_time: line.time, ..Record::new(bytes.slice_ref(kept)) };
-    Ok(Read { caller: caller.clone(), intake: Arc::clone(found), labels, record })
+    Ok(Read { sender: sender.clone(), labels, record })
 }
 
 fn too_large(bytes: u64, snapshot: &Snapshot) -> Refusal {
@@ -238,7 +223,9 @@ fn cut(value: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::SecretHash;
+    use std::sync::Arc;
+
+    use crate::snapshot::{IntakeKey, SecretHash};
     use crate::testing::{OURS, World, instance};
 
     const KEY: &str = "KKKKKKKKKKKKKKKKKKKKKKKKKKKKKKKK";

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use penstock::config::{PlainSyslog, PlainTransport, Relp, Syslog, SyslogText, Tls};
+use penstock::config::{KeyedSyslog, PlainSyslog, PlainTransport, SyslogText, Tls};
 use rustls_pki_types::ServerName;
 use serde_json::{Value, json};
 use testkit::disk::SimDisk;
@@ -100,8 +100,8 @@ async fn keyed_lines_come_over_tls_and_relp() {
     let dir = tempfile::tempdir().unwrap();
     let (tls, client) = certificate(dir.path());
     let server = TestServer::with(|config| {
-        config.listen.syslog = Some(Syslog { address: loopback(), tls: Some(tls.clone()) });
-        config.listen.relp = Some(Relp { address: loopback(), tls: Some(tls) });
+        config.listen.syslog = Some(KeyedSyslog { address: Some(loopback()), tls: Some(tls.clone()) });
+        config.listen.relp = Some(KeyedSyslog { address: Some(loopback()), tls: Some(tls) });
     })
     .await;
     let (id, key) = intake(&server, "UNBOUND_DNS").await;
@@ -141,7 +141,8 @@ async fn keyed_lines_come_over_tls_and_relp() {
     let answers: Vec<&str> = answers.lines().collect();
     assert_eq!(answers[0], "2 rsp 6 200 OK");
     assert!(
-        answers[1].starts_with("3 rsp ") && answers[1].contains(" 500 The intake key is not known."),
+        answers[1].starts_with("3 rsp ")
+            && answers[1].contains(" 500 The intake key is not known; `penstock intake create` makes one."),
         "{answers:?}"
     );
     assert_eq!(answers[2], "4 rsp 6 200 OK");
@@ -156,7 +157,7 @@ async fn an_acknowledgement_stands_for_a_sync() {
     let disk = SimDisk::new(1);
     let server = TestServer::on_disk(&disk, |config| {
         config.log.segment_bytes = 1 << 20;
-        config.listen.relp = Some(Relp { address: loopback(), tls: Some(tls) });
+        config.listen.relp = Some(KeyedSyslog { address: Some(loopback()), tls: Some(tls) });
     })
     .await;
     let (_, key) = intake(&server, "UNBOUND_DNS").await;

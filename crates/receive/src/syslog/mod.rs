@@ -89,12 +89,12 @@ impl SyslogListener {
     }
 
     /// Serves until `stop` says so, then lets what is in flight finish for up to `stop_max`. Each open connection takes one
-    /// of `places`, which all listeners of a server share, and one of `seats`, which those for syslog share.
+    /// of `places`, which all listeners of a server share, and one of `syslog_places`, which those for syslog share.
     pub async fn serve(
         self,
         front: Arc<Front>,
         places: Arc<Semaphore>,
-        seats: Arc<Semaphore>,
+        syslog_places: Arc<Semaphore>,
         mut stop: watch::Receiver<bool>,
         stop_max: Duration,
     ) {
@@ -118,9 +118,9 @@ impl SyslogListener {
             };
             // Connections of syslog may idle for days: half of all places are never theirs.
             let both = async {
-                let seat = Arc::clone(&seats).acquire_owned().await.expect("the semaphore is never closed");
+                let own = Arc::clone(&syslog_places).acquire_owned().await.expect("the semaphore is never closed");
                 let place = Arc::clone(&places).acquire_owned().await.expect("the semaphore is never closed");
-                (seat, place)
+                (own, place)
             };
             let place = tokio::select! {
                 place = both => place,
