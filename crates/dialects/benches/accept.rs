@@ -30,6 +30,11 @@ fn main() {
         udm_mode: udm::Mode::Lenient,
         on_invalid: OnInvalid::Refuse,
         schema: udm::Schema::load(),
+        oci_keys: HashMap::new(),
+        oci_compartments: HashMap::new(),
+        oci_logs: HashMap::new(),
+        oci_region: "us-ashburn-1".to_owned(),
+        oci_runtimes: Vec::new(),
     };
     let router = Router::new(dialects::all()).expect("the built-in dialects claim different routes");
 

@@ -11,7 +11,7 @@ use event::{InstanceId, Kind, RecordId, Time, limits};
 use query::Predicate;
 
 use crate::resource::{Change, Kept, ResourceKind};
-use crate::{Caller, Refusal, Reply};
+use crate::{Caller, Refusal, Reply, oci};
 
 /// A request that a component must answer.
 pub struct Ask {
@@ -69,6 +69,13 @@ pub enum Question {
     },
     /// Which values of fields hold a text.
     FieldValues(FieldValuesCall),
+    /// What OCI's calls ask.
+    Oci {
+        /// Whose.
+        instance: InstanceId,
+        /// What.
+        ask: oci::Question,
+    },
 }
 
 impl Question {
@@ -80,6 +87,7 @@ impl Question {
             Question::Search(SearchCall { bytes_max, .. })
             | Question::Records { bytes_max, .. }
             | Question::FieldValues(FieldValuesCall { bytes_max, .. }) => bytes_max * limits::COPIES_OF_AN_ANSWER,
+            Question::Oci { ask, .. } => ask.answer_bytes_max(),
         }
     }
 }
@@ -188,6 +196,8 @@ pub enum Outcome {
         /// Whether more were seen than were asked for.
         has_more: bool,
     },
+    /// What is said to OCI's calls.
+    Oci(oci::Outcome),
 }
 
 /// A value that a field was seen to have.

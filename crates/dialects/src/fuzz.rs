@@ -375,6 +375,7 @@ fn check_ask(ask: Ask) {
         Question::Resource { instance, .. } | Question::Records { instance, .. } => *instance,
         Question::Search(call) => call.instance,
         Question::FieldValues(call) => call.instance,
+        Question::Oci { instance, .. } => *instance,
     };
     assert_eq!(asked, instance(1));
     let outcome = match ask.question {
@@ -460,5 +461,10 @@ fn snapshot() -> Snapshot {
         udm_mode: udm::Mode::Lenient,
         on_invalid: OnInvalid::Refuse,
         schema: udm::Schema::load(),
+        oci_keys: std::collections::HashMap::new(),
+        oci_compartments: std::collections::HashMap::new(),
+        oci_logs: std::collections::HashMap::new(),
+        oci_region: "us-ashburn-1".to_owned(),
+        oci_runtimes: Vec::new(),
     }
 }

@@ -25,6 +25,7 @@ mod log_types;
 mod message;
 pub mod metadata_server;
 pub mod oauth2;
+pub mod oci;
 mod refusal;
 pub mod resource;
 mod route;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use event::limits;
 
+use crate::oci::envelope::LOGGING_LOG_TYPE;
+
 /// A kind of log, by the name that senders use for it.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LogType {
@@ -43,13 +45,17 @@ pub struct LogTypes {
 }
 
 impl LogTypes {
-    /// Those that everybody has: Google's 2,122 and `CATCH_ALL`, which bindplane sends by default. Reads a table of
-    /// 150 KB: make it once.
+    /// Those that everybody has: Google's 2,122, `CATCH_ALL`, which bindplane sends by default, and `OCI_LOGGING`, our own
+    /// name for what stands in logs of OCI and is neither audit record nor flow log. Reads a table of 150 KB: make it once.
     pub fn builtin() -> LogTypes {
         let table: Vec<LogType> = serde_json::from_str(include_str!("../data/log_types.json"))
             .expect("the table was checked in with the tests that read it");
-        let catch_all = LogType { log_type: "CATCH_ALL".to_owned(), description: "Logs of any kind".to_owned() };
-        LogTypes::of(table.into_iter().chain([catch_all]))
+        let ours = [("CATCH_ALL", "Logs of any kind"), (LOGGING_LOG_TYPE, "Oracle Cloud Infrastructure Logging")];
+        let ours = ours.map(|(log_type, description)| LogType {
+            log_type: log_type.to_owned(),
+            description: description.to_owned(),
+        });
+        LogTypes::of(table.into_iter().chain(ours))
     }
 
     /// Exactly these, as tests want it.
@@ -158,11 +164,11 @@ mod tests {
     #[test]
     fn the_builtin_table_is_whole_and_well_formed() {
         let types = LogTypes::builtin();
-        assert_eq!(types.builtin.len(), 2_123);
+        assert_eq!(types.builtin.len(), 2_124);
         for (name, description) in &*types.builtin {
             LogType::new(name.clone(), description.clone()).unwrap();
         }
-        for name in ["CATCH_ALL", "UDM", "OKTA", "BIND_DNS", "AZURE_AD_CONTEXT", "WINEVTLOG"] {
+        for name in ["CATCH_ALL", "OCI_LOGGING", "UDM", "OKTA", "BIND_DNS", "AZURE_AD_CONTEXT", "WINEVTLOG"] {
             assert!(types.contains(name), "{name}");
         }
         assert!(!types.contains("okta"));

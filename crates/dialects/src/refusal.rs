@@ -40,6 +40,12 @@ pub enum Cause {
     NotFound,
     /// What is to be made is there already.
     AlreadyExists,
+    /// What is there does not allow it: a disabled log, a group that is not empty.
+    WrongState,
+    /// A retry token came again with another request.
+    StaleRetryToken,
+    /// What is to be changed was changed meanwhile: it no longer has the etag that the request names.
+    Outdated,
     /// The path exists, the method on it does not.
     WrongMethod,
     /// A documented call that this server does not serve.
@@ -65,6 +71,9 @@ impl Cause {
             | Cause::Unauthenticated
             | Cause::NotFound
             | Cause::AlreadyExists
+            | Cause::WrongState
+            | Cause::StaleRetryToken
+            | Cause::Outdated
             | Cause::WrongMethod
             | Cause::Unsupported
             | Cause::TimedOut => Who::Sender,
@@ -84,7 +93,8 @@ impl Cause {
             Cause::Unauthenticated => StatusCode::UNAUTHORIZED,
             Cause::PermissionDenied => StatusCode::FORBIDDEN,
             Cause::NotFound => StatusCode::NOT_FOUND,
-            Cause::AlreadyExists => StatusCode::CONFLICT,
+            Cause::AlreadyExists | Cause::WrongState | Cause::StaleRetryToken => StatusCode::CONFLICT,
+            Cause::Outdated => StatusCode::PRECONDITION_FAILED,
             Cause::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Cause::Unsupported => StatusCode::NOT_IMPLEMENTED,
             Cause::TimedOut => StatusCode::REQUEST_TIMEOUT,
@@ -102,6 +112,8 @@ impl Cause {
             Cause::PermissionDenied => "PERMISSION_DENIED",
             Cause::NotFound => "NOT_FOUND",
             Cause::AlreadyExists => "ALREADY_EXISTS",
+            Cause::WrongState => "FAILED_PRECONDITION",
+            Cause::StaleRetryToken | Cause::Outdated => "ABORTED",
             Cause::WrongMethod | Cause::Unsupported => "UNIMPLEMENTED",
             Cause::TimedOut => "DEADLINE_EXCEEDED",
             Cause::SlowDown => "RESOURCE_EXHAUSTED",

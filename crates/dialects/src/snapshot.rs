@@ -40,6 +40,16 @@ pub struct Snapshot {
     pub on_invalid: OnInvalid,
     /// The UDM schema.
     pub schema: Arc<udm::Schema>,
+    /// The keys that OCI requests are signed with, by the name that requests give them: `tenancy/user/fingerprint`.
+    pub oci_keys: HashMap<String, OciKey>,
+    /// The compartments by OCID, the roots, which are the tenancies, too.
+    pub oci_compartments: HashMap<String, OciCompartment>,
+    /// The logs by OCID.
+    pub oci_logs: HashMap<String, Arc<OciLog>>,
+    /// The region that OCIDs name.
+    pub oci_region: String,
+    /// The runtimes that a function of an archive may name, such as `python3.12.ol9`.
+    pub oci_runtimes: Vec<String>,
 }
 
 /// A tenant, as dialects need to know it.
@@ -103,6 +113,78 @@ pub struct IntakeKey {
     pub namespace: String,
     /// A disabled intake's key is refused at once.
     pub disabled: bool,
+}
+
+/// A key that OCI requests are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciKey {
+    /// The one instance that it belongs to: its tenancy.
+    pub instance: InstanceId,
+    /// The OCID of its user.
+    pub user: String,
+    /// What the user is called.
+    pub name: String,
+    /// What the user may do.
+    pub role: Role,
+    /// A disabled user's keys are refused at once.
+    pub disabled: bool,
+    /// The public key: RSA, PKCS#1 `RSAPublicKey` DER.
+    pub key: Vec<u8>,
+}
+
+/// A compartment, as far as records and calls need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciCompartment {
+    /// The one instance that it belongs to: its tenancy.
+    pub instance: InstanceId,
+    /// What it is called.
+    pub name: String,
+    /// The compartment that it stands in; `None` for the root.
+    pub parent: Option<String>,
+}
+
+/// A log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OciLog {
+    /// Its OCID.
+    pub id: String,
+    /// The one instance that it belongs to: its tenancy.
+    pub instance: InstanceId,
+    /// The OCID of its compartment.
+    pub compartment: String,
+    /// The OCID of its group.
+    pub log_group: String,
+    /// What it is called.
+    pub name: String,
+    /// Who writes to it.
+    pub log_type: OciLogType,
+    /// A disabled log takes nothing.
+    pub enabled: bool,
+    /// The service that writes to it, such as `flowlogs` or `functions`.
+    pub service: Option<String>,
+    /// What of the service: the OCID of a subnet or application.
+    pub resource: Option<String>,
+    /// Which of its logs, such as `invoke`.
+    pub category: Option<String>,
+}
+
+/// Who writes to a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OciLogType {
+    /// Whoever puts records in.
+    Custom,
+    /// A service.
+    Service,
+}
+
+impl OciLogType {
+    /// OCI's word for it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            OciLogType::Custom => "CUSTOM",
+            OciLogType::Service => "SERVICE",
+        }
+    }
 }
 
 /// A refresh token, but for the token itself.
@@ -185,6 +267,8 @@ pub struct Limits {
     pub sekoia_body_bytes_max: usize,
     /// Of one event that comes by an intake.
     pub sekoia_event_bytes_max: usize,
+    /// Of one OCI request that puts records in.
+    pub oci_body_bytes_max: usize,
     /// Of our own API, and of calls of Google's APIs that take no records in.
     pub api_body_bytes_max: usize,
 }
@@ -196,6 +280,7 @@ impl Default for Limits {
             chronicle_api_body_bytes_max: limits::CHRONICLE_API_BODY_BYTES_MAX,
             sekoia_body_bytes_max: limits::SEKOIA_BODY_BYTES_MAX,
             sekoia_event_bytes_max: limits::SEKOIA_EVENT_BYTES_MAX,
+            oci_body_bytes_max: limits::OCI_BODY_BYTES_MAX,
             api_body_bytes_max: limits::API_BODY_BYTES_MAX,
         }
     }

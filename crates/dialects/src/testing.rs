@@ -85,6 +85,11 @@ impl World {
             udm_mode: udm::Mode::Lenient,
             on_invalid: OnInvalid::Refuse,
             schema: udm::Schema::load(),
+            oci_keys: HashMap::new(),
+            oci_compartments: HashMap::new(),
+            oci_logs: HashMap::new(),
+            oci_region: "us-ashburn-1".to_owned(),
+            oci_runtimes: Vec::new(),
         };
         let router = Router::new(crate::all()).unwrap();
         World { snapshot, router, now: Time::from_secs(1_795_290_965).unwrap() }

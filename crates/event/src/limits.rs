@@ -22,6 +22,36 @@ pub const SEKOIA_EVENT_BYTES_MAX: usize = 256_000;
 /// Most events of one Sekoia request: each has its id in the reply.
 pub const SEKOIA_EVENTS_MAX: usize = 1_000_000;
 
+/// Largest body of one OCI request that puts records in or brings a function's code, uncompressed. Oracle's plugin for
+/// fluentd sends up to 9 MB (contracts/oci.md §3.3). Setting `limits.oci_body_bytes_max`.
+pub const OCI_BODY_BYTES_MAX: usize = 10 << 20;
+
+/// Largest entry that is put into an OCI log (contracts/oci.md §3.3: 1 MB, read as 2^20).
+pub const OCI_ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Most entries of one OCI request that puts records in.
+pub const OCI_ENTRIES_MAX: usize = 100_000;
+
+/// Most that a function is given and gives back in one call (contracts/oci.md §3.3: 6 MB, read as 6 × 2^20).
+pub const OCI_INVOKE_BYTES_MAX: usize = 6 << 20;
+
+/// How far an OCI signature's date may be from our clock, in seconds.
+pub const OCI_DATE_SKEW_SECS: i64 = 300;
+
+/// A record that comes from so many calls in a row, one by the log of the other, is not given to a function any more: that is
+/// a loop. Chains that are meant are shorter.
+pub const LOOP_HOPS_MAX: u32 = 8;
+
+/// Default and largest number of rows of a page of an OCI search (contracts/oci.md §3.4: a console shows 500).
+pub const OCI_SEARCH_ROWS_DEFAULT: usize = 500;
+/// Largest number of rows that a page of an OCI search may be asked for.
+pub const OCI_SEARCH_ROWS_MAX: usize = 1_000;
+
+/// Default and largest number of resources on a page of an OCI list.
+pub const OCI_LIST_DEFAULT: usize = 100;
+/// Largest number of resources that a page of an OCI list may be asked for.
+pub const OCI_LIST_MAX: usize = 1_000;
+
 /// Largest body of our own API (`/api/…`), and of those calls of Google's APIs that take no records in: their bodies are
 /// read into trees, which take many times the bytes.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;

@@ -11,6 +11,7 @@ mod grant;
 mod intake;
 mod jwt;
 mod key_file;
+mod log;
 
 use event::{InstanceId, Time};
 use http::header::AUTHORIZATION;
@@ -23,6 +24,7 @@ pub use grant::{
 pub use intake::{IntakeSender, authenticate_intake_key, bound_to_intake};
 pub use jwt::{JwtError, verify_assertion};
 pub use key_file::{AuthorizedUserFile, KeyFile, KeyFileError, sign_assertion, sign_bearer};
+pub use log::{LogSender, bound_to_log};
 
 use crate::snapshot::{SecretHash, Snapshot};
 use crate::{Head, Refusal};

@@ -375,6 +375,11 @@ impl Accepts {
             udm_mode: Mode::Lenient,
             on_invalid: OnInvalid::Refuse,
             schema: Schema::load(),
+            oci_keys: HashMap::new(),
+            oci_compartments: HashMap::new(),
+            oci_logs: HashMap::new(),
+            oci_region: "us-ashburn-1".to_owned(),
+            oci_runtimes: Vec::new(),
         };
         let router = Router::new(dialects::all()).expect("the dialects claim different routes");
         Accepts { router, snapshot, key }

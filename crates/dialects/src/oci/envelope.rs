@@ -1,0 +1,307 @@
+//! The envelope in which a record of an OCI log is kept: flat CloudEvents (contracts/oci.md §2.1), one JSON object a record.
+//!
+//! It is written in one place for all who write records: what is put into a log, the lines of functions and what connectors
+//! tell of their runs. `type`, `source` and `time` are always there and always strings, since functions join them to texts
+//! without looking.
+
+use event::{Record, Time};
+
+/// `oracle.loggroupid` of audit records, which stand in no log.
+pub const AUDIT_GROUP: &str = "_Audit";
+
+/// The log type of audit records.
+pub const AUDIT_LOG_TYPE: &str = "OCI_AUDIT";
+/// The log type of flow logs.
+pub const FLOW_LOG_TYPE: &str = "OCI_FLOW";
+/// The log type of everything else; ours, which every instance has.
+pub const LOGGING_LOG_TYPE: &str = "OCI_LOGGING";
+
+/// How the types of flow logs begin.
+const FLOW_TYPES: &str = "com.oraclecloud.vcn.flowlogs.";
+
+/// Where a record is kept: what `oracle` says of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept<'a> {
+    /// The OCID of the tenancy.
+    pub tenant: &'a str,
+    /// The OCID of the compartment.
+    pub compartment: &'a str,
+    /// The OCID of the log's group, or [`AUDIT_GROUP`].
+    pub log_group: &'a str,
+    /// The OCID of the log; audit records have none.
+    pub log: Option<&'a str>,
+    /// When it was taken in.
+    pub ingested: Time,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, Copy)]
+pub struct Envelope<'a> {
+    /// Its id, which need not be the only one.
+    pub id: &'a str,
+    /// What wrote it: the name of a host, an application, a connector.
+    pub source: &'a str,
+    /// `com.oraclecloud.{service}.{resource}.{category}`, or whatever its sender chose.
+    pub kind: &'a str,
+    /// What it is about.
+    pub subject: Option<&'a str>,
+    /// When it happened, as RFC 3339.
+    pub time: &'a str,
+    /// What happened.
+    pub data: Data<'a>,
+}
+
+/// What an entry says.
+#[derive(Debug, Clone, Copy)]
+pub enum Data<'a> {
+    /// A JSON object, as it was written.
+    Object(&'a str),
+    /// A text, which becomes `{"message": text}`.
+    Text(&'a str),
+}
+
+impl Envelope<'_> {
+    /// Writes it behind what `out` holds.
+    pub fn write(&self, kept: &Kept<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"specversion\":\"1.0\",\"id\":");
+        text(self.id, out);
+        member("source", self.source, out);
+        member("type", self.kind, out);
+        if let Some(subject) = self.subject {
+            member("subject", subject, out);
+        }
+        member("time", self.time, out);
+        out.extend_from_slice(b",\"data\":");
+        match self.data {
+            Data::Object(json) => out.extend_from_slice(json.as_bytes()),
+            Data::Text(message) => {
+                out.extend_from_slice(b"{\"message\":");
+                text(message, out);
+                out.push(b'}');
+            }
+        }
+        out.extend_from_slice(b",\"oracle\":");
+        kept.write(out);
+        out.push(b'}');
+    }
+}
+
+impl Kept<'_> {
+    /// Writes the value of `oracle` behind what `out` holds.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"compartmentid\":");
+        text(self.compartment, out);
+        member("ingestedtime", &self.ingested.to_string(), out);
+        member("loggroupid", self.log_group, out);
+        if let Some(log) = self.log {
+            member("logid", log, out);
+        }
+        member("tenantid", self.tenant, out);
+        out.push(b'}');
+    }
+}
+
+/// The log type of a record that stands in this group and is of this type.
+pub fn log_type(log_group: &str, kind: &str) -> &'static str {
+    if log_group == AUDIT_GROUP {
+        AUDIT_LOG_TYPE
+    } else if kind.starts_with(FLOW_TYPES) {
+        FLOW_LOG_TYPE
+    } else {
+        LOGGING_LOG_TYPE
+    }
+}
+
+/// A line that a function wrote, or that was written about a call of it (contracts/oci.md §1.6).
+#[derive(Debug, Clone, Copy)]
+pub struct FunctionLine<'a> {
+    /// The OCID of its application.
+    pub application: &'a str,
+    /// What that is called.
+    pub application_name: &'a str,
+    /// Its OCID.
+    pub function: &'a str,
+    /// What it is called.
+    pub function_name: &'a str,
+    /// Which process of it.
+    pub process: &'a str,
+    /// The call.
+    pub request: &'a str,
+    /// Where the line was written to.
+    pub stream: Stream,
+    /// The line.
+    pub message: &'a str,
+}
+
+/// Where a function writes lines to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Its standard output. What is written about calls has this, too.
+    Stdout,
+    /// Its standard error.
+    Stderr,
+}
+
+impl FunctionLine<'_> {
+    /// The record of it.
+    pub fn record(&self, id: &str, time: Time, kept: &Kept<'_>) -> Record {
+        let mut data = Vec::with_capacity(512 + self.message.len());
+        data.extend_from_slice(b"{\"applicationId\":");
+        text(self.application, &mut data);
+        member("containerId", self.process, &mut data);
+        member("functionId", self.function, &mut data);
+        member("message", self.message, &mut data);
+        member("opcRequestId", self.request, &mut data);
+        member("requestId", self.request, &mut data);
+        let stream = match self.stream {
+            Stream::Stdout => "STDOUT",
+            Stream::Stderr => "STDERR",
+        };
+        member("src", stream, &mut data);
+        data.push(b'}');
+        let kind = "com.oraclecloud.functions.application.functioninvoke";
+        record(id, self.application_name, kind, Some(self.function_name), time, data, kept)
+    }
+}
+
+/// What a connector tells of a run (contracts/oci.md §2.6).
+#[derive(Debug, Clone, Copy)]
+pub struct RunLine<'a> {
+    /// What the connector is called.
+    pub connector_name: &'a str,
+    /// Whether the run failed.
+    pub is_error: bool,
+    /// Such as `CONNECTOR_RUN_COMPLETED`.
+    pub message_type: &'a str,
+    /// What happened, in a sentence.
+    pub message: &'a str,
+}
+
+impl RunLine<'_> {
+    /// The record of it.
+    pub fn record(&self, id: &str, time: Time, kept: &Kept<'_>) -> Record {
+        let mut data = b"{\"level\":".to_vec();
+        text(if self.is_error { "ERROR" } else { "INFO" }, &mut data);
+        member("message", self.message, &mut data);
+        member("messageType", self.message_type, &mut data);
+        data.push(b'}');
+        let kind = "com.oraclecloud.sch.serviceconnector.runlog";
+        record(id, self.connector_name, kind, None, time, data, kept)
+    }
+}
+
+fn record(
+    id: &str,
+    source: &str,
+    kind: &str,
+    subject: Option<&str>,
+    time: Time,
+    data: Vec<u8>,
+    kept: &Kept<'_>,
+) -> Record {
+    let data = String::from_utf8(data).expect("it was written of texts");
+    let mut out = Vec::with_capacity(data.len() + 512);
+    let when = time.to_string();
+    Envelope { id, source, kind, subject, time: &when, data: Data::Object(&data) }.write(kept, &mut out);
+    Record { sender_time: Some(time), ..Record::new(out) }
+}
+
+/// `,"key":"value"`.
+fn member(key: &str, value: &str, out: &mut Vec<u8>) {
+    out.push(b',');
+    text(key, out);
+    out.push(b':');
+    text(value, out);
+}
+
+/// A text as a JSON string.
+pub(super) fn text(value: &str, out: &mut Vec<u8>) {
+    serde_json::to_writer(out, value).expect("a vector takes everything, and a text is always JSON");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn kept() -> Kept<'static> {
+        Kept {
+            tenant: "t",
+            compartment: "c",
+            log_group: "g",
+            log: Some("l"),
+            ingested: Time::from_secs(1_700_000_000).unwrap(),
+        }
+    }
+
+    fn parsed(record: &Record) -> Value {
+        serde_json::from_slice(&record.data).unwrap()
+    }
+
+    #[test]
+    fn a_functions_line() {
+        let line = FunctionLine {
+            application: "ocid1.fnapp",
+            application_name: "oci-hol-fn-app",
+            function: "ocid1.fnfunc",
+            function_name: "oci-logs",
+            process: "p1",
+            request: "01CALL",
+            stream: Stream::Stderr,
+            message: "01CALL - root - INFO - \"한글\"\n",
+        };
+        let time = Time::from_millis(1_700_000_000_123).unwrap();
+        let record = line.record("1", time, &kept());
+        assert_eq!(record.sender_time, Some(time));
+        assert_eq!(
+            parsed(&record),
+            json!({
+                "specversion": "1.0",
+                "id": "1",
+                "source": "oci-hol-fn-app",
+                "type": "com.oraclecloud.functions.application.functioninvoke",
+                "subject": "oci-logs",
+                "time": "2023-11-14T22:13:20.123Z",
+                "data": {
+                    "applicationId": "ocid1.fnapp",
+                    "containerId": "p1",
+                    "functionId": "ocid1.fnfunc",
+                    "message": "01CALL - root - INFO - \"한글\"\n",
+                    "opcRequestId": "01CALL",
+                    "requestId": "01CALL",
+                    "src": "STDERR",
+                },
+                "oracle": {
+                    "compartmentid": "c",
+                    "ingestedtime": "2023-11-14T22:13:20Z",
+                    "loggroupid": "g",
+                    "logid": "l",
+                    "tenantid": "t",
+                },
+            })
+        );
+    }
+
+    #[test]
+    fn a_connectors_line() {
+        let line = RunLine {
+            connector_name: "audit-to-fn",
+            is_error: false,
+            message_type: "CONNECTOR_RUN_COMPLETED",
+            message: "Run succeeded - Read 2 messages from source and wrote 2 messages to target",
+        };
+        let shown = parsed(&line.record("2", Time::from_secs(1_700_000_001).unwrap(), &kept()));
+        assert_eq!(shown["source"], "audit-to-fn");
+        assert_eq!(shown["type"], "com.oraclecloud.sch.serviceconnector.runlog");
+        assert_eq!(shown.get("subject"), None);
+        assert_eq!(shown["data"]["level"], "INFO");
+        assert_eq!(shown["data"]["messageType"], "CONNECTOR_RUN_COMPLETED");
+    }
+
+    #[test]
+    fn log_types() {
+        assert_eq!(log_type("_Audit", "com.oraclecloud.vcn.flowlogs.DataEvent"), "OCI_AUDIT");
+        assert_eq!(log_type("g", "com.oraclecloud.vcn.flowlogs.QualityEvent.NoData"), "OCI_FLOW");
+        assert_eq!(log_type("g", "my.type"), "OCI_LOGGING");
+    }
+}
