@@ -8,8 +8,8 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use authority::Authority;
 use event::Time;
-use receive::Authority;
 
 use crate::state::write_private;
 

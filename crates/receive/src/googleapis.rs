@@ -3,7 +3,7 @@
 //!
 //! For programs that cannot be told of another address than Google's: with `HTTPS_PROXY` naming the listener and
 //! `REQUESTS_CA_BUNDLE` naming the authority's certificate they reach us unchanged (contracts/chronicle.md §1.2).
-//! [`crate::connect`] decides what is served, [`crate::authority`] makes certificates. Nothing is ever passed on to
+//! [`crate::connect`] decides what is served, [`authority`] makes certificates. Nothing is ever passed on to
 //! Google or anybody else.
 
 use std::collections::{HashMap, HashSet};
@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use authority::{Authority, AuthorityError};
 use bytes::{Buf, Bytes, BytesMut};
 use event::{Time, limits};
 use rustls::ServerConfig;
@@ -23,7 +24,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::authority::{Authority, AuthorityError};
 use crate::connect::{self, GoogleHost, NoTunnel, Said};
 use crate::server::HANDSHAKE_MAX;
 
@@ -140,7 +140,7 @@ impl Googleapis {
             return Ok(config);
         }
         // Two connections may both make one; either is good.
-        let leaf = self.authority.leaf(host, now)?;
+        let leaf = self.authority.leaf(host.as_str(), now)?;
         let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_protocol_versions(rustls::ALL_VERSIONS)
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![leaf.certificate], leaf.key))

@@ -5,7 +5,6 @@
 //! Google's come in through [`googleapis`]. Absent on purpose: anything that knows what a record is.
 
 mod append;
-pub mod authority;
 pub mod body;
 pub mod budget;
 pub mod connect;
@@ -18,7 +17,6 @@ pub mod own;
 pub mod server;
 pub mod syslog;
 
-pub use authority::{Authority, AuthorityError};
 pub use budget::{Budget, Memory};
 pub use connect::GoogleHost;
 pub use googleapis::Googleapis;

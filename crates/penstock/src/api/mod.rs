@@ -62,7 +62,7 @@ pub struct Ca {
 
 impl Ca {
     /// Of this authority, with the listener at this URL.
-    pub fn of(authority: &receive::Authority, proxy: &str) -> Ca {
+    pub fn of(authority: &authority::Authority, proxy: &str) -> Ca {
         Ca { certificate: authority.certificate_pem(), expires_at: authority.expires_at(), proxy: proxy.to_owned() }
     }
 }
