@@ -9,13 +9,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use egress::Reach;
 use event::{InstanceId, Kind, limits};
 use http::{HeaderName, HeaderValue};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::filter::Filter;
-use crate::reach::Reach;
 
 /// Largest `batch_bytes_max`: with frame, body and compressed body a connector stays within about 8 MiB.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;

@@ -10,7 +10,7 @@
 //! At least once, in the log's order: a batch is frozen before it is first sent and is sent byte for byte until the
 //! target has it, so that a target which keeps `Idempotency-Key` or looks at contents sees each record once; others see
 //! one twice only where their answer was lost. `ledger` holds the crash argument, `backoff` the waits, `targets` what
-//! targets are, `reach` where connectors may send to.
+//! targets are, [`egress::Reach`] where connectors may send to.
 //!
 //! Absent: functions between source and target, and reading the log once for all (each connector reads for itself).
 
@@ -22,7 +22,6 @@ mod elements;
 mod filter;
 mod ledger;
 mod live;
-mod reach;
 mod reader;
 mod send;
 mod targets;
@@ -45,7 +44,6 @@ pub use config::{
 pub use elements::{Elements, Member};
 pub use ledger::{DeadLetter, Loss, LostRange};
 pub use live::{ConnectorState, ConnectorStatus, LastError};
-pub use reach::{Reach, Unreachable};
 pub use reader::ReadFrame;
 pub use targets::{Answer, Target, Verdict};
 

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use egress::{Reach, Unreachable};
 use http::Request;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use crate::reach::{Reach, Unreachable};
 use crate::targets::Answer;
 use crate::{ANSWER_BYTES_MAX, DeliverError};
 
