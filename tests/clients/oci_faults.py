@@ -1,0 +1,242 @@
+"""What goes wrong between logs, functions and third parties: nothing is skipped, all is delivered at least once, and each failure can
+be read afterwards, in `penstock function calls` and in the connector's run log.
+
+One function of our own stands for all: it passes each record on by its id, after doing what its configuration says.
+"""
+
+import os
+import time
+import unittest
+from collections import Counter
+from pathlib import Path
+
+from as_oci import AsOci
+from server import until
+
+REQUIREMENTS = "fdk==0.1.128\nrequests==2.34.2\n"
+
+RELAY = '''
+import io
+import json
+import logging
+import os
+import time
+
+import requests
+
+TODOS = "https://jsonplaceholder.typicode.com/todos"
+MODE = os.environ.get("MODE", "")
+if MODE == "import":
+    import a_package_that_nobody_has
+
+
+def handler(ctx, data: io.BytesIO = None):
+    records = json.loads(data.getvalue())
+    if MODE == "sleep":
+        time.sleep(120)
+    if MODE == "exit":
+        os._exit(3)
+    if MODE == "leak":
+        kept = []
+        while True:
+            kept.append(bytearray(8 << 20))
+            time.sleep(0.01)
+    for record in records:
+        answer = requests.post(TODOS, json={"record": record["id"]}, timeout=10)
+        answer.raise_for_status()
+    if MODE == "print":
+        for _ in range(10 << 10):
+            print("x" * 1023)
+    return {"sent": len(records)}
+'''
+
+# Says what it could read of what is not its own, and what it could write.
+SNOOP = '''
+import io
+import json
+import os
+
+
+def handler(ctx, data: io.BytesIO = None):
+    asked = json.loads(data.getvalue())
+    could = []
+    for path in asked["read"]:
+        try:
+            could.append("list " + path if os.path.isdir(path) and os.listdir(path) is not None else "")
+            with open(path, "rb") as file:
+                file.read(1)
+            could.append("read " + path)
+        except OSError:
+            pass
+    for path in asked["write"]:
+        try:
+            with open(path, "wb"):
+                could.append("write " + path)
+        except OSError:
+            pass
+    environment = [name for name in os.environ if "PENSTOCK" in name or "TOKEN" in name]
+    return json.dumps({"could": [one for one in could if one], "environment": environment, "me": __file__})
+'''
+
+
+class Faults(AsOci, unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.compartment = cls.tenancy()
+        cls.app = cls.make_app()
+        cls.deploy(cls.write_function("relay", {"func.py": RELAY, "requirements.txt": REQUIREMENTS}))
+        cls.relay = cls.function_id(cls.app, "relay")
+        cls.server.cli("function", "config", "relay", "--timeout", "5", "--memory", "128", "--expects", "per-record")
+        cls.group = cls.make_group("Default_Group")
+        cls.log = cls.make_log(cls.group, "app")
+        cls.connector = cls.connect(
+            "to-relay", {"logGroupId": cls.group, "logId": cls.log}, cls.relay, batchSizeInNum=20, batchTimeInSec=1
+        )
+
+    def setUp(self):
+        self.mode("")
+        self.placeholder.forget()
+
+    def mode(self, mode):
+        change = [f"MODE={mode}"]
+        self.server.cli("function", "config", "relay", *change)
+
+    def push(self, count):
+        """Many small records in one request, by the library."""
+        return self.put(self.log, [{"number": number} for number in range(count)])
+
+    def arrived(self):
+        return Counter(todo["record"] for todo in self.placeholder.bodies())
+
+    def assert_all_arrive(self, ids, limit=90):
+        """Each at least once, and none that was not pushed."""
+
+        def look():
+            return True if set(ids) <= self.arrived().keys() else None
+
+        try:
+            until(look, "not all arrived", limit)
+        except AssertionError:
+            missing = set(ids) - self.arrived().keys()
+            calls = self.calls("relay", "--limit", "5")
+            raise AssertionError(f"{len(missing)} of {len(ids)} did not arrive; {calls}\n{self.server.log()}") from None
+        self.assertEqual(self.arrived().keys(), set(ids))
+
+    def assert_failed(self, note, status=None):
+        """A call failed for this reason, and the run log says so."""
+        call = self.call_that(
+            "relay", lambda call: call["state"] == "failed" and note in (call["note"] or ""), f"failed with {note!r}"
+        )
+        self.assertEqual(call["status"], status, call)
+        errors = self.runs("to-relay", note)
+        self.assertEqual({error["level"] for error in errors}, {"ERROR"}, errors)
+
+    def assert_told(self, mode, note, status=None):
+        """A record waits while the function fails in this way, and is passed on when it does not any more."""
+        self.mode(mode)
+        ids = self.push(3)
+        self.assert_failed(note, status)
+        self.assertEqual(self.arrived(), Counter())
+        self.mode("")
+        self.assert_all_arrive(ids)
+
+    def test_a_function_that_sleeps_past_its_time(self):
+        self.assert_told("sleep", "no answer within 5 s")
+
+    def test_a_function_that_exits(self):
+        self.assert_told("exit", "exit")
+
+    def test_a_function_that_cannot_be_imported(self):
+        self.assert_told("import", "a_package_that_nobody_has", status=502)
+
+    def test_a_function_that_takes_more_and_more_memory(self):
+        """It is killed, and alone."""
+        others = {"func.py": "import os\n\n\ndef handler(ctx, data=None):\n    return str(os.getpid())\n"}
+        self.deploy(self.write_function("neighbour", {**others, "requirements.txt": "fdk==0.1.128\n"}))
+        before = self.server.cli("function", "invoke", "neighbour").strip()
+        self.assert_told("leak", "128 MiB")
+        self.assertEqual(self.server.cli("function", "invoke", "neighbour").strip(), before, "the same process")
+        peak = max(call["memory_peak_bytes"] for call in self.calls("relay", "--limit", "100"))
+        self.assertGreater(peak, 128 << 20)
+        self.assertLess(peak, 300 << 20)
+
+    def test_a_function_that_prints_ten_megabytes(self):
+        """What is too much is not kept, and said so; the work is done."""
+        self.mode("print")
+        ids = self.push(2)
+        self.assert_all_arrive(ids)
+        call = self.call_that("relay", lambda call: call["records"] == 2, "has two records")
+        self.assertEqual(call["status"], 200, call)
+        self.server.wait_stored()
+        kept = sum(len(line) for line in self.said("relay", "xxxx"))
+        self.assertGreater(kept, 500_000)
+        self.assertLessEqual(kept, 1 << 20)
+        self.assertTrue(self.said("relay", "1048576"), "a line says that there was more")
+
+    def test_a_third_party_that_is_down_for_a_while(self):
+        self.placeholder.down()
+        ids = self.push(45)
+        self.assert_failed("Traceback" if False else "the handler raised an exception", status=502)
+        self.assertEqual(self.arrived(), Counter())
+        self.placeholder.up()
+        self.assert_all_arrive(ids)
+
+    def test_a_third_party_that_refuses_for_a_while(self):
+        self.placeholder.status = 500
+        self.addCleanup(setattr, self.placeholder, "status", None)
+        ids = self.push(3)
+        self.assert_failed("500", status=502)
+        self.placeholder.status = None
+        self.assert_all_arrive(ids)
+
+    def test_a_server_killed_in_the_middle_of_a_batch(self):
+        self.placeholder.delay = 0.05
+        self.addCleanup(setattr, self.placeholder, "delay", 0.0)
+        ids = self.push(120)
+        self.placeholder.having(30, "records")
+        processes = self.processes()
+        self.assertTrue(processes, "functions run as processes")
+        self.server.kill()
+        # What the server started does not outlive it.
+        until(lambda: True if not self.processes() else None, "functions outlive the server", 10)
+        self.server.start()
+        self.placeholder.delay = 0.0
+        self.assert_all_arrive(ids)
+        self.server.wait_stored()
+        again = sum(self.arrived().values()) - len(ids)
+        self.assertLessEqual(again, 20, "only what was on its way is sent again")
+
+    def processes(self):
+        """Processes of functions of this server."""
+        mark = str(self.server.data).encode()
+        found = []
+        for environment in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                content = environment.read_bytes()
+            except OSError:
+                continue
+            if b"FN_FORMAT=http-stream" in content and mark in content:
+                found.append(environment.parent.name)
+        return found
+
+    def test_a_function_that_looks_at_what_is_not_its_own(self):
+        import json
+
+        self.deploy(self.write_function("snoop", {"func.py": SNOOP, "requirements.txt": "fdk==0.1.128\n"}))
+        data = self.server.data
+        asked = {
+            "read": [str(data), *map(str, data.rglob("*")), str(self.as_user / "key.pem"), "/etc/shadow"],
+            "write": [str(data / "written"), str(self.server.folder / "written"), str(self.as_user / "config")],
+        }
+        # What is its own it may read.
+        answer = json.loads(self.server.cli("function", "invoke", "snoop", "--data", json.dumps({"read": [], "write": []})))
+        own = Path(answer["me"]).parent
+        self.assertEqual(answer["environment"], [])
+        is_own = lambda path: Path(path) == own or own in Path(path).parents or Path(path) in own.parents
+        asked["read"] = [path for path in asked["read"] if not is_own(path)]
+        self.assertTrue([path for path in asked["read"] if "relay" in path or self.relay in path], "another's folder")
+        given = self.server.folder / "asked.json"
+        given.write_text(json.dumps(asked))
+        answer = json.loads(self.server.cli("function", "invoke", "snoop", "--data", f"@{given}"))
+        self.assertEqual(answer["could"], [])
