@@ -1,8 +1,9 @@
 //! Query languages to one [`Predicate`], evaluated on one record. The store asks a predicate what its filters may rule
 //! out ([`Predicate::prune`]); search and connectors ask it about each record that is left ([`Predicate::matches`]).
 //!
-//! Two languages: UDM search ([`parse_udm`]) over events and entities, and raw text over log lines: one text
-//! ([`raw_text`]), one expression ([`raw_regex`]), or conditions on them as Google's API takes them ([`parse_raw`]). What
+//! UDM search ([`parse_udm`]) is asked of events and entities, raw text of log lines: one text ([`raw_text`]), one
+//! expression ([`raw_regex`]), or conditions on them as Google's API takes them ([`parse_raw`]); the languages of OCI are
+//! asked of log lines that are OCI's envelopes ([`oci`]). What
 //! UDM search can say in Google's product and not here (sections, functions, lists, variables) is refused by name; nothing
 //! is read as something else.
 //!
@@ -10,6 +11,7 @@
 
 mod diagnostic;
 mod fuzz;
+pub mod oci;
 mod parse;
 mod predicate;
 mod prune;

@@ -7,6 +7,7 @@ use event::Kind;
 use udm::{Scalar, Schema, Selection};
 
 use crate::Prune;
+use crate::oci;
 use crate::raw::Raw;
 use crate::test::Test;
 
@@ -21,6 +22,8 @@ pub struct Predicate {
 pub(crate) enum Body {
     Raw(Raw),
     Udm(Udm),
+    /// A condition on OCI's envelope.
+    Oci(Box<oci::Condition>),
     All(Vec<Body>),
     One(Vec<Body>),
     Not(Box<Body>),
@@ -70,6 +73,7 @@ impl Body {
         match self {
             Body::Raw(raw) => raw.matches(data),
             Body::Udm(udm) => udm.matches(kind, data),
+            Body::Oci(condition) => condition.matches_as_pruned(data),
             Body::All(parts) => parts.iter().all(|part| part.matches(kind, data)),
             Body::One(parts) => parts.iter().any(|part| part.matches(kind, data)),
             Body::Not(inner) => !inner.matches(kind, data),
@@ -80,6 +84,7 @@ impl Body {
         match self {
             Body::Raw(raw) => raw.prune(),
             Body::Udm(udm) => udm.prune(&udm.expression),
+            Body::Oci(condition) => condition.prune(),
             Body::All(parts) => Prune::all(parts.iter().map(Body::prune)),
             Body::One(parts) => Prune::one(parts.iter().map(Body::prune)),
             // What must not be there leaves nothing to look for.
@@ -89,7 +94,7 @@ impl Body {
 
     fn conditions<'b>(&'b self, out: &mut Vec<&'b Condition>) {
         match self {
-            Body::Raw(_) => {}
+            Body::Raw(_) | Body::Oci(_) => {}
             Body::Udm(udm) => out.extend(&udm.conditions),
             Body::All(parts) | Body::One(parts) => parts.iter().for_each(|part| part.conditions(out)),
             Body::Not(inner) => inner.conditions(out),
@@ -100,6 +105,8 @@ impl Body {
         match self {
             Body::Raw(raw) => write!(f, "{raw}"),
             Body::Udm(udm) => udm.write(f, &udm.expression, within),
+            Body::Oci(condition) if within && condition.is_joined() => write!(f, "({condition})"),
+            Body::Oci(condition) => write!(f, "{condition}"),
             Body::Not(inner) => {
                 f.write_str("NOT ")?;
                 inner.write(f, true)
