@@ -12,6 +12,7 @@ import subprocess
 import sys
 import textwrap
 import unittest
+import uuid
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -147,11 +148,11 @@ class AsOci:
             total = self.sum_of(name, connector, namespace)
             return total if total == wanted else None
 
-        what = lambda: f"{name} of {connector} is {self.sum_of(name, connector, namespace)}, not {wanted}"
         try:
             return until(look, name, 30, every=0.3)
         except AssertionError:
-            raise AssertionError(what()) from None
+            found = self.sum_of(name, connector, namespace)
+            raise AssertionError(f"{name} of {connector} is {found}, not {wanted}") from None
 
     def sum_of(self, name, connector, namespace):
         import oci
@@ -159,7 +160,10 @@ class AsOci:
         now = datetime.now(timezone.utc)
         query = f'{name}[1m]{{connectorId = "{connector}"}}.sum()'
         asked = oci.monitoring.models.SummarizeMetricsDataDetails(
-            namespace=namespace, query=query, start_time=now - timedelta(minutes=30), end_time=now + timedelta(minutes=2)
+            namespace=namespace,
+            query=query,
+            start_time=now - timedelta(minutes=30),
+            end_time=now + timedelta(minutes=2),
         )
         series = self.client("monitoring.MonitoringClient").summarize_metrics_data(self.compartment, asked).data
         return sum(point.value for one in series for point in one.aggregated_datapoints)
@@ -259,8 +263,6 @@ class AsOci:
 
 
 def new_id():
-    import uuid
-
     return str(uuid.uuid4())
 
 

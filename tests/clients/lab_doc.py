@@ -92,10 +92,17 @@ class Shell:
 
     def once(self, text):
         # Everything that a block sets is exported, so that it can be handed on.
-        keep = f"{{ export -p; printf 'cd %q\\n' \"$PWD\"; }} > '{self.state}.new'\nmv '{self.state}.new' '{self.state}'\n"
+        keep = (
+            f"{{ export -p; printf 'cd %q\\n' \"$PWD\"; }} > '{self.state}.new'\nmv '{self.state}.new' '{self.state}'\n"
+        )
         script = f". '{self.state}'\nset -aeuo pipefail\n{text}\nset +a\n{keep}"
         ran = subprocess.run(
-            ["bash", "-c", script], capture_output=True, text=True, timeout=300, env=self.environment, stdin=subprocess.DEVNULL
+            ["bash", "-c", script],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
         )
         if ran.returncode:
             raise AssertionError(f"status {ran.returncode} of\n{text}\n{ran.stdout}{ran.stderr}\n{self.server.log()}")

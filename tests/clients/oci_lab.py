@@ -18,7 +18,7 @@ STRANGER, MACHINE = "132.145.1.2", "10.0.2.121"
 OWN_REQUIREMENTS = "fdk==0.1.128\nrequests==2.34.2\n"
 
 # What passes each record on, and says so; the second version says more of flow logs.
-OWN = '''
+OWN = """
 import io
 import json
 import logging
@@ -37,17 +37,17 @@ def handler(ctx, data: io.BytesIO = None):
 FLOWS        answer = requests.post(TODOS, json={"title": record["source"], "record": record["id"]}, timeout=10)
         answer.raise_for_status()
         say("status_code: %s", answer.status_code)
-'''
-FLOWS = '''        if record["type"] == "com.oraclecloud.vcn.flowlogs.DataEvent":
+"""
+FLOWS = """        if record["type"] == "com.oraclecloud.vcn.flowlogs.DataEvent":
             seen = record["data"]
             say(
                 "flowlog: %s %s %s:%s -> %s:%s", seen["action"], seen["protocolName"], seen["sourceAddress"],
                 seen["sourcePort"], seen["destinationAddress"], seen["destinationPort"],
             )
-'''
+"""
 
 # What stops after the first record because of a misspelt name, and hides it: the trouble of the lab's example for Datadog.
-OWN_DATADOG = '''
+OWN_DATADOG = """
 import io
 import json
 import logging
@@ -64,8 +64,8 @@ def handler(ctx, data: io.BytesIO = None):
             logging.getLogger().info(anwser.status_code)
     except Exception as error:
         logging.getLogger().error(str(error))
-'''
-OWN_DATADOG_YAML = '''
+"""
+OWN_DATADOG_YAML = """
 schema_version: 20180708
 name: oci-logs-to-datadog-python
 version: 0.0.1
@@ -74,7 +74,7 @@ entrypoint: /python/bin/fdk /function/func.py handler
 config:
   DATADOG_HOST: https://http-intake.logs.datadoghq.com/v1/input
   DATADOG_TOKEN: ZZZZZzzzzz
-'''
+"""
 
 
 class Story(AsOci):
@@ -155,7 +155,9 @@ class Story(AsOci):
             there = [message for message in messages if message.endswith(f"-> {MACHINE}:22")]
             self.assertEqual(len(there), 1, messages)
             self.assertRegex(there[0], rf"flowlog: ACCEPT TCP {STRANGER}:\d+ -> {MACHINE}:22$")
-            self.assertIn(f"flowlog: REJECT TCP 203.0.113.9:36266 -> {MACHINE}:3389", "\n".join(self.said(FUNCTION, ":3389")))
+            self.assertIn(
+                f"flowlog: REJECT TCP 203.0.113.9:36266 -> {MACHINE}:3389", "\n".join(self.said(FUNCTION, ":3389"))
+            )
             self.assert_search_by_command(there[0])
 
         with self.subTest("9: deactivated, nothing flows; activated, nothing is missing"):
@@ -266,7 +268,11 @@ class PrintedDatadog(Story, unittest.TestCase):
         super().setUpClass()
 
     def test_a_misprint_is_not_taken_for_a_success(self):
-        files = {"func.py": self.lab.datadog, "func.yaml": self.lab.datadog_yaml, "requirements.txt": self.lab.requirements}
+        files = {
+            "func.py": self.lab.datadog,
+            "func.yaml": self.lab.datadog_yaml,
+            "requirements.txt": self.lab.requirements,
+        }
         self.assertIn("reponse.text", files["func.py"])
         folder = self.write_function("oci-logs-to-datadog-python", files)
         self.tell_datadog(folder, lambda text: text.replace("reponse.text", "response.text"))
