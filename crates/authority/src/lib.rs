@@ -1,13 +1,20 @@
-//! The private certificate authority behind the googleapis listener: makes itself, and a certificate for each host that we
-//! stand in for.
+//! A private certificate authority: makes itself, and a certificate for each host that we stand in for; [`Hosts`] keeps
+//! these as the settings of a TLS server.
 //!
-//! A program that is told to trust it gives up little: the authority's certificate is limited to names under
-//! googleapis.com, to no IP address, and to no further authorities, and every TLS library holds it to that. Certificates
-//! are as Python 3.13 wants them (`VERIFY_X509_STRICT`). Times are arguments; the keys alone are random. Where it is kept
-//! on disk is the binary's business. Absent: revocation (certificates live a month and are ours alone) and foreign
-//! authorities (an issuer is not read from its certificate but known, so only what was made here can sign here).
+//! There are two kinds. The one behind the googleapis listener is for one domain: a program that is told to trust it gives
+//! up little, since its certificate is limited to names under that domain, to no IP address, and to no further
+//! authorities, and every TLS library holds it to that. The one that functions meet on their way out is for any host, so
+//! nobody but they may be told to trust it. Certificates are as Python 3.13 wants them (`VERIFY_X509_STRICT`). Times are
+//! arguments; the keys alone are random. Where an authority is kept on disk is the binary's business. Absent: revocation
+//! (certificates live a month and are ours alone) and foreign authorities (an issuer is not read from its certificate but
+//! known, so only what was made here can sign here).
+
+mod hosts;
+
+use std::net::IpAddr;
 
 use event::Time;
+pub use hosts::{Hosts, Sessions};
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
     GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose, NameConstraints, PKCS_ECDSA_P256_SHA256, SanType,
@@ -26,11 +33,18 @@ const LEAF_SECS: i64 = 30 * DAY_SECS;
 /// How far back certificates begin, for clients whose clock is behind.
 const BEFORE_SECS: i64 = DAY_SECS;
 
-/// The one domain that it signs for.
-const DOMAIN: &str = "googleapis.com";
+/// What an authority may sign for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Names {
+    /// Names under this domain; its certificate says so.
+    Under(&'static str),
+    /// Every name and address.
+    Any,
+}
 
 /// A certificate authority with its key.
 pub struct Authority {
+    names: Names,
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
     expires_at: Time,
@@ -67,19 +81,20 @@ pub enum AuthorityError {
 }
 
 impl Authority {
-    /// A new one.
-    pub fn make(now: Time) -> Result<Authority, AuthorityError> {
+    /// A new one for these names.
+    pub fn make(names: Names, now: Time) -> Result<Authority, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let expires_at = after(now, AUTHORITY_SECS);
-        let mut params = authority_params(&key);
+        let mut params = authority_params(names, &key);
         params.not_before = date(after(now, -BEFORE_SECS));
         params.not_after = date(expires_at);
         let certificate = params.self_signed(&key)?.into();
-        Ok(Authority { issuer: Issuer::new(params, key), certificate, expires_at })
+        Ok(Authority { names, issuer: Issuer::new(params, key), certificate, expires_at })
     }
 
-    /// One that [`Authority::to_pem`] wrote, if it is whole and clients would take what it signs.
-    pub fn read(pem: &str, now: Time) -> Result<Authority, AuthorityError> {
+    /// One for these names that [`Authority::to_pem`] wrote, if it is whole and clients would take what it signs. One for
+    /// other names is none of ours.
+    pub fn read(pem: &str, names: Names, now: Time) -> Result<Authority, AuthorityError> {
         let text = AuthorityError::Text;
         let mut keys = PrivatePkcs8KeyDer::pem_slice_iter(pem.as_bytes());
         let key = keys.next().ok_or(text("the key is missing"))?.map_err(|_| text("the key is damaged"))?;
@@ -98,7 +113,8 @@ impl Authority {
         if !is_signed_by(&certificate, &key) {
             return Err(AuthorityError::Mismatch);
         }
-        let authority = Authority { issuer: Issuer::new(authority_params(&key), key), certificate, expires_at };
+        let issuer = Issuer::new(authority_params(names, &key), key);
+        let authority = Authority { names, issuer, certificate, expires_at };
         authority.prove(now)?;
         Ok(authority)
     }
@@ -127,19 +143,23 @@ impl Authority {
         self.expires_at
     }
 
-    /// A certificate for a host, good from now on.
+    /// A certificate for a host, a name or an address, good from now on. Clients take none for a host outside of what
+    /// the authority may sign for.
     pub fn leaf(&self, host: &str, now: Time) -> Result<Leaf, AuthorityError> {
-        self.sign(SanType::DnsName(host.try_into()?), now)
-    }
-
-    fn sign(&self, name: SanType, now: Time) -> Result<Leaf, AuthorityError> {
+        let name = match host.parse::<IpAddr>() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(host.try_into()?),
+        };
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let expires_at = after(now, LEAF_SECS).min(self.expires_at);
         let mut params = CertificateParams::default();
         params.not_before = date(after(now, -BEFORE_SECS));
         params.not_after = date(expires_at);
         // Not the host's name, which may be longer than a common name: only the alternative name counts.
-        params.distinguished_name = name_of("Penstock in place of a Google API");
+        params.distinguished_name = name_of(match self.names {
+            Names::Under(_) => "Penstock in place of a Google API",
+            Names::Any => "Penstock on the way to a host",
+        });
         params.subject_alt_names = vec![name];
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -154,15 +174,21 @@ impl Authority {
     /// Whether a client that trusts the certificate takes what the key signs: everything that can be wrong with the pair
     /// is found at the start, not by the first sender.
     fn prove(&self, now: Time) -> Result<(), AuthorityError> {
-        let host = "oauth2.googleapis.com";
-        let leaf = self.leaf(host, now)?;
-        verify(&self.certificate, &leaf.certificate, host, now).map_err(|_| AuthorityError::Mismatch)
+        let host = match self.names {
+            Names::Under(domain) => format!("proof.{domain}"),
+            Names::Any => "127.0.0.1".to_owned(),
+        };
+        let leaf = self.leaf(&host, now)?;
+        verify(&self.certificate, &leaf.certificate, &host, now).map_err(|_| AuthorityError::Mismatch)
     }
 }
 
 impl std::fmt::Debug for Authority {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Authority").field("expires_at", &self.expires_at).finish_non_exhaustive()
+        f.debug_struct("Authority")
+            .field("names", &self.names)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -202,21 +228,26 @@ fn is_signed_by(certificate: &[u8], key: &KeyPair) -> bool {
 }
 
 /// Everything of an authority's certificate but its times, which follows from its key.
-fn authority_params(key: &KeyPair) -> CertificateParams {
+fn authority_params(names: Names, key: &KeyPair) -> CertificateParams {
     let mut params = CertificateParams::default();
     // Named after its key, so that a client that knows two authorities of ours does not mix them up.
     let short: String = params.key_identifier(key).iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    params.distinguished_name = name_of(&format!("Penstock CA for {DOMAIN} {short}"));
+    params.distinguished_name = name_of(&match names {
+        Names::Under(domain) => format!("Penstock CA for {domain} {short}"),
+        Names::Any => format!("Penstock CA for any host {short}"),
+    });
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.name_constraints = Some(NameConstraints {
-        permitted_subtrees: vec![GeneralSubtree::DnsName(DOMAIN.to_owned())],
-        // A permitted name of one kind limits no other kind.
-        excluded_subtrees: vec![
-            GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
-            GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
-        ],
-    });
+    if let Names::Under(domain) = names {
+        params.name_constraints = Some(NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(domain.to_owned())],
+            // A permitted name of one kind limits no other kind.
+            excluded_subtrees: vec![
+                GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
+                GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
+            ],
+        });
+    }
     params.use_authority_key_identifier_extension = true;
     params
 }
@@ -298,9 +329,11 @@ mod tests {
         "2026-11-26T21:00:00.5Z".parse().unwrap()
     }
 
+    const GOOGLE: Names = Names::Under("googleapis.com");
+
     #[test]
     fn a_client_that_trusts_it_takes_its_hosts_for_as_long_as_they_live() {
-        let authority = Authority::make(now()).unwrap();
+        let authority = Authority::make(GOOGLE, now()).unwrap();
         let leaf = authority.leaf("us-chronicle.googleapis.com", now()).unwrap();
         let check = |name: &str, days: i64, expected: bool| {
             let at = after(now(), days * DAY_SECS);
@@ -314,7 +347,7 @@ mod tests {
         check("us-chronicle.googleapis.com", 31, false);
         check("eu-chronicle.googleapis.com", 0, false);
         assert_eq!(leaf.renew_at, after(now(), 15 * DAY_SECS));
-        let other = Authority::make(now()).unwrap();
+        let other = Authority::make(GOOGLE, now()).unwrap();
         assert!(verify(other.certificate(), &leaf.certificate, "us-chronicle.googleapis.com", now()).is_err());
         // Near its own end its certificates end with it.
         let late = after(now(), AUTHORITY_SECS - DAY_SECS);
@@ -326,36 +359,55 @@ mod tests {
 
     #[test]
     fn whoever_trusts_it_trusts_it_for_googleapis_com_alone() {
-        let authority = Authority::make(now()).unwrap();
-        let check = |san: SanType, name: &str, expected: bool| {
-            let leaf = authority.sign(san, now()).unwrap();
+        let authority = Authority::make(GOOGLE, now()).unwrap();
+        let check = |name: &str, expected: bool| {
+            let leaf = authority.leaf(name, now()).unwrap();
             let got = verify(authority.certificate(), &leaf.certificate, name, now());
             assert_eq!(got.is_ok(), expected, "{name}: {got:?}");
         };
-        let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
-        check(dns("storage.googleapis.com"), "storage.googleapis.com", true);
-        check(dns("example.com"), "example.com", false);
-        check(dns("evilgoogleapis.com"), "evilgoogleapis.com", false);
-        check(dns("googleapis.com.example.com"), "googleapis.com.example.com", false);
-        check(SanType::IpAddress([127, 0, 0, 1].into()), "127.0.0.1", false);
-        check(SanType::IpAddress(std::net::Ipv6Addr::LOCALHOST.into()), "::1", false);
+        check("storage.googleapis.com", true);
+        check("example.com", false);
+        check("evilgoogleapis.com", false);
+        check("googleapis.com.example.com", false);
+        check("127.0.0.1", false);
+        check("::1", false);
+    }
+
+    #[test]
+    fn one_for_any_host_signs_for_any_host_and_is_read_as_nothing_else() {
+        let authority = Authority::make(Names::Any, now()).unwrap();
+        let pem = authority.to_pem();
+        let back = Authority::read(&pem, Names::Any, now()).unwrap();
+        assert_eq!((back.to_pem(), back.expires_at()), (pem.clone(), authority.expires_at()));
+        for name in ["jsonplaceholder.typicode.com", "_x.example", "localhost", "127.0.0.1", "::1"] {
+            for authority in [&authority, &back] {
+                let leaf = authority.leaf(name, now()).unwrap();
+                verify(authority.certificate(), &leaf.certificate, name, now()).unwrap();
+                verify(authority.certificate(), &leaf.certificate, "example.com", now()).unwrap_err();
+            }
+        }
+        let of_one_domain = Authority::make(GOOGLE, now()).unwrap().to_pem();
+        for (pem, names) in [(&pem, GOOGLE), (&of_one_domain, Names::Any), (&of_one_domain, Names::Under("example"))] {
+            let error = Authority::read(pem, names, now()).unwrap_err();
+            assert!(matches!(error, AuthorityError::Mismatch), "{error}");
+        }
     }
 
     #[test]
     fn what_was_written_is_read_and_what_is_damaged_is_named() {
-        let authority = Authority::make(now()).unwrap();
+        let authority = Authority::make(GOOGLE, now()).unwrap();
         let pem = authority.to_pem();
-        let back = Authority::read(&pem, now()).unwrap();
+        let back = Authority::read(&pem, GOOGLE, now()).unwrap();
         assert_eq!((back.to_pem(), back.expires_at()), (pem.clone(), authority.expires_at()));
         let leaf = back.leaf("oauth2.googleapis.com", now()).unwrap();
         verify(authority.certificate(), &leaf.certificate, "oauth2.googleapis.com", now()).unwrap();
 
         let check = |name: &str, pem: &str, at: Time, expected: &str| {
-            let error = Authority::read(pem, at).unwrap_err().to_string();
+            let error = Authority::read(pem, GOOGLE, at).unwrap_err().to_string();
             assert!(error.contains(expected), "{name}: {error}");
         };
         let (key, certificate) = pem.split_at(pem.find("-----BEGIN CERTIFICATE").unwrap());
-        let other = Authority::make(now()).unwrap();
+        let other = Authority::make(GOOGLE, now()).unwrap();
         let mixed = format!("{}{certificate}", other.issuer.key().serialize_pem());
         check("mixed", &mixed, now(), "do not go together");
         check("no certificate", key, now(), "the certificate is missing");
@@ -366,22 +418,24 @@ mod tests {
         let cut = &pem[..pem.len() - 60];
         check("cut off", cut, now(), "the certificate is");
         let leaf = authority.leaf("oauth2.googleapis.com", now()).unwrap();
-        let foreign = Authority { certificate: leaf.certificate, ..Authority::read(&pem, now()).unwrap() }.to_pem();
+        let foreign =
+            Authority { certificate: leaf.certificate, ..Authority::read(&pem, GOOGLE, now()).unwrap() }.to_pem();
         check("not an authority's certificate", &foreign, now(), "do not go together");
         // One bit of the certificate anywhere.
         let der = authority.certificate().to_vec();
         for at in 0..der.len() {
             let mut der = der.clone();
             der[at] ^= 1;
-            let changed = Authority { certificate: der.into(), ..Authority::read(&pem, now()).unwrap() }.to_pem();
-            assert!(Authority::read(&changed, now()).is_err(), "byte {at}");
+            let changed =
+                Authority { certificate: der.into(), ..Authority::read(&pem, GOOGLE, now()).unwrap() }.to_pem();
+            assert!(Authority::read(&changed, GOOGLE, now()).is_err(), "byte {at}");
         }
         assert!(!format!("{authority:?}").contains("PRIVATE"));
     }
 
     #[test]
     fn expiries_are_read_from_damaged_certificates_without_harm() {
-        let authority = Authority::make(now()).unwrap();
+        let authority = Authority::make(GOOGLE, now()).unwrap();
         let der = authority.certificate().to_vec();
         assert_eq!(expiry(&der), Some(authority.expires_at()));
         for at in 0..der.len() {
@@ -392,7 +446,7 @@ mod tests {
                 expiry(&der);
             }
         }
-        let distant = Authority::make("2049-01-01T00:00:00Z".parse().unwrap()).unwrap();
+        let distant = Authority::make(GOOGLE, "2049-01-01T00:00:00Z".parse().unwrap()).unwrap();
         assert_eq!(expiry(distant.certificate()).unwrap().to_string(), "2058-12-30T00:00:00Z");
     }
 }

@@ -8,10 +8,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use authority::Authority;
+use authority::{Authority, Names};
 use event::Time;
 
 use crate::state::write_private;
+
+/// The one domain that it signs for.
+const NAMES: Names = Names::Under("googleapis.com");
 
 /// The authority: key and certificate. A secret.
 pub fn authority_file(data: &Path) -> PathBuf {
@@ -41,7 +44,7 @@ pub fn open(data: &Path, now: Time) -> anyhow::Result<Option<Authority>> {
         }
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
-    let read = Authority::read(&pem, now).with_context(|| {
+    let read = Authority::read(&pem, NAMES, now).with_context(|| {
         format!(
             "{} cannot be used. Put a good copy back, or remove it and {} to have a new authority made, which programs \
              must then be told of",
@@ -57,7 +60,7 @@ pub fn open_or_make(data: &Path, now: Time) -> anyhow::Result<Authority> {
     let authority = match open(data, now)? {
         Some(authority) => authority,
         None => {
-            let authority = Authority::make(now)?;
+            let authority = Authority::make(NAMES, now)?;
             let path = authority_file(data);
             write_private(&path, authority.to_pem().as_bytes())
                 .with_context(|| format!("cannot write {}", path.display()))?;
@@ -139,7 +142,7 @@ mod tests {
             &|dir| {
                 let text = std::fs::read_to_string(authority_file(dir)).unwrap();
                 let key = text.split("-----BEGIN CERTIFICATE").next().unwrap();
-                let other = Authority::make(now()).unwrap().certificate_pem();
+                let other = Authority::make(NAMES, now()).unwrap().certificate_pem();
                 std::fs::write(authority_file(dir), format!("{key}{other}")).unwrap();
             },
             "do not go together",

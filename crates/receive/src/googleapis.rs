@@ -6,7 +6,7 @@
 //! [`crate::connect`] decides what is served, [`authority`] makes certificates. Nothing is ever passed on to
 //! Google or anybody else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -14,12 +14,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use authority::{Authority, AuthorityError};
+use authority::{Authority, Hosts, Sessions};
 use bytes::{Buf, Bytes, BytesMut};
 use event::{Time, limits};
-use rustls::ServerConfig;
-use rustls::crypto::CryptoProvider;
-use rustls::server::NoServerSessionStorage;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -29,10 +26,9 @@ use crate::server::HANDSHAKE_MAX;
 
 /// What the listener's connections share.
 pub struct Googleapis {
-    authority: Authority,
-    provider: Arc<CryptoProvider>,
+    /// Without sessions: clients that care keep their connections alive.
+    hosts: Hosts,
     now: Arc<dyn Fn() -> Time + Send + Sync>,
-    hosts: Mutex<Hosts>,
     /// What was refused before, so that a program that tries again and again is logged once.
     refused: Mutex<HashSet<String>>,
 }
@@ -52,17 +48,15 @@ impl Googleapis {
     /// With an authority that signs for the hosts.
     pub fn new(authority: Authority, now: Arc<dyn Fn() -> Time + Send + Sync>) -> Googleapis {
         Googleapis {
-            authority,
-            provider: Arc::new(rustls::crypto::ring::default_provider()),
+            hosts: Hosts::new(authority, Sessions::Never),
             now,
-            hosts: Mutex::default(),
             refused: Mutex::default(),
         }
     }
 
     /// The authority.
     pub fn authority(&self) -> &Authority {
-        &self.authority
+        self.hosts.authority()
     }
 
     /// Takes a connection to where HTTP begins. `None` where it does not come to that; the client was told why.
@@ -86,7 +80,7 @@ impl Googleapis {
                 return None;
             }
         };
-        let tls = match self.config(&host) {
+        let tls = match self.hosts.config(host.as_str(), (self.now)()) {
             Ok(config) => TlsAcceptor::from(config),
             Err(error) => {
                 tracing::error!(host = host.as_str(), %error, "no certificate can be made");
@@ -131,28 +125,6 @@ impl Googleapis {
             log();
         }
     }
-
-    /// The TLS settings for a host, kept until its certificate is half used up.
-    fn config(&self, host: &GoogleHost) -> Result<Arc<ServerConfig>, AuthorityError> {
-        let now = (self.now)();
-        let lock = || self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(config) = lock().get(host, now) {
-            return Ok(config);
-        }
-        // Two connections may both make one; either is good.
-        let leaf = self.authority.leaf(host.as_str(), now)?;
-        let mut config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_protocol_versions(rustls::ALL_VERSIONS)
-            .and_then(|builder| builder.with_no_client_auth().with_single_cert(vec![leaf.certificate], leaf.key))
-            .map_err(AuthorityError::Unusable)?;
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Connections are kept alive by clients that care; sessions of hundreds of hosts would only hold memory.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        let config = Arc::new(config);
-        lock().put(host.clone(), Arc::clone(&config), leaf.renew_at);
-        Ok(config)
-    }
 }
 
 enum Failed {
@@ -177,39 +149,6 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S) -> Result<Option<(Googl
             }
             Said::Other(why) => return Err(Failed::Refused(why)),
         }
-    }
-}
-
-/// TLS settings by host, no more than [`limits::CERTIFICATES_MAX`].
-#[derive(Default)]
-struct Hosts {
-    kept: HashMap<GoogleHost, Kept>,
-    /// Counts the times that something was asked for.
-    clock: u64,
-}
-
-struct Kept {
-    config: Arc<ServerConfig>,
-    renew_at: Time,
-    asked_at: u64,
-}
-
-impl Hosts {
-    fn get(&mut self, host: &GoogleHost, now: Time) -> Option<Arc<ServerConfig>> {
-        self.clock += 1;
-        let kept = self.kept.get_mut(host).filter(|kept| now < kept.renew_at)?;
-        kept.asked_at = self.clock;
-        Some(Arc::clone(&kept.config))
-    }
-
-    fn put(&mut self, host: GoogleHost, config: Arc<ServerConfig>, renew_at: Time) {
-        if self.kept.len() >= limits::CERTIFICATES_MAX && !self.kept.contains_key(&host) {
-            let oldest = self.kept.iter().min_by_key(|(_, kept)| kept.asked_at).map(|(host, _)| host.clone());
-            if let Some(oldest) = oldest {
-                self.kept.remove(&oldest);
-            }
-        }
-        self.kept.insert(host, Kept { config, renew_at, asked_at: self.clock });
     }
 }
 
@@ -246,8 +185,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use authority::Names;
     use rustls::pki_types::ServerName;
     use rustls::{ClientConfig, ClientConnection, ProtocolVersion, RootCertStore, SupportedProtocolVersion};
     use tokio::io::DuplexStream;
@@ -259,22 +199,18 @@ mod tests {
     const NOW_SECS: i64 = 1_795_290_965;
     const HOST: &str = "malachiteingestion-pa.googleapis.com";
 
-    /// The listener's side of things at a time that can be changed.
-    fn googleapis() -> (Arc<Googleapis>, Arc<AtomicI64>) {
-        let clock = Arc::new(AtomicI64::new(NOW_SECS));
-        let now = {
-            let clock = Arc::clone(&clock);
-            move || Time::from_secs(clock.load(Ordering::Relaxed)).unwrap()
-        };
-        let authority = Authority::make(now()).unwrap();
-        (Arc::new(Googleapis::new(authority, Arc::new(now))), clock)
+    /// The listener's side of things.
+    fn googleapis() -> Arc<Googleapis> {
+        let now = || Time::from_secs(NOW_SECS).unwrap();
+        let authority = Authority::make(Names::Under("googleapis.com"), now()).unwrap();
+        Arc::new(Googleapis::new(authority, Arc::new(now)))
     }
 
     /// A client that trusts this authority and no other.
     fn client(googleapis: &Googleapis, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]) -> ClientConfig {
         let mut roots = RootCertStore::empty();
         roots.add(googleapis.authority().certificate().clone()).unwrap();
-        let mut config = ClientConfig::builder_with_provider(Arc::clone(&googleapis.provider))
+        let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
@@ -317,7 +253,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_trusts_the_authority_believes_to_be_where_it_wanted() {
-        let (googleapis, _) = googleapis();
+        let googleapis = googleapis();
         let check = async |name: &str, versions: &[&'static SupportedProtocolVersion], alpn: &[&str]| {
             let (mut near, far) = connect(&googleapis);
             near.write_all(head(&format!("{name}:443")).as_bytes()).await.unwrap();
@@ -349,7 +285,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_name_in_tls_makes_no_other_host_of_the_tunnel() {
-        let (googleapis, _) = googleapis();
+        let googleapis = googleapis();
         let (mut near, far) = connect(&googleapis);
         near.write_all(head(&format!("{HOST}:443")).as_bytes()).await.unwrap();
         read_until_blank_line(&mut near).await;
@@ -361,7 +297,7 @@ mod tests {
 
     #[tokio::test]
     async fn bytes_that_come_with_the_head_are_the_tunnels() {
-        let (googleapis, _) = googleapis();
+        let googleapis = googleapis();
         let (mut near, far) = connect(&googleapis);
         let config = Arc::new(client(&googleapis, rustls::ALL_VERSIONS, &[]));
         let mut tls = ClientConnection::new(config, ServerName::try_from(HOST).unwrap()).unwrap();
@@ -389,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_refused_is_told_why_and_ends() {
-        let (googleapis, _) = googleapis();
+        let googleapis = googleapis();
         let check = async |said: &str, status: &str| {
             let (mut near, far) = connect(&googleapis);
             near.write_all(said.as_bytes()).await.unwrap();
@@ -414,7 +350,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_head_that_drips_and_a_handshake_that_stalls_end() {
-        let (googleapis, _) = googleapis();
+        let googleapis = googleapis();
         let (mut near, far) = connect(&googleapis);
         let started = tokio::time::Instant::now();
         let mut dripping = head(&format!("{HOST}:443")).into_bytes().into_iter();
@@ -434,27 +370,8 @@ mod tests {
     }
 
     #[test]
-    fn certificates_are_kept_until_half_of_their_life_is_over_and_not_without_end() {
-        let (googleapis, clock) = googleapis();
-        let host = |name: &str| GoogleHost::parse(name).unwrap();
-        let config = |name: &str| googleapis.config(&host(name)).unwrap();
-        let first = config(HOST);
-        assert!(Arc::ptr_eq(&first, &config(HOST)));
-        clock.store(NOW_SECS + 15 * 86_400 - 1, Ordering::Relaxed);
-        assert!(Arc::ptr_eq(&first, &config(HOST)));
-        clock.store(NOW_SECS + 15 * 86_400, Ordering::Relaxed);
-        let second = config(HOST);
-        assert!(!Arc::ptr_eq(&first, &second));
-        for region in 0..limits::CERTIFICATES_MAX * 2 {
-            config(&format!("r{region}-chronicle.googleapis.com"));
-            assert!(Arc::ptr_eq(&second, &config(HOST)), "what is asked for stays");
-        }
-        assert_eq!(googleapis.hosts.lock().unwrap().kept.len(), limits::CERTIFICATES_MAX);
-    }
-
-    #[test]
     fn the_same_refusal_is_logged_once_and_many_are_not_remembered_without_end() {
-        let (googleapis, _) = googleapis();
+        let googleapis = googleapis();
         let logged = AtomicUsize::new(0);
         let note = |what: &str| {
             googleapis.note(what.to_owned(), || {
