@@ -105,17 +105,33 @@ impl Client {
         body: Option<&Value>,
         timeout: Option<Duration>,
     ) -> Result<reqwest::Response, CliError> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
+        let mut request = self.request(method, path);
         if let Some(body) = body {
             request = request.json(body);
         }
         if let Some(timeout) = timeout {
             request = request.timeout(timeout);
         }
-        let response = request.send().await.map_err(|error| self.unreachable(&error))?;
+        self.yes(request).await
+    }
+
+    /// A request with our token, for what is not our own API.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+
+    /// The response to a request, whatever its status.
+    pub async fn answer(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, CliError> {
+        request.send().await.map_err(|error| self.unreachable(&error))
+    }
+
+    /// The response to a request, once its status says yes.
+    pub async fn yes(&self, request: reqwest::RequestBuilder) -> Result<reqwest::Response, CliError> {
+        let response = self.answer(request).await?;
         if response.status().is_success() {
             return Ok(response);
         }
@@ -124,7 +140,8 @@ impl Client {
         Err(self.refused(status, &text))
     }
 
-    fn unreachable(&self, error: &reqwest::Error) -> CliError {
+    /// The error of a server that did not answer.
+    pub fn unreachable(&self, error: &reqwest::Error) -> CliError {
         let mut why = error.to_string();
         let mut source = std::error::Error::source(error);
         while let Some(cause) = source {
@@ -137,7 +154,8 @@ impl Client {
         ))
     }
 
-    fn refused(&self, status: StatusCode, text: &str) -> CliError {
+    /// The error of an answer whose status says no.
+    pub fn refused(&self, status: StatusCode, text: &str) -> CliError {
         let parsed: Option<Value> = serde_json::from_str(text).ok();
         let message = parsed
             .as_ref()

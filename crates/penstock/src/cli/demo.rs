@@ -1,6 +1,9 @@
 //! `penstock demo`: the Ingestion API document's own requests, sent to the running server as a sender would send them,
 //! then found by search and delivered to a receiver that this command runs for as long as it takes.
 
+pub mod oci;
+pub mod records;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};

@@ -2,7 +2,8 @@
 //!
 //! `serve`, `check` and `log verify` work on this machine; every other command asks a running server, so that there is
 //! one way to do a thing and one place that checks it. `log`, `entity`, `forwarder` and `feed` ask as senders do, by the
-//! Chronicle API and through the client library.
+//! Chronicle API and through the client library; `oci` and `function` by the calls of OCI's own API, with our token in place
+//! of a signature.
 
 mod ca;
 mod client;
@@ -11,10 +12,13 @@ mod demo;
 mod entity;
 mod feed;
 mod forwarder;
+mod function;
 mod intake;
 mod local;
 mod log;
-mod manage;
+pub(crate) mod manage;
+pub(crate) mod oci;
+mod oci_user;
 mod output;
 mod receipt;
 mod search;
@@ -87,7 +91,15 @@ enum Command {
     Serve(ServeArgs),
     /// Check a configuration file without starting anything
     Check(CheckArgs),
-    /// Send sample requests to the running server and show them found and delivered
+    /// Send sample requests to the running server and show them found and delivered; records of Oracle's lab
+    #[command(
+        after_help = "Examples:
+  penstock demo
+  penstock demo oci reboot --name compute-for-log-test
+  penstock demo oci ssh --from 132.145.1.2 --to 10.0.2.121
+  penstock demo oci traffic --count 1000",
+        args_conflicts_with_subcommands = true
+    )]
     Demo(DemoArgs),
     /// Find records
     #[command(subcommand)]
@@ -108,6 +120,15 @@ enum Command {
     /// What is sent to as to Sekoia.io: named ways in, each with a key
     #[command(subcommand)]
     Intake(intake::IntakeCommand),
+    /// Who may sign requests as the `oci` command and OCI's SDKs do
+    #[command(subcommand)]
+    OciUser(oci_user::OciUserCommand),
+    /// OCI's logging: compartments, logs, records sent again
+    #[command(subcommand)]
+    Oci(oci::OciCommand),
+    /// Functions: code of yours that connectors hand records to
+    #[command(subcommand)]
+    Function(function::FunctionCommand),
     /// Print the certificate that programs must trust to reach this server in place of Google
     #[command(after_help = "Examples:
   penstock ca --out penstock-ca.pem
@@ -175,11 +196,22 @@ pub struct CheckArgs {
 }
 
 /// `penstock demo`
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Key file to send with [default: keys/default.json of the data directory]
     #[arg(long)]
     pub key_file: Option<PathBuf>,
+    /// Something else to show
+    #[command(subcommand)]
+    pub command: Option<DemoCommand>,
+}
+
+/// `penstock demo`, but for the sample requests.
+#[derive(Debug, Subcommand)]
+pub enum DemoCommand {
+    /// What happens in an OCI tenancy during Oracle's lab, as records in its logs
+    #[command(subcommand)]
+    Oci(demo::oci::DemoOciCommand),
 }
 
 /// `penstock search`
@@ -513,10 +545,14 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         Command::Account(AccountCommand::Create { instance, role, name, out }) => {
             manage::account_create(&remote, instance, role, name, &out).await
         }
+        Command::Function(function::FunctionCommand::Init { name, .. }) => function::init(&name, remote.output),
         Command::Ca { out } => ca::run(&remote, out.as_deref()).await,
         command => {
             let client = Client::connect(&remote)?;
             match command {
+                Command::Demo(DemoArgs { command: Some(DemoCommand::Oci(command)), .. }) => {
+                    demo::oci::run(&client, command).await
+                }
                 Command::Demo(args) => demo::run(&client, &remote, args).await,
                 Command::Search(command) => search::run(&client, command).await,
                 Command::Receipt(args) => receipt::run(&client, &args.id).await,
@@ -525,6 +561,9 @@ async fn run(cli: Cli) -> Result<(), CliError> {
                 Command::Account(command) => manage::account(&client, command).await,
                 Command::Key(command) => manage::key(&client, command).await,
                 Command::Intake(command) => intake::run(&client, command).await,
+                Command::OciUser(command) => oci_user::run(&client, command).await,
+                Command::Oci(command) => oci::run(&client, command).await,
+                Command::Function(command) => function::run(&client, command).await,
                 Command::LogType(command) => manage::log_type(&client, command).await,
                 Command::Connector(command) => connector::run(&client, command).await,
                 Command::Dlq(command) => connector::dead_letters(&client, command).await,

@@ -77,6 +77,15 @@ pub fn say(line: &str) {
     }
 }
 
+/// Prints what need not be text, such as what a function answered, and ends its last line.
+pub fn say_bytes(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    let end: &[u8] = if bytes.is_empty() || bytes.ends_with(b"\n") { b"" } else { b"\n" };
+    if out.write_all(bytes).and_then(|()| out.write_all(end)).and_then(|()| out.flush()).is_err() {
+        std::process::exit(0);
+    }
+}
+
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("a JSON value has a text")
 }
