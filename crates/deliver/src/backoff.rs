@@ -11,6 +11,8 @@ use event::Time;
 pub const FIRST: Duration = Duration::from_secs(1);
 /// Longest wait of our own choosing.
 pub const LONGEST: Duration = Duration::from_secs(60);
+/// Longest wait of our own choosing between two calls of a function.
+pub const FUNCTION_LONGEST: Duration = Duration::from_secs(30);
 /// Shortest wait after 429 where the target names none.
 pub const SLOW_DOWN: Duration = Duration::from_secs(30);
 /// Wait while only a person can help (credentials, address): long enough to do no harm, short enough to notice the fix.
@@ -24,6 +26,12 @@ pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 pub fn exponential(failures: u32, random: f64) -> Duration {
     let step = FIRST.saturating_mul(1u32 << failures.saturating_sub(1).min(10)).min(LONGEST);
     step.mul_f64(1.0 + random.clamp(0.0, 1.0) / 2.0).min(LONGEST)
+}
+
+/// The wait after a function's call failed: the same, but never above [`FUNCTION_LONGEST`]. Functions run here: asking them
+/// often costs no third party anything, and what was mended is found soon.
+pub fn function(failures: u32, random: f64) -> Duration {
+    exponential(failures, random).min(FUNCTION_LONGEST)
 }
 
 /// The wait after 429: what the target asked for, else at least [`SLOW_DOWN`].
@@ -64,6 +72,7 @@ mod tests {
         }
         assert_eq!(exponential(u32::MAX, 1.0), LONGEST);
         assert_eq!(exponential(0, 0.0), FIRST);
+        assert_eq!([1, 2, 5, 6, 40].map(|failures| function(failures, 0.0).as_secs()), [1, 2, 16, 30, 30]);
     }
 
     #[test]

@@ -7,15 +7,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use egress::Reach;
-use event::{InstanceId, Kind, limits};
+use event::{Event, InstanceId, Kind, limits};
 use http::{HeaderName, HeaderValue};
+use query::Predicate;
+use query::oci::Scope;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::filter::Filter;
+use crate::targets::function::LOG_TYPES as OCI_LOG_TYPES;
 
 /// Largest `batch_bytes_max`: with frame, body and compressed body a connector stays within about 8 MiB.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
@@ -27,6 +30,20 @@ pub const BATCH_RECORDS_MAX: usize = 100_000;
 pub const BATCH_WAIT_MAX: Duration = Duration::from_secs(60);
 /// Longest `timeout_ms`.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(600);
+/// Largest `batch_bytes_max` of a function: OCI gives it at most 6 MB a call, and says so as 6,000 KB, too.
+pub const FUNCTION_BATCH_BYTES_MAX: usize = 6_000_000;
+/// Longest `batch_wait_ms` of a function (contracts/oci.md §2.4: 600 s is seen in use).
+pub const FUNCTION_BATCH_WAIT_MAX: Duration = Duration::from_secs(600);
+/// Longest `attention_ms`.
+pub const ATTENTION_MAX: Duration = Duration::from_secs(7 * 86_400);
+/// How long a function may fail before somebody is called, unless the document says otherwise.
+pub const FUNCTION_ATTENTION: Duration = Duration::from_secs(300);
+/// Longest OCID or name of a function.
+pub const FUNCTION_BYTES_MAX: usize = 255;
+/// Most scopes of a source.
+pub const SCOPES_MAX: usize = 100;
+/// Most compartments of a scope.
+pub const COMPARTMENTS_MAX: usize = 1_000;
 /// Most headers.
 pub const HEADERS_MAX: usize = 50;
 /// Longest name of a connector.
@@ -75,6 +92,10 @@ pub struct ConnectorConfig {
     pub batch: BatchConfig,
     /// What its target's address may be.
     pub reach: Reach,
+    /// How long it may fail on end before it needs attention. `None`: for ever, it only waits.
+    pub attention: Option<Duration>,
+    /// Whether it keeps a run log.
+    pub run_log: bool,
     /// Hash of the document: another one means another configuration.
     pub(crate) print: blake3::Hash,
 }
@@ -95,9 +116,21 @@ pub enum Start {
 pub struct Source {
     kinds: Vec<Kind>,
     log_types: Vec<String>,
+    /// Which of OCI's logs.
+    scopes: Option<Arc<Predicate>>,
     filter: Option<Filter>,
     /// The document's part, which a plan row keeps so that its batch can be made again under the filter of its time.
     pub(crate) text: String,
+}
+
+/// How far a record comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sieve {
+    /// The source is about other records.
+    NotOurs,
+    /// The filter leaves it out.
+    LeftOut,
+    Selected,
 }
 
 /// How batches are cut.
@@ -116,13 +149,24 @@ pub struct BatchConfig {
 pub enum TargetConfig {
     /// Anything that takes an HTTP POST.
     Http(HttpConfig),
+    /// A function of this server.
+    Function(FunctionConfig),
 }
 
 impl TargetConfig {
-    /// Whether connections to it are encrypted.
-    pub(crate) fn is_encrypted(&self) -> bool {
+    /// Whether connections to it are encrypted; `None` where there are none.
+    pub(crate) fn is_encrypted(&self) -> Option<bool> {
         match self {
-            TargetConfig::Http(http) => http.url.scheme() == "https",
+            TargetConfig::Http(http) => Some(http.url.scheme() == "https"),
+            TargetConfig::Function(_) => None,
+        }
+    }
+
+    /// The function, where it is one.
+    pub(crate) fn function(&self) -> Option<&FunctionConfig> {
+        match self {
+            TargetConfig::Http(_) => None,
+            TargetConfig::Function(function) => Some(function),
         }
     }
 }
@@ -138,6 +182,24 @@ pub struct HttpConfig {
     pub(crate) form: HttpForm,
     /// How long one attempt may take, from resolving the name to the answer.
     pub(crate) timeout: Duration,
+}
+
+/// The `function` target's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionConfig {
+    /// The function's OCID.
+    pub function: String,
+    /// Its name, for people.
+    pub name: Option<String>,
+    /// How long one call may take, beyond the function's own limit.
+    pub timeout: Duration,
+}
+
+impl FunctionConfig {
+    /// What people call it.
+    pub(crate) fn shown(&self) -> &str {
+        self.name.as_deref().unwrap_or(&self.function)
+    }
 }
 
 /// The shape of the `http` target's body; kept with a frozen batch, since a retry must not change it.
@@ -190,6 +252,10 @@ struct Document {
     target: Value,
     #[serde(default)]
     made_by_operator: bool,
+    #[serde(default)]
+    attention_ms: Option<u64>,
+    #[serde(default)]
+    run_log: bool,
 }
 
 #[derive(Deserialize, Default, PartialEq)]
@@ -209,6 +275,20 @@ struct SourceDocument {
     query: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     language: Option<Language>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<ScopeDocument>,
+}
+
+/// Logs of OCI: those of a group, or one of them, in any of these compartments.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+struct ScopeDocument {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    compartments: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log_group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
 }
 
 #[derive(Deserialize, Serialize, Clone, Copy, PartialEq)]
@@ -227,12 +307,39 @@ pub enum Language {
     Udm,
     /// Over raw logs: a text, whatever its case, or `/regular expression/`, or that with `nocase` behind it.
     Raw,
+    /// A condition of OCI's connectors, over log entries of its `scopes`. The query may be left out; without any scope
+    /// nothing is taken, since a source whose logs are all gone must not become one of everything.
+    Oci,
+}
+
+#[derive(Deserialize)]
+struct TargetDocument {
+    r#type: TargetType,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FunctionDocument {
+    #[serde(rename = "type")]
+    _type: TargetType,
+    function: String,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default = "default_function_bytes_max")]
+    batch_bytes_max: usize,
+    #[serde(default = "default_function_records_max")]
+    batch_records_max: usize,
+    #[serde(default = "default_wait_ms")]
+    batch_wait_ms: u64,
+    #[serde(default = "default_function_timeout_ms")]
+    timeout_ms: u64,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HttpDocument {
-    r#type: TargetType,
+    #[serde(rename = "type")]
+    _type: TargetType,
     url: String,
     #[serde(default)]
     headers: BTreeMap<String, String>,
@@ -254,6 +361,7 @@ struct HttpDocument {
 #[serde(rename_all = "lowercase")]
 enum TargetType {
     Http,
+    Function,
 }
 
 fn default_bytes_max() -> usize {
@@ -267,6 +375,18 @@ fn default_wait_ms() -> u64 {
 }
 fn default_timeout_ms() -> u64 {
     90_000
+}
+fn default_function_bytes_max() -> usize {
+    5_000_000
+}
+/// A function that posts each record by itself takes some 20 ms for each (contracts/oci.md §1.8) and may have no more than
+/// 30 s for all of them.
+fn default_function_records_max() -> usize {
+    100
+}
+/// Above the 300 s that a function may take at most, with time to start its process.
+fn default_function_timeout_ms() -> u64 {
+    330_000
 }
 
 impl ConnectorConfig {
@@ -286,9 +406,33 @@ impl ConnectorConfig {
             Some(source) => Source::parse(&source, schema)?,
         };
         let reach = if document.made_by_operator { Reach::Inside } else { Reach::Public };
-        let (target, batch) = http(&document.target, reach)?;
-        let active = document.state == State::Active;
-        Ok(ConnectorConfig { id, active, source, start: document.start, target, batch, reach, print })
+        let TargetDocument { r#type } = part("target", &document.target)?;
+        let (target, batch) = match r#type {
+            TargetType::Http => http(&document.target, reach)?,
+            TargetType::Function => function(&document.target)?,
+        };
+        let attention = match (document.attention_ms, &target) {
+            (Some(0), _) => return Err(ConfigError::new("attention_ms", "0 would call somebody for nothing")),
+            (Some(millis), _) if u128::from(millis) > ATTENTION_MAX.as_millis() => {
+                let message = format!("{millis} is not within 1 to {}", ATTENTION_MAX.as_millis());
+                return Err(ConfigError::new("attention_ms", message));
+            }
+            (Some(millis), _) => Some(Duration::from_millis(millis)),
+            (None, TargetConfig::Function(_)) => Some(FUNCTION_ATTENTION),
+            (None, TargetConfig::Http(_)) => None,
+        };
+        Ok(ConnectorConfig {
+            id,
+            active: document.state == State::Active,
+            source,
+            start: document.start,
+            target,
+            batch,
+            reach,
+            attention,
+            run_log: document.run_log,
+            print,
+        })
     }
 
     /// The document as it may be shown: header values and the URL's query are replaced by `…`.
@@ -314,11 +458,33 @@ impl Source {
     pub(crate) fn parse(source: &Value, schema: &Arc<udm::Schema>) -> Result<Source, ConfigError> {
         let document: SourceDocument = part("source", source)?;
         let text = serde_json::to_string(&document).expect("names and texts always have a JSON form");
+        let oci = document.language == Some(Language::Oci);
+        if !oci && !document.scopes.is_empty() {
+            return Err(ConfigError::new("source.scopes", "only the language \"oci\" has scopes"));
+        }
+        if oci && document.kinds.iter().any(|kind| *kind != KindName::Raw) {
+            return Err(ConfigError::new("source.kinds", "OCI's log entries are raw"));
+        }
+        if document.scopes.len() > SCOPES_MAX
+            || document.scopes.iter().any(|scope| scope.compartments.len() > COMPARTMENTS_MAX)
+        {
+            let message = format!("more than {SCOPES_MAX}, or one with more than {COMPARTMENTS_MAX} compartments");
+            return Err(ConfigError::new("source.scopes", message));
+        }
+        let scopes = document.scopes.into_iter().map(|scope| Scope {
+            compartments: scope.compartments,
+            group: scope.log_group,
+            log: scope.log,
+        });
+        let scopes = oci.then(|| Arc::new(query::oci::predicate(scopes, None)));
         let filter = match (document.query, document.language) {
-            (None, None) => None,
+            (None, None | Some(Language::Oci)) => None,
             (None, Some(_)) => return Err(ConfigError::new("source.language", "given without a query")),
             (Some(_), None) => {
-                return Err(ConfigError::new("source.language", "a query needs its language: \"udm\" or \"raw\""));
+                return Err(ConfigError::new(
+                    "source.language",
+                    "a query needs its language: \"udm\", \"raw\" or \"oci\"",
+                ));
             }
             (Some(query), Some(language)) => {
                 if query.len() > limits::QUERY_BYTES_MAX {
@@ -341,24 +507,52 @@ impl Source {
             KindName::Udm => Kind::Udm,
             KindName::Entity => Kind::Entity,
         });
-        Ok(Source { kinds: kinds.collect(), log_types: document.log_types, filter, text })
+        let (mut kinds, mut log_types): (Vec<Kind>, _) = (kinds.collect(), document.log_types);
+        if oci {
+            kinds = vec![Kind::Raw];
+            // What the batch says is looked at first, so that other logs cost next to nothing.
+            if log_types.is_empty() {
+                log_types = OCI_LOG_TYPES.iter().map(|log_type| (*log_type).to_owned()).collect();
+            }
+        }
+        Ok(Source { kinds, log_types, scopes, filter, text })
     }
 
     /// Whether it takes records whose batch says this; the cheap half of the filter.
-    pub(crate) fn takes(&self, kind: Kind, log_type: &str) -> bool {
+    fn takes(&self, kind: Kind, log_type: &str) -> bool {
         (self.kinds.is_empty() || self.kinds.contains(&kind))
             && (self.log_types.is_empty() || self.log_types.iter().any(|wanted| wanted == log_type))
     }
 
+    /// How far an event of its own instance comes. The time that the filter took is added to `filtering`.
+    pub(crate) fn sieve(&self, event: &Event, filtering: &mut Duration) -> Sieve {
+        if !self.takes(event.kind, &event.batch.log_type)
+            || self.scopes.as_ref().is_some_and(|scopes| !scopes.matches(event.kind, &event.data))
+        {
+            return Sieve::NotOurs;
+        }
+        let Some(filter) = &self.filter else { return Sieve::Selected };
+        let began = Instant::now();
+        let passes = filter.matches(event);
+        *filtering += began.elapsed();
+        if passes { Sieve::Selected } else { Sieve::LeftOut }
+    }
+
     /// Whether it takes this event of its own instance.
-    pub(crate) fn selects(&self, event: &event::Event) -> bool {
-        self.takes(event.kind, &event.batch.log_type) && self.filter.as_ref().is_none_or(|filter| filter.matches(event))
+    pub(crate) fn selects(&self, event: &Event) -> bool {
+        let mut filtering = Duration::ZERO;
+        self.sieve(event, &mut filtering) == Sieve::Selected
+    }
+
+    /// Whether there is a filter between it and the target: OCI's task.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter.is_some()
     }
 }
 
 fn http(target: &Value, reach: Reach) -> Result<(TargetConfig, BatchConfig), ConfigError> {
     let HttpDocument {
-        r#type: TargetType::Http,
+        _type,
         url,
         headers,
         format,
@@ -369,29 +563,60 @@ fn http(target: &Value, reach: Reach) -> Result<(TargetConfig, BatchConfig), Con
         timeout_ms,
     } = part("target", target)?;
 
-    let within = |field: &str, value: u128, least: u128, most: u128| {
-        if (least..=most).contains(&value) {
-            return Ok(());
-        }
-        Err(ConfigError::new(&format!("target.{field}"), format!("{value} is not within {least} to {most}")))
-    };
-    within("batch_bytes_max", batch_bytes_max as u128, BATCH_BYTES_MIN as u128, BATCH_BYTES_MAX as u128)?;
-    within("batch_records_max", batch_records_max as u128, 1, BATCH_RECORDS_MAX as u128)?;
-    within("batch_wait_ms", batch_wait_ms.into(), 0, BATCH_WAIT_MAX.as_millis())?;
-    within("timeout_ms", timeout_ms.into(), 100, TIMEOUT_MAX.as_millis())?;
-
+    let limits = Limits { bytes_max: BATCH_BYTES_MAX, wait_max: BATCH_WAIT_MAX };
+    let batch = limits.batch(batch_bytes_max, batch_records_max, batch_wait_ms)?;
     let http = HttpConfig {
         url: http_url(&url, reach)?,
         headers: http_headers(&headers)?,
         form: HttpForm { format, gzip },
-        timeout: Duration::from_millis(timeout_ms),
-    };
-    let batch = BatchConfig {
-        bytes_max: batch_bytes_max,
-        records_max: batch_records_max,
-        wait: Duration::from_millis(batch_wait_ms),
+        timeout: timeout(timeout_ms)?,
     };
     Ok((TargetConfig::Http(http), batch))
+}
+
+fn function(target: &Value) -> Result<(TargetConfig, BatchConfig), ConfigError> {
+    let FunctionDocument { _type, function, name, batch_bytes_max, batch_records_max, batch_wait_ms, timeout_ms } =
+        part("target", target)?;
+    let limits = Limits { bytes_max: FUNCTION_BATCH_BYTES_MAX, wait_max: FUNCTION_BATCH_WAIT_MAX };
+    let batch = limits.batch(batch_bytes_max, batch_records_max, batch_wait_ms)?;
+    let fits = |text: &str| !text.is_empty() && text.len() <= FUNCTION_BYTES_MAX && !text.contains(char::is_control);
+    if !fits(&function) {
+        let message = format!("is a function's OCID, at most {FUNCTION_BYTES_MAX} bytes");
+        return Err(ConfigError::new("target.function", message));
+    }
+    if name.as_deref().is_some_and(|name| !fits(name)) {
+        let message = format!("is a function's name, at most {FUNCTION_BYTES_MAX} bytes");
+        return Err(ConfigError::new("target.name", message));
+    }
+    let function = FunctionConfig { function, name, timeout: timeout(timeout_ms)? };
+    Ok((TargetConfig::Function(function), batch))
+}
+
+/// What a target allows of its batches.
+struct Limits {
+    bytes_max: usize,
+    wait_max: Duration,
+}
+
+impl Limits {
+    fn batch(&self, bytes_max: usize, records_max: usize, wait_ms: u64) -> Result<BatchConfig, ConfigError> {
+        within("batch_bytes_max", bytes_max as u128, BATCH_BYTES_MIN as u128, self.bytes_max as u128)?;
+        within("batch_records_max", records_max as u128, 1, BATCH_RECORDS_MAX as u128)?;
+        within("batch_wait_ms", wait_ms.into(), 0, self.wait_max.as_millis())?;
+        Ok(BatchConfig { bytes_max, records_max, wait: Duration::from_millis(wait_ms) })
+    }
+}
+
+fn timeout(timeout_ms: u64) -> Result<Duration, ConfigError> {
+    within("timeout_ms", timeout_ms.into(), 100, TIMEOUT_MAX.as_millis())?;
+    Ok(Duration::from_millis(timeout_ms))
+}
+
+fn within(field: &str, value: u128, least: u128, most: u128) -> Result<(), ConfigError> {
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(ConfigError::new(&format!("target.{field}"), format!("{value} is not within {least} to {most}")))
 }
 
 fn http_url(text: &str, reach: Reach) -> Result<reqwest::Url, ConfigError> {

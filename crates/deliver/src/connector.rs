@@ -1,15 +1,15 @@
 //! One connector's story, told in one task: settle what was frozen, read on, freeze, send, judge, settle.
 //!
 //! ```text
-//!            ┌───────────────────────────── settle: plan row gone, cursor moved, counted ◀──┐
-//!            ▼                                                                               │ delivered
+//!            ┌──── settle: plan row gone, cursor moved, counted; with it the next batch is frozen ◀──┐
+//!            ▼                                                                                        │ delivered
 //! log ──▶ gather ──▶ freeze: plan row committed ──▶ send ──▶ judge ──▶ retry: wait, same bytes, same key
 //!                                                               └────▶ refused: halves, down to the one dead letter
 //! ```
 //!
 //! The order of records is the log's: one batch is under way at a time, and nothing overtakes it. What decides is pure
-//! and elsewhere (`backoff`, `targets`); what survives a crash is `ledger`'s. A connector holds one frame, one batch
-//! and its body, and a task of its own, so that a dead target costs the others nothing.
+//! and elsewhere (`backoff`, `targets`, `loops`, `runs`); what survives a crash is `ledger`'s. A connector holds one frame,
+//! one batch and its body, and a task of its own, so that a dead target costs the others nothing.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -17,19 +17,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use commit::{FollowError, Log};
-use event::{Position, Time};
+use event::{Position, RecordId, Time};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, OnceCell, watch};
 use tokio::time::Instant;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Waiting};
 use crate::config::{BatchConfig, ConnectorConfig, ConnectorId, Source};
 use crate::elements::Elements;
-use crate::ledger::{Account, Ledger, Loss, LostRange, Place, Plan, Refusal, elements_of};
+use crate::invoke::{FunctionAnswer, FunctionCall, Invoke};
+use crate::ledger::{self, Ledger, Loss, LostRange, Name, Place, Plan, Refusal, elements_of};
 use crate::live::{Live, Phase};
-use crate::reader::{Gathering, ReadFrame, Reader, Step};
+use crate::loops::{self, Gate, Next};
+use crate::meter::{Fault, Gauge, Meter, Metric};
+use crate::reader::{Flow, Gap, Gathering, PAUSE_BYTES, PAUSE_BYTES_HURRIED, ReadFrame, Reader, Step, Until};
+use crate::runs::{self, Call, RunEntry, RunLog, Runs};
 use crate::send::{SendError, Sender};
-use crate::targets::{self, Answer, Target, Verdict};
+use crate::targets::{self, Target, Verdict, Way, function};
 use crate::{DeliverError, backoff, send};
 
 /// How long a request under way may still take once the connector is told to end. With the commits before and after it
@@ -43,12 +47,16 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 /// What all connectors share.
 pub(crate) struct Parts {
+    /// First, so that its thread has ended before `changes` closes.
     pub ledger: Ledger,
     pub log: Log,
     pub read: ReadFrame,
     pub schema: Arc<udm::Schema>,
     pub clock: Arc<dyn Clock>,
     pub ca_file: Option<std::path::PathBuf>,
+    pub invoke: Option<Arc<dyn Invoke>>,
+    pub run_log: Option<Arc<dyn RunLog>>,
+    pub meter: Meter,
     /// Made when the first connector needs it.
     pub tls: OnceCell<rustls::ClientConfig>,
     pub changes: watch::Sender<u64>,
@@ -71,8 +79,11 @@ pub(crate) enum What {
 /// One connector's task.
 pub(crate) struct Connector {
     pub id: ConnectorId,
+    /// The id as rows have it.
+    pub name: Name,
     pub parts: Arc<Parts>,
     pub live: Arc<Live>,
+    pub gauge: Arc<Gauge>,
     pub orders: watch::Receiver<Order>,
     /// Dead letters are to be sent again.
     pub nudge: Arc<Notify>,
@@ -80,6 +91,8 @@ pub(crate) struct Connector {
     pub number: u64,
     /// Failures outside of attempts in a row.
     pub troubles: u32,
+    /// What is told in the run log.
+    pub runs: Runs,
 }
 
 /// How a batch was made, kept in its plan row so that it can be made again.
@@ -93,15 +106,48 @@ struct Recipe {
 struct Work {
     config: Arc<ConnectorConfig>,
     target: Arc<dyn Target>,
-    sender: Sender,
+    /// For targets that are reached by HTTP.
+    sender: Option<Sender>,
+    recipe: String,
 }
 
-/// Whether to go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Flow {
-    Go,
+/// What has been read and is not frozen yet.
+#[derive(Default)]
+struct Reading {
+    reader: Option<Reader>,
+    batch: Gathering,
+    /// Met where nobody could deal with it.
+    gap: Option<Gap>,
+}
+
+/// A batch that is ready to be frozen, and what is to be said of how it came about.
+struct Cut {
+    plan: Arc<Plan>,
+    flow: Flow,
+    first_passed_over: Option<(RecordId, String)>,
+}
+
+/// What to do next.
+enum Then {
+    /// Look into the ledger: plans, then dead letters to be sent again.
+    Look,
+    /// Nothing waits there: read the log.
+    Read,
+    /// This batch is frozen, and nothing is before it.
+    Send(Arc<Plan>),
     /// There is another order.
     Ordered,
+}
+
+/// What one attempt came to.
+struct Outcome {
+    verdict: Verdict,
+    /// What a dead letter would keep.
+    said: Option<(u16, Bytes)>,
+    fault: Option<Fault>,
+    call: Call,
+    /// What speaks against a call that was taken.
+    note: Option<String>,
 }
 
 impl Connector {
@@ -114,22 +160,32 @@ impl Connector {
                 What::End(_) => return,
                 What::Run(config) => config,
             };
+            self.live.set_attention(config.attention);
+            if let Err(error) = self.heed(&config).await {
+                self.trouble(&error).await;
+                continue;
+            }
             if !config.active {
                 self.live.set_phase(Phase::Inactive);
                 self.ordered().await;
                 continue;
             }
             self.live.set_phase(Phase::Running);
-            match self.work(config).await {
+            match self.work(config.clone()).await {
                 Ok(()) => self.troubles = 0,
                 Err(error) => self.trouble(&error).await,
             }
+            self.tell(&config, |runs, now, out| runs.complete(now, out));
         }
     }
 
     /// Ends when there is another order than the one being followed.
     fn ordered(&self) -> impl Future<Output = ()> + Send + use<> {
-        let (mut orders, number) = (self.orders.clone(), self.number);
+        self.ordered_after(self.number)
+    }
+
+    fn ordered_after(&self, number: u64) -> impl Future<Output = ()> + Send + use<> {
+        let mut orders = self.orders.clone();
         async move {
             // An error means that nobody is left to give orders; that ends this task by dropping it.
             if orders.wait_for(|order| order.number != number).await.is_err() {
@@ -142,6 +198,21 @@ impl Connector {
         self.orders.borrow().number != self.number
     }
 
+    /// Somebody has given an order since a loop stopped the connector, or nobody has.
+    async fn heed(&mut self, config: &ConnectorConfig) -> Result<(), DeliverError> {
+        let name = self.name.clone();
+        let account = match self.live.account().stopped.next(*config.print.as_bytes(), config.active) {
+            Next::Same => return Ok(()),
+            Next::Release => self.parts.ledger.write(ledger::release(name)).await?,
+            Next::PassOver => {
+                let end = self.parts.log.status().durable_to;
+                self.parts.ledger.write(ledger::pass_over(name, end)).await?
+            }
+        };
+        self.live.set_account(account);
+        Ok(())
+    }
+
     /// An error that is no answer of the target: shown, and tried again from what the ledger says.
     async fn trouble(&mut self, error: &DeliverError) {
         self.troubles = self.troubles.saturating_add(1);
@@ -150,8 +221,10 @@ impl Connector {
         tracing::error!(connector = %self.id, error = %reason, "a connector is in trouble");
         self.live.set_phase(Phase::Stuck { reason: reason.clone() });
         let now = self.parts.clock.now();
+        let at = matches!(error, DeliverError::Follow(_)).then_some(Metric::ErrorsAtSource);
+        self.gauge.fault(now, at, &Fault::OURS);
         // It may be the ledger itself that fails; then only the phase tells.
-        if let Ok(account) = self.ledger(move |ledger, id| ledger.note(id, &reason, now)).await {
+        if let Ok(account) = self.parts.ledger.write(ledger::note(self.name.clone(), reason, now)).await {
             self.live.set_account(account);
         }
         let sleep = self.parts.clock.sleep(wait);
@@ -164,39 +237,42 @@ impl Connector {
     async fn work(&mut self, config: Arc<ConnectorConfig>) -> Result<(), DeliverError> {
         let target: Arc<dyn Target> =
             targets::build(&config.target, None).expect("a target without a foreign form can be built").into();
-        let sender = if config.target.is_encrypted() {
-            Sender::new(config.reach, self.tls().await?)?
-        } else {
-            Sender::new(config.reach, &send::tls(rustls::RootCertStore::empty())?)?
+        let sender = match config.target.is_encrypted() {
+            None => None,
+            Some(true) => Some(Sender::new(config.reach, self.tls().await?)?),
+            Some(false) => Some(Sender::new(config.reach, &send::tls(rustls::RootCertStore::empty())?)?),
         };
-        let work = Work { config, target, sender };
-        let mut reader = None;
+        let recipe = Recipe { source: config.source.text.clone(), form: target.form() };
+        let recipe = serde_json::to_string(&recipe).expect("texts always have a JSON form");
+        let work = Work { config, target, sender, recipe };
+        let mut reading = Reading::default();
+        let mut then = Then::Look;
         loop {
-            let head = self.ledger(Ledger::head).await?;
-            if let Some(plan) = head {
-                // Whatever was read on in the meantime begins behind the plan, or is read again.
-                reader = None;
-                match self.settle(&work, plan).await? {
-                    Flow::Go => continue,
-                    Flow::Ordered => return Ok(()),
+            then = match then {
+                Then::Look => {
+                    let (parts, name) = (self.parts.clone(), self.name.clone());
+                    match blocking(move || parts.ledger.head(&name)).await? {
+                        Some(plan) => {
+                            // Whatever was read on in the meantime begins behind the plan, or is read again.
+                            reading = Reading::default();
+                            self.settle(&work, plan).await?
+                        }
+                        None => {
+                            self.troubles = 0;
+                            match self.send_again(&work).await? {
+                                Some(plan) => self.deliver(&work, plan, None).await?,
+                                None => Then::Read,
+                            }
+                        }
+                    }
                 }
-            }
-            self.troubles = 0;
-            if let Some(plan) = self.send_again(&work).await? {
-                match self.deliver(&work, plan).await? {
-                    Flow::Go => continue,
-                    Flow::Ordered => return Ok(()),
-                }
-            }
-            let Some(plan) = self.next_batch(&work, &mut reader).await? else {
-                if self.is_ordered() {
-                    return Ok(());
-                }
-                continue;
-            };
-            match self.deliver(&work, plan).await? {
-                Flow::Go => {}
-                Flow::Ordered => return Ok(()),
+                Then::Read => match self.next_batch(&work, &mut reading).await? {
+                    Some(plan) => Then::Send(plan),
+                    None if self.is_ordered() => Then::Ordered,
+                    None => Then::Look,
+                },
+                Then::Send(plan) => self.deliver(&work, plan, Some(&mut reading)).await?,
+                Then::Ordered => return Ok(()),
             }
         }
     }
@@ -210,17 +286,67 @@ impl Connector {
     }
 
     /// A plan that was found, after a start or a split: with its body from the row, or made again from the log.
-    async fn settle(&mut self, work: &Work, mut plan: Plan) -> Result<Flow, DeliverError> {
+    async fn settle(&mut self, work: &Work, mut plan: Plan) -> Result<Then, DeliverError> {
         if plan.body.is_none() {
             plan.body = self.make_again(work, &plan).await?;
         }
-        let whole = plan.body.as_ref().is_some_and(|body| blake3::hash(body) == plan.hash);
-        if whole && !plan.members.is_empty() {
-            return self.deliver(work, plan).await;
+        let whole = plan.body.clone().filter(|body| blake3::hash(body) == plan.hash && !plan.members.is_empty());
+        if let Some(body) = whole {
+            let form = form(&plan.recipe);
+            let foreign = targets::build(&work.config.target, Some(&form)).is_none();
+            if foreign || outgrown(work, &plan) {
+                return self.cut_anew(work, plan, form, body).await;
+            }
+            return self.deliver(work, Arc::new(plan), None).await;
         }
         tracing::warn!(connector = %self.id, key = plan.key, "a frozen batch cannot be made again and is built anew");
-        self.ledger(Ledger::thaw).await?;
-        Ok(Flow::Go)
+        self.parts.ledger.write(ledger::thaw(self.name.clone())).await?;
+        Ok(Then::Look)
+    }
+
+    /// A frozen batch that today's document cannot send as it is: the target is another one, or a function has failed with
+    /// it and is to be given less at once. Its records are frozen again under new keys.
+    async fn cut_anew(&mut self, work: &Work, plan: Plan, form: String, body: Bytes) -> Result<Then, DeliverError> {
+        tracing::warn!(connector = %self.id, key = plan.key, "a frozen batch is cut anew for the changed document");
+        let (target, limits, recipe) = (work.target.clone(), work.config.batch, work.recipe.clone());
+        let ord = plan.ord;
+        let pieces = blocking(move || {
+            let elements = targets::take_apart(&form, &body, &plan.members);
+            let elements = elements.ok_or_else(|| {
+                DeliverError::Shape("a frozen batch has a shape that the target of today cannot send".to_owned())
+            })?;
+            let mut groups = vec![Elements::default()];
+            for (record, element) in elements.iter() {
+                let last = groups.last_mut().expect("there is always one");
+                last.push_encoded(record, element);
+                let too_long = last.len() > limits.records_max || target.body_bytes_len(last) > limits.bytes_max;
+                if too_long && last.len() > 1 {
+                    last.pop();
+                    let mut next = Elements::default();
+                    next.push_encoded(record, element);
+                    groups.push(next);
+                }
+            }
+            let count = groups.len();
+            let piece = |(index, elements): (usize, &Elements)| {
+                let last = index + 1 == count;
+                let piece = self::plan(&*target, elements, recipe.clone(), plan.received_at);
+                Plan {
+                    // What was read for the batch counts with its last record, as the cursor moves with it.
+                    ord: plan.ord - (count - 1 - index) as i64,
+                    read: if last { plan.read } else { 0 },
+                    passed_over: if last { plan.passed_over } else { 0 },
+                    advance: if last { plan.advance } else { None },
+                    hops: plan.hops,
+                    stored: true,
+                    ..piece
+                }
+            };
+            Ok(groups.iter().enumerate().map(piece).collect())
+        });
+        let account = self.parts.ledger.write(ledger::split(self.name.clone(), ord, pieces.await?, None)).await?;
+        self.live.set_account(account);
+        Ok(if self.is_ordered() { Then::Ordered } else { Then::Look })
     }
 
     /// The body of a plan whose row does not hold it: the selected events between the cursor and the plan's end.
@@ -232,10 +358,11 @@ impl Connector {
         let source = source.and_then(|source| Source::parse(&source, &self.parts.schema).ok());
         let target = targets::build(&work.config.target, Some(&recipe.form));
         let (Some(source), Some(target)) = (source, target) else { return Ok(None) };
+        let gate = if work.config.target.function().is_some() { Gate::Leaving } else { Gate::Open };
         let (parts, instance, cursor) = (self.parts.clone(), self.id.instance, self.live.cursor());
         let target: Arc<dyn Target> = target.into();
         blocking(move || {
-            let reader = Reader::new(&parts.log, parts.read.clone(), instance, source, target.clone(), cursor);
+            let reader = Reader::new(&parts.log, parts.read.clone(), instance, source, target.clone(), gate, cursor);
             let mut reader = match reader {
                 Ok(reader) => reader,
                 Err(DeliverError::Follow(FollowError::OtherEpoch { .. } | FollowError::Ahead { .. })) => {
@@ -243,13 +370,18 @@ impl Connector {
                 }
                 Err(error) => return Err(error),
             };
-            let unlimited = BatchConfig { bytes_max: usize::MAX, records_max: usize::MAX, wait: Duration::ZERO };
+            let unlimited = Until {
+                limits: BatchConfig { bytes_max: usize::MAX, records_max: usize::MAX, wait: Duration::ZERO },
+                place: Some(until),
+                pause_bytes: PAUSE_BYTES,
+                interrupted: &|| false,
+            };
             let mut batch = Gathering::default();
             loop {
-                match reader.gather(&mut batch, &unlimited, Some(until), &|| false)? {
+                match reader.gather(&mut batch, &unlimited)? {
                     Step::Full if reader.place() == until => return Ok(Some(target.assemble(&batch.elements))),
                     Step::Pause => {}
-                    Step::Full | Step::Dry | Step::Gap(_) => return Ok(None),
+                    Step::Full | Step::Dry | Step::Gap(_) | Step::Loop(_) => return Ok(None),
                 }
             }
         })
@@ -257,12 +389,12 @@ impl Connector {
     }
 
     /// A frozen batch of dead letters that are to be sent again.
-    async fn send_again(&self, work: &Work) -> Result<Option<Plan>, DeliverError> {
-        let (target, limits) = (work.target.clone(), work.config.batch);
-        let recipe = recipe(work);
-        let frozen = self.ledger(move |ledger, id| {
+    async fn send_again(&self, work: &Work) -> Result<Option<Arc<Plan>>, DeliverError> {
+        let (target, limits, recipe) = (work.target.clone(), work.config.batch, work.recipe.clone());
+        let (parts, id) = (self.parts.clone(), self.id.clone());
+        let made = blocking(move || {
             let mut room = limits;
-            let letters = ledger.marked(id, |letter| {
+            let letters = parts.ledger.marked(&id, |letter| {
                 let fits = room.records_max > 0 && room.bytes_max > letter.element.len();
                 room.records_max = room.records_max.saturating_sub(1);
                 room.bytes_max = room.bytes_max.saturating_sub(letter.element.len() + 2);
@@ -270,52 +402,74 @@ impl Connector {
             })?;
             let Some(first) = letters.first() else { return Ok(None) };
             let received_at = letters.iter().map(|letter| letter.received_at).min().unwrap_or(first.received_at);
-            let elements = elements_of(&letters);
-            let plan = plan(&*target, &elements, recipe, received_at, None).kept();
-            let account = ledger.freeze_again(id, &plan, &letters)?;
-            Ok(Some((plan, account)))
+            let plan = plan(&*target, &elements_of(&letters), recipe, received_at);
+            Ok(Some((Arc::new(Plan { stored: true, ..plan }), letters)))
         });
-        let Some((plan, account)) = frozen.await? else { return Ok(None) };
-        self.live.set_account(account);
+        let Some((plan, letters)) = made.await? else { return Ok(None) };
+        let freeze = ledger::freeze_again(self.name.clone(), plan.clone(), letters);
+        self.live.set_account(self.parts.ledger.write(freeze).await?);
         Ok(Some(plan))
     }
 
     /// Reads on until a batch is full or has waited long enough, and freezes it. `None`: look at orders and letters
     /// again.
-    async fn next_batch(&self, work: &Work, reader: &mut Option<Reader>) -> Result<Option<Plan>, DeliverError> {
-        let mut batch = Gathering::default();
+    async fn next_batch(&mut self, work: &Work, reading: &mut Reading) -> Result<Option<Arc<Plan>>, DeliverError> {
+        if let Some(gap) = reading.gap.take() {
+            self.lose(reading, gap).await?;
+            return Ok(None);
+        }
         let (mut place_before, mut deadline, mut over) = (None, None, false);
+        let mut linger: Option<Waiting> = None;
         let progress_due = Instant::now() + PROGRESS_EVERY;
         loop {
-            let (open, gathered, step) = self.gather(work, reader.take(), batch).await?;
-            let open = reader.insert(open);
-            batch = gathered;
-            let empty = batch.elements.is_empty();
-            let moved = empty && open.place() != self.live.cursor();
-            if let Step::Gap(gap) = step {
-                let at = self.parts.clock.now();
-                let range = LostRange { from: gap.from, to: gap.to, why: gap.why, at, acknowledged: false };
-                self.lose(range, batch.read).await?;
-                return Ok(None);
+            let (step, cut) = self.gather(work, reading, PAUSE_BYTES).await?;
+            if let Some(cut) = cut {
+                return Ok(Some(self.freeze(work, cut).await?));
             }
-            if step == Step::Full && !empty {
-                return Ok(Some(self.freeze(work, batch, open.place()).await?));
+            let empty = reading.batch.elements.is_empty();
+            match step {
+                Step::Gap(gap) => {
+                    self.lose(reading, gap).await?;
+                    return Ok(None);
+                }
+                Step::Loop(hops) => {
+                    self.stop_at_loop(work, reading, hops).await?;
+                    return Ok(None);
+                }
+                Step::Full | Step::Dry | Step::Pause => {}
             }
+            let open = reading.reader.as_mut().expect("gathering opens it");
+            let place = open.place();
+            let moved = empty && place != self.live.cursor();
             if self.is_ordered() || (moved && Instant::now() >= progress_due) {
-                self.progress(open.place(), &batch).await?;
+                self.progress(work, reading).await?;
                 return Ok(None);
+            }
+            if step == Step::Dry && self.runs.is_running() {
+                linger.get_or_insert_with(|| self.parts.clock.sleep(runs::LINGER));
+            } else {
+                linger = None;
             }
             if !empty {
-                self.live.set_oldest(batch.received_at);
-                if work.config.batch.wait.is_zero() {
-                    return Ok(Some(self.freeze(work, batch, open.place()).await?));
-                }
+                self.live.set_oldest(reading.batch.received_at);
                 let waited = deadline.get_or_insert_with(|| self.parts.clock.sleep(work.config.batch.wait));
-                // Where the log has more, the wait is only looked at: a rare match must not wait for a full batch.
-                let pause = if step == Step::Dry { TICK } else { Duration::ZERO };
+                let more = async {
+                    // Where the log has more, the wait is only looked at: a rare match must not wait for a full batch.
+                    tokio::time::sleep(if step == Step::Dry { TICK } else { Duration::ZERO }).await;
+                    if step == Step::Dry && !open.changed().await {
+                        std::future::pending::<()>().await;
+                    }
+                };
                 tokio::select! {
-                    () = waited => return Ok(Some(self.freeze(work, batch, open.place()).await?)),
-                    () = tokio::time::sleep(pause) => {}
+                    () = waited => {
+                        let cut = self.cut(work, reading).await?;
+                        return Ok(Some(self.freeze(work, cut).await?));
+                    }
+                    () = more => {}
+                    () = over_or_never(&mut linger) => {
+                        linger = None;
+                        self.tell(&work.config, |runs, now, out| runs.complete(now, out));
+                    }
                     () = self.ordered() => {}
                 }
                 continue;
@@ -326,14 +480,18 @@ impl Connector {
 
             // The log has no more for now.
             self.live.set_oldest(None);
-            let nothing_new = place_before == Some(open.place());
-            place_before = Some(open.place());
+            let nothing_new = place_before == Some(place);
+            place_before = Some(place);
             tokio::select! {
                 more = open.changed(), if nothing_new && !over => over = !more,
                 () = tokio::time::sleep(TICK), if !nothing_new => {}
                 () = tokio::time::sleep_until(progress_due), if moved => {}
+                () = over_or_never(&mut linger) => {
+                    linger = None;
+                    self.tell(&work.config, |runs, now, out| runs.complete(now, out));
+                }
                 () = self.nudge.notified() => {
-                    self.progress(open.place(), &batch).await?;
+                    self.progress(work, reading).await?;
                     return Ok(None);
                 }
                 () = self.ordered() => {}
@@ -341,44 +499,76 @@ impl Connector {
         }
     }
 
-    /// Commits that everything before this place was read and left out by the filter.
-    async fn progress(&self, place: Place, batch: &Gathering) -> Result<(), DeliverError> {
-        if batch.elements.is_empty() && place != self.live.cursor() {
-            let read = batch.read;
-            let account = self.ledger(move |ledger, id| ledger.advance(id, place, read)).await?;
-            self.live.set_account(account);
+    /// Commits that everything before the place that was read to was left out by the filter or passed over.
+    async fn progress(&mut self, work: &Work, reading: &mut Reading) -> Result<(), DeliverError> {
+        let Some(place) = reading.reader.as_ref().map(Reader::place) else { return Ok(()) };
+        if !reading.batch.elements.is_empty() || place == self.live.cursor() {
+            return Ok(());
         }
+        let batch = std::mem::take(&mut reading.batch);
+        let advance = ledger::advance(self.name.clone(), place, batch.read, batch.passed_over);
+        let account = self.parts.ledger.write(advance).await?;
+        self.live.set_account(account);
+        self.observe_flow(work, &batch.flow);
+        self.tell_passed_over(work, batch.passed_over, batch.first_passed_over.as_ref());
         Ok(())
     }
 
+    /// Adds to the batch, and cuts it if it is full or need not wait for more.
     async fn gather(
-        &self,
+        &mut self,
         work: &Work,
-        reader: Option<Reader>,
-        mut batch: Gathering,
-    ) -> Result<(Reader, Gathering, Step), DeliverError> {
-        let mut reader = match reader {
+        reading: &mut Reading,
+        pause_bytes: usize,
+    ) -> Result<(Step, Option<Cut>), DeliverError> {
+        let mut reader = match reading.reader.take() {
             Some(reader) => reader,
             None => self.open(work).await?,
         };
+        let mut batch = std::mem::take(&mut reading.batch);
         let (orders, number) = (self.orders.clone(), self.number);
-        let limits = work.config.batch;
-        blocking(move || {
+        let (limits, target, recipe) = (work.config.batch, work.target.clone(), work.recipe.clone());
+        let (reader, batch, step, cut) = blocking(move || {
             let interrupted = || orders.borrow().number != number;
-            let step = reader.gather(&mut batch, &limits, None, &interrupted)?;
-            Ok((reader, batch, step))
+            let until = Until { limits, place: None, pause_bytes, interrupted: &interrupted };
+            let step = reader.gather(&mut batch, &until)?;
+            let ready = match step {
+                Step::Full => true,
+                Step::Dry | Step::Pause => limits.wait.is_zero(),
+                Step::Gap(_) | Step::Loop(_) => false,
+            };
+            let cut = (ready && !batch.elements.is_empty())
+                .then(|| cut(&*target, std::mem::take(&mut batch), recipe, reader.place()));
+            Ok((reader, batch, step, cut))
         })
-        .await
+        .await?;
+        reading.reader = Some(reader);
+        reading.batch = batch;
+        Ok((step, cut))
+    }
+
+    /// Cuts the batch as it is.
+    async fn cut(&self, work: &Work, reading: &mut Reading) -> Result<Cut, DeliverError> {
+        let batch = std::mem::take(&mut reading.batch);
+        let place = reading.reader.as_ref().expect("a batch comes of a reader").place();
+        let (target, recipe) = (work.target.clone(), work.recipe.clone());
+        blocking(move || Ok(cut(&*target, batch, recipe, place))).await
     }
 
     /// Opens the log at the cursor. A cursor that does not fit the log is replaced, and the loss named.
-    async fn open(&self, work: &Work) -> Result<Reader, DeliverError> {
+    async fn open(&mut self, work: &Work) -> Result<Reader, DeliverError> {
         loop {
             let parts = self.parts.clone();
             let (source, target) = (work.config.source.clone(), work.target.clone());
-            let (instance, cursor) = (self.id.instance, self.live.cursor());
-            let opened =
-                blocking(move || Ok(Reader::new(&parts.log, parts.read.clone(), instance, source, target, cursor)));
+            let account = self.live.account();
+            let gate = match work.config.target.function() {
+                Some(_) => Gate::Watching { skip_to: account.skip_to },
+                None => Gate::Open,
+            };
+            let (instance, cursor) = (self.id.instance, account.cursor);
+            let opened = blocking(move || {
+                Ok(Reader::new(&parts.log, parts.read.clone(), instance, source, target, gate, cursor))
+            });
             let (to, why) = match opened.await? {
                 Err(DeliverError::Follow(FollowError::OtherEpoch { .. })) => {
                     (self.parts.log.status().first, Loss::OtherLog)
@@ -387,38 +577,70 @@ impl Connector {
                 Err(DeliverError::Follow(FollowError::Ahead { end, .. })) => (end, Loss::Ahead),
                 other => return other,
             };
-            let (from, at) = (cursor.position, self.parts.clock.now());
-            self.lose(LostRange { from, to, why, at, acknowledged: false }, 0).await?;
+            let gap = Gap { from: cursor.position, to, why };
+            self.lose(&mut Reading::default(), gap).await?;
         }
     }
 
-    async fn lose(&self, range: LostRange, read: u64) -> Result<(), DeliverError> {
+    async fn lose(&mut self, reading: &mut Reading, gap: Gap) -> Result<(), DeliverError> {
+        let (batch, at) = (std::mem::take(&mut reading.batch), self.parts.clock.now());
+        let range = LostRange { from: gap.from, to: gap.to, why: gap.why, at, acknowledged: false };
         tracing::error!(connector = %self.id, lost = %range, "a connector lost a part of the log");
-        let account = self.ledger(move |ledger, id| ledger.lose(id, &range, read)).await?;
+        self.gauge.fault(at, Some(Metric::ErrorsAtSource), &Fault::OURS);
+        let lose = ledger::lose(self.name.clone(), range, batch.read, batch.passed_over);
+        let account = self.parts.ledger.write(lose).await?;
         self.live.set_account(account);
         Ok(())
     }
 
-    async fn freeze(&self, work: &Work, batch: Gathering, end: Place) -> Result<Plan, DeliverError> {
-        let (target, recipe) = (work.target.clone(), recipe(work));
-        self.ledger(move |ledger, id| {
-            let received_at = batch.received_at.unwrap_or_default();
-            let plan = Plan { read: batch.read, ..plan(&*target, &batch.elements, recipe, received_at, Some(end)) };
-            ledger.freeze(id, &plan)?;
-            Ok(plan)
-        })
-        .await
+    /// Stops before a record that comes from too many calls, until there is another order.
+    async fn stop_at_loop(&mut self, work: &Work, reading: &mut Reading, hops: u32) -> Result<(), DeliverError> {
+        self.progress(work, reading).await?;
+        let function = work.config.target.function().map_or("", |function| function.shown());
+        let feed = reading.reader.as_ref().map(Reader::feed).unwrap_or_default();
+        let reason = loops::reason(feed, function, hops);
+        let now = self.parts.clock.now();
+        tracing::error!(connector = %self.id, reason, "a connector stops");
+        let stop = ledger::stop(self.name.clone(), *work.config.print.as_bytes(), reason.clone(), now);
+        let account = self.parts.ledger.write(stop).await?;
+        self.live.set_account(account);
+        self.gauge.fault(now, None, &Fault::LOOP);
+        self.tell(&work.config, |runs, now, out| {
+            runs.complete(now, out);
+            out.push(runs::loop_stopped(now, &reason, hops));
+        });
+        self.live.set_phase(Phase::Stuck { reason });
+        self.ordered().await;
+        Ok(())
     }
 
-    /// Sends a frozen batch until it is settled.
-    async fn deliver(&mut self, work: &Work, mut plan: Plan) -> Result<Flow, DeliverError> {
+    async fn freeze(&mut self, work: &Work, cut: Cut) -> Result<Arc<Plan>, DeliverError> {
+        self.parts.ledger.write(ledger::freeze(self.name.clone(), cut.plan.clone())).await?;
+        Ok(self.frozen(work, cut))
+    }
+
+    /// What is to be told of a batch once it is frozen.
+    fn frozen(&mut self, work: &Work, cut: Cut) -> Arc<Plan> {
+        let Cut { plan, flow, first_passed_over } = cut;
+        self.observe_flow(work, &flow);
+        self.tell_passed_over(work, plan.passed_over, first_passed_over.as_ref());
+        self.tell(&work.config, |runs, now, out| runs.ready(now, flow.source.0, plan.hops, out));
+        plan
+    }
+
+    /// Sends a frozen batch until it is settled. `reading` is given where nothing but the log comes behind it.
+    async fn deliver(
+        &mut self,
+        work: &Work,
+        mut plan: Arc<Plan>,
+        reading: Option<&mut Reading>,
+    ) -> Result<Then, DeliverError> {
         let body = plan.body.clone().expect("a plan comes here with its body");
         self.live.set_oldest(Some(plan.received_at));
-        let form = serde_json::from_str::<Recipe>(&plan.recipe).map(|recipe| recipe.form).unwrap_or_default();
-        let target: Arc<dyn Target> = if form == work.target.form() {
+        let target: Arc<dyn Target> = if plan.recipe == work.recipe {
             work.target.clone()
         } else {
-            match targets::build(&work.config.target, Some(&form)) {
+            match targets::build(&work.config.target, Some(&form(&plan.recipe))) {
                 Some(target) => target.into(),
                 None => {
                     let reason = "a frozen batch has a shape that the target of today cannot send".to_owned();
@@ -429,78 +651,154 @@ impl Connector {
         loop {
             let Some(outcome) = self.attempt(work, &*target, &plan, &body).await else {
                 if !plan.stored {
-                    let ord = plan.ord;
-                    self.ledger(move |ledger, id| ledger.keep_body(id, ord, &body)).await?;
+                    self.parts.ledger.write(ledger::keep_body(self.name.clone(), plan.ord, body)).await?;
                 }
-                return Ok(Flow::Ordered);
+                return Ok(Then::Ordered);
             };
             let (now, random) = (self.parts.clock.now(), self.parts.clock.random());
             let failures = plan.attempts.saturating_add(1);
-            let (verdict, answer) = match outcome {
-                Ok(answer) => (target.judge(&answer, now), Some(answer)),
-                Err(error @ SendError::Unreachable(_)) => (Verdict::Stuck(error.to_string()), None),
-                Err(error @ SendError::Network(_)) => (Verdict::Retry(None, error.to_string()), None),
-            };
+            let Outcome { verdict, said, fault, call, note } = outcome;
+            if let Some(fault) = &fault {
+                self.gauge.fault(now, Some(Metric::ErrorsAtTarget), fault);
+            }
             let (wait, reason, stuck) = match verdict {
-                Verdict::Delivered => return self.delivered(plan).await,
+                Verdict::Delivered => return self.delivered(work, plan, call, note, reading).await,
                 Verdict::Refused(reason) => {
-                    let answer = answer.expect("only an answer refuses");
-                    return self.refused(target, plan, body, reason, answer).await;
+                    let (status, answer) = said.expect("only an answer refuses");
+                    let refusal = Refusal { status, reason, answer: answer.to_vec() };
+                    return self.refused(work, target, plan, body, refusal).await;
+                }
+                Verdict::Retry(_, reason) if work.config.target.function().is_some() => {
+                    (backoff::function(failures, random), reason, false)
                 }
                 Verdict::Retry(asked, reason) => (backoff::retry(failures, asked, random), reason, false),
                 Verdict::SlowDown(asked, reason) => (backoff::slow_down(failures, asked, random), reason, false),
                 Verdict::Stuck(reason) => (backoff::ATTENTION, reason, true),
             };
 
-            plan.attempts = failures;
             let keep = (!plan.stored).then(|| body.clone());
-            plan.stored = true;
-            let (row, error) = (Plan { body: None, ..plan.clone() }, reason.clone());
-            let account = self.ledger(move |ledger, id| ledger.failed(id, &row, keep.as_ref(), &error, now)).await?;
+            plan = Arc::new(Plan { attempts: failures, stored: true, ..Plan::clone(&plan) });
+            let failed = ledger::failed(self.name.clone(), plan.ord, failures, keep, reason.clone(), now);
+            let account = self.parts.ledger.write(failed).await?;
             tracing::warn!(connector = %self.id, key = plan.key, failures, wait_ms = wait.as_millis() as u64, reason,
                 "a batch was not delivered");
+            self.tell(&work.config, |runs, now, out| runs.failed(now, &call, &reason, out));
             let next_try = now.saturating_add_nanos(i64::try_from(wait.as_nanos()).unwrap_or(i64::MAX));
             let sleep = self.parts.clock.sleep(wait);
             self.live.set_account(account);
             self.live.set_phase(if stuck { Phase::Stuck { reason } } else { Phase::Waiting { reason, next_try } });
             tokio::select! {
                 () = sleep => {}
-                () = self.ordered() => return Ok(Flow::Ordered),
+                () = self.ordered() => return Ok(Then::Ordered),
             }
         }
     }
 
     /// One attempt. `None` when it was cut off by another order.
-    async fn attempt(
-        &self,
-        work: &Work,
-        target: &dyn Target,
-        plan: &Plan,
-        body: &Bytes,
-    ) -> Option<Result<Answer, SendError>> {
-        let sending = work.sender.send(target.request(body.clone(), &plan.key), target.timeout());
+    async fn attempt(&self, work: &Work, target: &dyn Target, plan: &Plan, body: &Bytes) -> Option<Outcome> {
+        let began = Instant::now();
+        let sending = async {
+            let records = plan.members.len() as u64;
+            let outcome = match target.way() {
+                Way::Http(target) => {
+                    let sender = work.sender.as_ref().expect("made with a target that needs it");
+                    let answer = sender.send(target.request(body.clone(), &plan.key), target.timeout()).await;
+                    self.judge_request(target, answer, records)
+                }
+                Way::Function(target) => {
+                    let call = FunctionCall {
+                        connector: self.id.clone(),
+                        function: target.function().to_owned(),
+                        body: body.clone(),
+                        key: plan.key.clone(),
+                        records,
+                        hops: plan.hops,
+                    };
+                    let answer = match &self.parts.invoke {
+                        Some(invoke) => tokio::time::timeout(target.timeout(), invoke.invoke(call))
+                            .await
+                            .unwrap_or_else(|_| function::out_of_time(target.timeout())),
+                        None => function::nobody_calls(),
+                    };
+                    judge_call(target, answer, records, plan.hops)
+                }
+            };
+            let latency = began.elapsed().as_secs_f64() * 1_000.0;
+            self.gauge.observe(self.parts.clock.now(), &[(Metric::LatencyAtTarget, latency)]);
+            outcome
+        };
         let mut sending = std::pin::pin!(sending);
         tokio::select! {
             outcome = &mut sending => return Some(outcome),
             () = self.ordered() => {}
         }
-        // The target may have it already; a little patience spares it a repeat.
-        let grace = match &self.orders.borrow().what {
-            What::End(grace) => *grace,
-            What::Run(_) => GRACE,
+        // The target may have it already; a little patience spares it a repeat. A function's call is waited for, as long
+        // as the connector is only to do something else: its limit of time is there for that.
+        loop {
+            let order = self.orders.borrow().clone();
+            let patience = match order.what {
+                What::End(grace) => grace,
+                What::Run(_) if work.config.target.function().is_none() => GRACE,
+                What::Run(_) => {
+                    tokio::select! {
+                        outcome = &mut sending => return Some(outcome),
+                        () = self.ordered_after(order.number) => continue,
+                    }
+                }
+            };
+            return tokio::time::timeout(patience, sending).await.ok();
+        }
+    }
+
+    fn judge_request(
+        &self,
+        target: &targets::http::HttpTarget,
+        answer: Result<targets::Answer, SendError>,
+        records: u64,
+    ) -> Outcome {
+        let call = |status| Call { status, records, ..Call::default() };
+        let (verdict, said, fault, call) = match answer {
+            Ok(answer) => {
+                let status = answer.status.as_u16();
+                let verdict = target.judge(&answer, self.parts.clock.now());
+                let fault = (verdict != Verdict::Delivered).then(|| Fault::of_status(status));
+                (verdict, Some((status, answer.body)), fault, call(Some(status)))
+            }
+            Err(error @ SendError::Unreachable(_)) => {
+                (Verdict::Stuck(error.to_string()), None, Some(Fault::NETWORK), call(None))
+            }
+            Err(error @ SendError::Network(_)) => {
+                (Verdict::Retry(None, error.to_string()), None, Some(Fault::NETWORK), call(None))
+            }
         };
-        tokio::time::timeout(grace, sending).await.ok()
+        Outcome { verdict, said, fault, call, note: None }
     }
 
     /// The target said yes. What must follow is written however long the disk refuses: sending again would repeat.
-    async fn delivered(&mut self, plan: Plan) -> Result<Flow, DeliverError> {
-        let plan = Arc::new(Plan { body: None, ..plan });
+    async fn delivered(
+        &mut self,
+        work: &Work,
+        plan: Arc<Plan>,
+        call: Call,
+        note: Option<String>,
+        reading: Option<&mut Reading>,
+    ) -> Result<Then, DeliverError> {
+        let now = self.parts.clock.now();
+        // What is there already is frozen in the same transaction: one sync of the disk for each batch instead of two.
+        let alone = reading.is_some();
+        let nudged = self.take_nudge();
+        let next = match reading {
+            Some(reading) if !nudged && !self.is_ordered() => self.read_ahead(work, reading).await,
+            _ => None,
+        };
+        let noted = note.clone().map(|note| (now, note));
         loop {
-            let row = plan.clone();
-            let error = match self.ledger(move |ledger, id| ledger.delivered(id, &row)).await {
+            let next_plan = next.as_ref().map(|cut| cut.plan.clone());
+            let write = ledger::delivered(self.name.clone(), plan.clone(), noted.clone(), next_plan);
+            let error = match self.parts.ledger.write(write).await {
                 Ok(account) => {
-                    self.live.set_phase(Phase::Running);
-                    return Ok(self.settled(account));
+                    self.live.set_account(account);
+                    break;
                 }
                 Err(error) => error,
             };
@@ -509,73 +807,186 @@ impl Connector {
             }
             self.trouble(&error).await;
         }
+        self.troubles = 0;
+        self.live.set_phase(Phase::Running);
+        let bytes = plan.body.as_ref().map_or(0, Bytes::len) as f64;
+        let age = now.nanos_since(plan.received_at).max(0) as f64 / 1e6;
+        let taken = [
+            (Metric::BytesWrittenToTarget, bytes),
+            (Metric::MessagesWrittenToTarget, plan.members.len() as f64),
+            (Metric::DataFreshness, age),
+        ];
+        self.gauge.observe(now, &taken);
+        if let Some(note) = &note {
+            tracing::warn!(connector = %self.id, call = call.id, records = call.records, note, "a call is suspicious");
+        }
+        self.tell(&work.config, |runs, now, out| runs.delivered(now, &call, note.as_deref(), out));
+        let next = next.map(|cut| self.frozen(work, cut));
+        Ok(match next {
+            // What is ordered comes first; the batch is found in its row.
+            _ if self.is_ordered() => {
+                self.live.set_oldest(None);
+                Then::Ordered
+            }
+            Some(plan) => Then::Send(plan),
+            None => {
+                self.live.set_oldest(None);
+                if alone && !nudged { Then::Read } else { Then::Look }
+            }
+        })
+    }
+
+    /// Reads what is there, while a batch waits to be settled: not for long, and nothing that goes wrong here counts.
+    async fn read_ahead(&mut self, work: &Work, reading: &mut Reading) -> Option<Cut> {
+        // Opening may have to name a loss, which must not be written before what was delivered.
+        if reading.reader.is_none() || reading.gap.is_some() {
+            return None;
+        }
+        match self.gather(work, reading, PAUSE_BYTES_HURRIED).await {
+            Ok((_, Some(cut))) => Some(cut),
+            Ok((Step::Gap(gap), None)) => {
+                reading.gap = Some(gap);
+                None
+            }
+            Ok((_, None)) => None,
+            // It comes up again when it is read in earnest.
+            Err(_) => {
+                *reading = Reading::default();
+                None
+            }
+        }
+    }
+
+    fn take_nudge(&self) -> bool {
+        let mut waiting = std::pin::pin!(self.nudge.notified());
+        waiting.as_mut().enable()
     }
 
     /// The target refused the batch: its halves are sent instead, or its only record goes to the dead letters.
     async fn refused(
-        &self,
+        &mut self,
+        work: &Work,
         target: Arc<dyn Target>,
-        plan: Plan,
+        plan: Arc<Plan>,
         body: Bytes,
-        reason: String,
-        answer: Answer,
-    ) -> Result<Flow, DeliverError> {
+        refusal: Refusal,
+    ) -> Result<Then, DeliverError> {
         let now = self.parts.clock.now();
         let alone = plan.members.len() == 1;
         if alone {
             let record = plan.members[0].id;
-            tracing::warn!(connector = %self.id, %record, reason, "a record goes to the dead letters");
+            tracing::warn!(connector = %self.id, %record, reason = refusal.reason, "a record goes to the dead letters");
         }
-        let account = self.ledger(move |ledger, id| {
-            let Some(elements) = target.take_apart(&body, &plan.members) else {
+        let call = Call { status: Some(refusal.status), records: plan.members.len() as u64, ..Call::default() };
+        self.tell(&work.config, |runs, now, out| runs.failed(now, &call, &refusal.reason, out));
+        let of = plan.clone();
+        let (element, halves) = blocking(move || {
+            let Some(elements) = target.take_apart(&body, &of.members) else {
                 return Err(DeliverError::Shape("a stored body does not fit its plan".to_owned()));
             };
             if alone {
-                let element = elements.iter().next().map(|(_, element)| element).unwrap_or_default();
-                let refusal = Refusal { status: answer.status.as_u16(), reason, answer: answer.body.to_vec() };
-                return ledger.bury(id, &plan, element, &refusal, now);
+                return Ok((elements.iter().next().map(|(_, element)| element.to_vec()), Vec::new()));
             }
             let (first, second) = elements.halves();
-            let half = |elements: &Elements, ord, read, advance| {
-                let half = self::plan(&*target, elements, plan.recipe.clone(), plan.received_at, advance);
-                Plan { ord, read, ..half }.kept()
+            let half = |elements: &Elements, ord| {
+                let half = self::plan(&*target, elements, of.recipe.clone(), of.received_at);
+                Plan { ord, hops: of.hops, stored: true, ..half }
             };
             // What was read for the batch counts with its last record, as the cursor moves with it.
-            let halves = [half(&first, plan.ord - 1, 0, None), half(&second, plan.ord, plan.read, plan.advance)];
-            ledger.split(id, &plan, &halves, &reason, now)
-        });
-        let account = account.await?;
+            let last =
+                Plan { read: of.read, passed_over: of.passed_over, advance: of.advance, ..half(&second, of.ord) };
+            Ok((None, vec![half(&first, of.ord - 1), last]))
+        })
+        .await?;
+        let name = self.name.clone();
+        let account = match element {
+            Some(element) => self.parts.ledger.write(ledger::bury(name, plan, element, refusal, now)).await?,
+            None => {
+                let error = Some((now, refusal.reason));
+                self.parts.ledger.write(ledger::split(name, plan.ord, halves, error)).await?
+            }
+        };
         if alone {
             self.live.set_phase(Phase::Running);
         }
-        Ok(self.settled(account))
-    }
-
-    fn settled(&self, account: Account) -> Flow {
         self.live.set_oldest(None);
         self.live.set_account(account);
-        if self.is_ordered() { Flow::Ordered } else { Flow::Go }
+        Ok(if self.is_ordered() { Then::Ordered } else { Then::Look })
     }
 
-    /// Does something with the ledger, which may wait for the disk, off the runtime.
-    async fn ledger<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&Ledger, &ConnectorId) -> Result<T, DeliverError> + Send + 'static,
-    ) -> Result<T, DeliverError> {
-        let (parts, id) = (self.parts.clone(), self.id.clone());
-        blocking(move || work(&parts.ledger, &id)).await
+    fn observe_flow(&self, work: &Work, flow: &Flow) {
+        if flow.source.0 == 0 {
+            return;
+        }
+        let millis = |time: Duration| time.as_secs_f64() * 1_000.0;
+        let (source, task) = (flow.source, flow.task);
+        let read = [
+            (Metric::MessagesReadFromSource, source.0 as f64),
+            (Metric::BytesReadFromSource, source.1 as f64),
+            (Metric::LatencyAtSource, millis(flow.reading.saturating_sub(flow.filtering))),
+            (Metric::MessagesWrittenToTask, source.0 as f64),
+            (Metric::BytesWrittenToTask, source.1 as f64),
+            (Metric::MessagesReadFromTask, task.0 as f64),
+            (Metric::BytesReadFromTask, task.1 as f64),
+            (Metric::LatencyAtTask, millis(flow.filtering)),
+        ];
+        let count = if work.config.source.has_filter() { read.len() } else { 3 };
+        self.gauge.observe(self.parts.clock.now(), &read[..count]);
+    }
+
+    fn tell_passed_over(&mut self, work: &Work, count: u64, first: Option<&(RecordId, String)>) {
+        let Some((record, feed)) = first else { return };
+        let first = format!("{record} of {}", feed.strip_prefix("oci/").unwrap_or(feed));
+        tracing::warn!(connector = %self.id, count, first, "records of a loop were passed over");
+        self.tell(&work.config, |_, now, out| out.push(runs::loop_passed_over(now, count, &first)));
+    }
+
+    /// Writes into the run log, if the connector keeps one.
+    fn tell(&mut self, config: &ConnectorConfig, say: impl FnOnce(&mut Runs, Time, &mut Vec<RunEntry>)) {
+        let Some(log) = self.parts.run_log.as_ref().filter(|_| config.run_log) else { return };
+        let mut entries = Vec::new();
+        say(&mut self.runs, self.parts.clock.now(), &mut entries);
+        for entry in entries {
+            log.write(&self.id, entry);
+        }
     }
 }
 
-impl Plan {
-    /// The same with its body in the row.
-    fn kept(self) -> Plan {
-        Plan { stored: true, ..self }
-    }
+fn judge_call(target: &function::FunctionTarget, answer: FunctionAnswer, records: u64, hops: u32) -> Outcome {
+    let verdict = target.judge(&answer);
+    let call = |id, status| Call { id, status, records, hops };
+    let (call, fault, note) = match answer {
+        FunctionAnswer::Answered { call_id, status, suspicious, .. } => {
+            let fault = (status != 200).then(|| Fault::of_status(status));
+            (call(Some(call_id), Some(status)), fault, suspicious)
+        }
+        FunctionAnswer::Failed { call_id, status, .. } => {
+            (call(call_id, status), Some(status.map_or(Fault::NETWORK, Fault::of_status)), None)
+        }
+        FunctionAnswer::Unknown { .. } => (call(None, None), Some(Fault::UNKNOWN), None),
+    };
+    Outcome { verdict, said: None, fault, call, note }
+}
+
+/// Whether a function that has failed with a batch would not be given as much today.
+fn outgrown(work: &Work, plan: &Plan) -> bool {
+    let limits = work.config.batch;
+    let bytes: usize = plan.members.iter().map(|member| member.bytes_len as usize + 1).sum();
+    work.config.target.function().is_some()
+        && plan.attempts > 0
+        && plan.members.len() > 1
+        && (plan.members.len() > limits.records_max || bytes + 1 > limits.bytes_max)
+}
+
+/// What was gathered, as a frozen batch under a new key that ends here.
+fn cut(target: &dyn Target, batch: Gathering, recipe: String, end: Place) -> Cut {
+    let plan = plan(target, &batch.elements, recipe, batch.received_at.unwrap_or_default());
+    let plan = Plan { read: batch.read, passed_over: batch.passed_over, hops: batch.hops, advance: Some(end), ..plan };
+    Cut { plan: Arc::new(plan), flow: batch.flow, first_passed_over: batch.first_passed_over }
 }
 
 /// A new frozen batch under a new key.
-fn plan(target: &dyn Target, elements: &Elements, recipe: String, received_at: Time, advance: Option<Place>) -> Plan {
+fn plan(target: &dyn Target, elements: &Elements, recipe: String, received_at: Time) -> Plan {
     let body = target.assemble(elements);
     Plan {
         ord: 0,
@@ -588,13 +999,23 @@ fn plan(target: &dyn Target, elements: &Elements, recipe: String, received_at: T
         received_at,
         attempts: 0,
         read: 0,
-        advance,
+        advance: None,
+        hops: 0,
+        passed_over: 0,
     }
 }
 
-fn recipe(work: &Work) -> String {
-    let recipe = Recipe { source: work.config.source.text.clone(), form: work.target.form() };
-    serde_json::to_string(&recipe).expect("texts always have a JSON form")
+/// The shape of body that a recipe names.
+fn form(recipe: &str) -> String {
+    serde_json::from_str::<Recipe>(recipe).map(|recipe| recipe.form).unwrap_or_default()
+}
+
+/// Ends with a wait, or never where there is none.
+async fn over_or_never(waiting: &mut Option<Waiting>) {
+    match waiting {
+        Some(waiting) => waiting.await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Runs what blocks on a thread that may. A panic there is our bug; the connector shows it and tries again.

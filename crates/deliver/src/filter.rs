@@ -4,34 +4,43 @@ use std::sync::Arc;
 
 use event::Event;
 use query::Predicate;
+use query::oci::Condition;
 
 use crate::config::Language;
 
 /// A parsed query.
 #[derive(Debug, Clone)]
-pub(crate) struct Filter {
-    predicate: Arc<Predicate>,
+pub(crate) enum Filter {
+    /// Over what search looks through.
+    Predicate(Arc<Predicate>),
+    /// Over log entries of OCI, which the source's scopes have picked already.
+    Oci(Arc<Condition>),
 }
 
 impl Filter {
     /// Reads a query. The error is the diagnostic with carets, for whoever wrote it.
     pub(crate) fn parse(query: &str, language: Language, schema: &Arc<udm::Schema>) -> Result<Filter, String> {
-        let parsed = match language {
+        let predicate = match language {
+            Language::Oci => {
+                let condition = Condition::parse(query).map_err(|diagnostic| diagnostic.render(query))?;
+                return Ok(Filter::Oci(Arc::new(condition)));
+            }
             Language::Udm => query::parse_udm(query, schema, query::Options::default()),
             Language::Raw => match pattern(query) {
                 Some((pattern, case_sensitive)) => query::raw_regex(pattern, case_sensitive),
                 None => query::raw_text(query, false),
             },
         };
-        match parsed {
-            Ok(predicate) => Ok(Filter { predicate: Arc::new(predicate) }),
-            Err(diagnostic) => Err(diagnostic.render(query)),
-        }
+        let predicate = predicate.map_err(|diagnostic| diagnostic.render(query))?;
+        Ok(Filter::Predicate(Arc::new(predicate)))
     }
 
     /// Whether it takes this event. A UDM query takes no raw text and the other way round.
     pub(crate) fn matches(&self, event: &Event) -> bool {
-        self.predicate.matches(event.kind, &event.data)
+        match self {
+            Filter::Predicate(predicate) => predicate.matches(event.kind, &event.data),
+            Filter::Oci(condition) => condition.matches(&event.data),
+        }
     }
 }
 

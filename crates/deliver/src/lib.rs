@@ -2,15 +2,20 @@
 //! counts, its dead letters, and a task of its own, so that a slow or dead target delays nobody.
 //!
 //! ```text
-//! log ──▶ reader: frames, filter, encode ──▶ connector: freeze, send, judge, settle ──▶ third party
-//!                                                │  ▲
-//!                                             ledger (deliver.db): cursors, plans, dead letters, lost ranges
+//! log ──▶ reader: frames, filter, encode ──▶ connector: freeze, send, judge, settle ──▶ third party, function
+//!              │                                 │  ▲
+//!            loops                            ledger (deliver.db): cursors, plans, dead letters, lost ranges, meter
 //! ```
 //!
 //! At least once, in the log's order: a batch is frozen before it is first sent and is sent byte for byte until the
 //! target has it, so that a target which keeps `Idempotency-Key` or looks at contents sees each record once; others see
 //! one twice only where their answer was lost. `ledger` holds the crash argument, `backoff` the waits, `targets` what
-//! targets are, [`egress::Reach`] where connectors may send to.
+//! targets are, [`egress::Reach`] where connectors may send to. For connectors of OCI there are `invoke` (the seam to
+//! functions), `meter` (metrics per minute), `runs` (the run log) and `loops`.
+//!
+//! A connector that OCI calls ACTIVE is [`ConnectorState::Running`] or [`ConnectorState::Waiting`] here; INACTIVE and
+//! NEEDS_ATTENTION are the other two. Between an order (`apply`) and its being followed the state is still the old one,
+//! which OCI calls UPDATING: a function's call under way ends first.
 //!
 //! Absent: functions between source and target, and reading the log once for all (each connector reads for itself).
 
@@ -20,9 +25,13 @@ mod config;
 mod connector;
 mod elements;
 mod filter;
+mod invoke;
 mod ledger;
 mod live;
+mod loops;
+mod meter;
 mod reader;
+mod runs;
 mod send;
 mod targets;
 
@@ -38,18 +47,22 @@ use tokio::task::JoinHandle;
 
 pub use clock::{Clock, SystemClock, Waiting};
 pub use config::{
-    BatchConfig, ConfigError, ConnectorConfig, ConnectorId, HttpConfig, HttpForm, HttpFormat, Language, Source, Start,
-    TargetConfig,
+    BatchConfig, ConfigError, ConnectorConfig, ConnectorId, FunctionConfig, HttpConfig, HttpForm, HttpFormat, Language,
+    Source, Start, TargetConfig,
 };
-pub use elements::{Elements, Member};
+pub use invoke::{FunctionAnswer, FunctionCall, Invoke};
 pub use ledger::{DeadLetter, Loss, LostRange};
 pub use live::{ConnectorState, ConnectorStatus, LastError};
+pub use loops::HOPS_LABEL;
+pub use meter::{KEEP as METRICS_KEEP, Metric, MetricsQuery, Point, Series};
 pub use reader::ReadFrame;
-pub use targets::{Answer, Target, Verdict};
+pub use runs::{RunEntry, RunLevel, RunLog, RunMessage};
 
 use connector::{Connector, Order, Parts, What, blocking};
 use ledger::{Account, Ledger, Place, Trace};
 use live::Live;
+use meter::Meter;
+use runs::Runs;
 
 /// How much of a target's answer is kept with a dead letter.
 pub const ANSWER_BYTES_MAX: usize = 2 << 10;
@@ -68,20 +81,35 @@ pub struct Deliver {
     resting: Mutex<BTreeMap<ConnectorId, Account>>,
     /// One `apply` or `stop` at a time.
     applying: tokio::sync::Mutex<()>,
+    /// Writes down what the meter counted; begins with the first `apply`.
+    flusher: Mutex<Option<Task>>,
 }
 
-/// What tests and special settings replace.
-#[derive(Debug, Clone)]
+/// What the binary gives, and what tests replace.
+#[derive(Clone)]
 pub struct Surroundings {
     /// Time, waits and jitter.
     pub clock: Arc<dyn Clock>,
     /// A file of PEM certificates to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Calls functions. `None`: this server calls none, and connectors to functions need attention.
+    pub invoke: Option<Arc<dyn Invoke>>,
+    /// Takes the run logs.
+    pub run_log: Option<Arc<dyn RunLog>>,
 }
 
 impl Default for Surroundings {
     fn default() -> Surroundings {
-        Surroundings { clock: Arc::new(SystemClock), ca_file: None }
+        Surroundings { clock: Arc::new(SystemClock), ca_file: None, invoke: None, run_log: None }
+    }
+}
+
+impl std::fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Surroundings")
+            .field("clock", &self.clock)
+            .field("ca_file", &self.ca_file)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,6 +132,8 @@ pub enum Whereabouts {
     },
     /// The filter, as it is now, leaves it out; or it was there before the connector began.
     NotSelected,
+    /// It came of a loop, and the connector passed it over.
+    PassedOver,
     /// It stood in a part of the log that the connector did not get to read.
     Lost,
     /// The connector is past it, and the log no longer holds it to tell whether the filter took it: delivered or left
@@ -116,7 +146,13 @@ pub enum Whereabouts {
 pub enum DeliverError {
     /// `deliver.db` could not be read or written: a full disk heals with time, the rest is the operator's.
     #[error("deliver.db cannot be read or written")]
-    Database(#[from] rusqlite::Error),
+    Database(#[source] Arc<rusqlite::Error>),
+    /// The thread that writes `deliver.db` could not be started.
+    #[error("the thread that writes deliver.db cannot be started")]
+    Thread {
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The folder of `deliver.db` could not be made.
     #[error("cannot make {path}")]
     Folder {
@@ -159,9 +195,18 @@ pub enum DeliverError {
     /// A stored batch is not what its row says; our bug or a damaged file.
     #[error("{0}")]
     Shape(String),
+    /// Our own code panicked while it wrote.
+    #[error("deliver.db's writer met a bug of ours")]
+    Writer,
     /// Our own code panicked.
     #[error("a connector met a bug of ours")]
     Bug(#[source] tokio::task::JoinError),
+}
+
+impl From<rusqlite::Error> for DeliverError {
+    fn from(error: rusqlite::Error) -> DeliverError {
+        DeliverError::Database(Arc::new(error))
+    }
 }
 
 /// A running connector.
@@ -200,7 +245,7 @@ impl Deliver {
         std::fs::create_dir_all(dir).map_err(|source| DeliverError::Folder { path: dir.to_owned(), source })?;
         let ledger = Ledger::open(dir)?;
         let resting = ledger.accounts()?.into_iter().collect();
-        let Surroundings { clock, ca_file } = surroundings;
+        let Surroundings { clock, ca_file, invoke, run_log } = surroundings;
         let parts = Parts {
             ledger,
             log,
@@ -208,6 +253,9 @@ impl Deliver {
             schema,
             clock,
             ca_file,
+            invoke,
+            run_log,
+            meter: Meter::default(),
             tls: tokio::sync::OnceCell::new(),
             changes: watch::Sender::new(0),
         };
@@ -216,6 +264,7 @@ impl Deliver {
             slots: Mutex::default(),
             resting: Mutex::new(resting),
             applying: tokio::sync::Mutex::new(()),
+            flusher: Mutex::default(),
         })
     }
 
@@ -225,6 +274,7 @@ impl Deliver {
     /// counts.
     pub async fn apply(&self, connectors: Vec<ConnectorConfig>) -> Result<(), DeliverError> {
         let _one_at_a_time = self.applying.lock().await;
+        self.flusher().get_or_insert_with(|| Task(tokio::spawn(flush(self.parts.clone()))));
         let wanted: BTreeMap<ConnectorId, ConnectorConfig> =
             connectors.into_iter().map(|config| (config.id.clone(), config)).collect();
 
@@ -241,7 +291,12 @@ impl Deliver {
                 self.resting().insert(id.clone(), slot.live.account());
             }
             let (parts, doomed) = (self.parts.clone(), id.clone());
-            blocking(move || parts.ledger.delete(&doomed)).await?;
+            blocking(move || {
+                parts.meter.forget(&doomed);
+                Ok(())
+            })
+            .await?;
+            self.parts.ledger.write(ledger::delete(row_name(&id))).await?;
             self.resting().remove(&id);
         }
 
@@ -254,8 +309,8 @@ impl Deliver {
                 }
                 continue;
             }
-            let (parts, new) = (self.parts.clone(), config.clone());
-            let account = blocking(move || parts.ledger.enrol(&new.id, connector::start(&new, &parts.log))).await?;
+            let start = connector::start(&config, &self.parts.log);
+            let account = self.parts.ledger.write(ledger::enrol(row_name(&id), start)).await?;
             let slot = self.spawn(config, account);
             // Into the slots before out of the resting, so that no moment forgets its cursor.
             self.slots().insert(id.clone(), slot);
@@ -263,6 +318,24 @@ impl Deliver {
         }
         self.parts.changes.send_modify(|count| *count += 1);
         Ok(())
+    }
+
+    /// Has an active connector begin anew under its document: what waits is tried at once, and one that a loop stopped
+    /// passes the looping records over.
+    pub async fn activate_again(&self, id: &ConnectorId) -> Result<(), DeliverError> {
+        let _one_at_a_time = self.applying.lock().await;
+        let live = self.slot(id)?.0;
+        live.set_account(self.parts.ledger.write(ledger::release(row_name(id))).await?);
+        if let Some(slot) = self.slots().get(id) {
+            slot.order(What::Run(slot.config.clone()));
+        }
+        Ok(())
+    }
+
+    /// What connectors of an instance did, per minute or longer interval, of the last [`METRICS_KEEP`]. Blocks: asks the
+    /// database.
+    pub fn metrics(&self, instance: InstanceId, query: &MetricsQuery) -> Result<Vec<Series>, DeliverError> {
+        self.parts.meter.series(&self.parts.ledger, instance, query)
     }
 
     /// The lowest position of the log that some connector still needs, running, inactive or not applied yet. `None`:
@@ -332,7 +405,7 @@ impl Deliver {
     /// again comes back under a new number. Gives how many there were. Blocks.
     pub fn retry(&self, id: &ConnectorId, letters: &[i64]) -> Result<usize, DeliverError> {
         let nudge = self.slot(id)?.1;
-        let marked = self.parts.ledger.mark_again(id, letters)?;
+        let marked = self.parts.ledger.write_now(ledger::mark_again(row_name(id), letters.to_vec()))?;
         nudge.notify_one();
         Ok(marked)
     }
@@ -340,19 +413,16 @@ impl Deliver {
     /// Drops dead letters, by their numbers, for good. Gives how many there were. Blocks.
     pub fn drop_dead_letters(&self, id: &ConnectorId, letters: &[i64]) -> Result<usize, DeliverError> {
         let live = self.slot(id)?.0;
-        let (dropped, account) = self.parts.ledger.drop_letters(id, letters)?;
-        if let Some(account) = account {
-            live.set_account(account);
-        }
+        let drop = ledger::drop_letters(row_name(id), letters.to_vec());
+        let (dropped, account) = self.parts.ledger.write_now(drop)?;
+        live.set_account(account);
         Ok(dropped)
     }
 
     /// Takes note of a connector's lost ranges, which then no longer need attention. They stay in its status. Blocks.
     pub fn acknowledge(&self, id: &ConnectorId) -> Result<(), DeliverError> {
         let live = self.slot(id)?.0;
-        if let Some(account) = self.parts.ledger.acknowledge(id)? {
-            live.set_account(account);
-        }
+        live.set_account(self.parts.ledger.write_now(ledger::acknowledge(row_name(id)))?);
         Ok(())
     }
 
@@ -374,6 +444,10 @@ impl Deliver {
                 slot.task.wait().await;
                 self.resting().insert(id.clone(), slot.live.account());
             }
+            let parts = self.parts.clone();
+            if let Err(error) = blocking(move || parts.meter.flush(&parts.ledger)).await {
+                tracing::warn!(%error, "the last metrics of the connectors are lost");
+            }
         };
         if tokio::time::timeout(STOP_MAX, ended).await.is_err() {
             tracing::warn!(
@@ -388,12 +462,15 @@ impl Deliver {
         let (orders, receiver) = watch::channel(Order { number: 0, what: What::Run(config.clone()) });
         let connector = Connector {
             id: config.id.clone(),
+            name: row_name(&config.id),
             parts: self.parts.clone(),
             live: live.clone(),
+            gauge: self.parts.meter.gauge(&config.id),
             orders: receiver,
             nudge: nudge.clone(),
             number: 0,
             troubles: 0,
+            runs: Runs::default(),
         };
         let task = Task(tokio::spawn(connector.run()));
         Slot { config, live, orders, nudge, task }
@@ -407,6 +484,10 @@ impl Deliver {
 
     fn slots(&self) -> MutexGuard<'_, BTreeMap<ConnectorId, Slot>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn flusher(&self) -> MutexGuard<'_, Option<Task>> {
+        self.flusher.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn resting(&self) -> MutexGuard<'_, BTreeMap<ConnectorId, Account>> {
@@ -437,6 +518,22 @@ impl Task {
     }
 }
 
+/// A connector as its rows name it.
+fn row_name(id: &ConnectorId) -> ledger::Name {
+    id.to_string().into()
+}
+
+/// Writes down every few seconds what the meter counted.
+async fn flush(parts: Arc<Parts>) {
+    loop {
+        tokio::time::sleep(meter::FLUSH_EVERY).await;
+        let flushing = parts.clone();
+        if let Err(error) = blocking(move || flushing.meter.flush(&flushing.ledger)).await {
+            tracing::warn!(%error, "the metrics of the connectors cannot be written; they are kept in memory");
+        }
+    }
+}
+
 /// Where a record is of which the rows say nothing: before or behind the cursor, taken by the filter or not.
 fn passed(
     config: &ConnectorConfig,
@@ -457,7 +554,12 @@ fn passed(
         None => Whereabouts::Waiting,
         Some(events) => match events.iter().rfind(|(_, event)| config.source.selects(event)) {
             None => Whereabouts::NotSelected,
-            Some((number, _)) if position < cursor || (position == cursor && *number < skip) => Whereabouts::Delivered,
+            Some((number, event)) if position < cursor || (position == cursor && *number < skip) => {
+                let looping = loops::hops(&event.batch) >= event::limits::LOOP_HOPS_MAX;
+                // A function is never given one.
+                let passed_over = looping && config.target.function().is_some();
+                if passed_over { Whereabouts::PassedOver } else { Whereabouts::Delivered }
+            }
             Some(_) => Whereabouts::Waiting,
         },
     }

@@ -2,16 +2,18 @@
 //! bounded; `connector` calls it on a blocking thread and decides how long to wait for more.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use commit::{FollowError, Followed, Follower, Log};
 use event::codec::CodecError;
-use event::{Event, InstanceId, Position, Time};
+use event::{Event, InstanceId, Position, RecordId, Time};
 
 use crate::DeliverError;
-use crate::config::{BatchConfig, Source};
+use crate::config::{BatchConfig, Sieve, Source};
 use crate::elements::Elements;
 use crate::ledger::{Loss, Place};
+use crate::loops::{self, Gate, Pass};
 use crate::targets::Target;
 
 /// How a frame's payload becomes events, given by the binary (today the records themselves; later what parsers make of
@@ -19,7 +21,9 @@ use crate::targets::Target;
 pub type ReadFrame = Arc<dyn Fn(Position, &Bytes) -> Result<Vec<Event>, CodecError> + Send + Sync>;
 
 /// How much is read without a match before the caller gets to commit the cursor.
-const PAUSE_BYTES: usize = 16 << 20;
+pub(crate) const PAUSE_BYTES: usize = 16 << 20;
+/// The same where something waits to be committed that must not wait for long.
+pub(crate) const PAUSE_BYTES_HURRIED: usize = 1 << 20;
 /// After how many events the caller's wish to stop is looked at.
 const LOOK_EVERY: u32 = 1_024;
 
@@ -30,6 +34,7 @@ pub(crate) struct Reader {
     instance: InstanceId,
     source: Source,
     target: Arc<dyn Target>,
+    gate: Gate,
     frame: Option<Frame>,
     /// Everything before has been read.
     place: Place,
@@ -60,6 +65,26 @@ pub(crate) struct Gathering {
     pub read: u64,
     /// When its first record was received.
     pub received_at: Option<Time>,
+    /// From how many calls its records come, the most of any.
+    pub hops: u32,
+    /// Looping records that were passed over on the way.
+    pub passed_over: u64,
+    /// The first of them, and the feed that it came by.
+    pub first_passed_over: Option<(RecordId, String)>,
+    /// What the source and the filter had to do for it.
+    pub flow: Flow,
+}
+
+/// What was read for a batch, for the meter.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub(crate) struct Flow {
+    /// Records that the source takes, and their bytes.
+    pub source: (u64, u64),
+    /// Those that the filter let through.
+    pub task: (u64, u64),
+    /// How long reading took, and how long filtering did.
+    pub reading: Duration,
+    pub filtering: Duration,
 }
 
 /// Why gathering came back.
@@ -73,6 +98,18 @@ pub(crate) enum Step {
     Pause,
     /// Something of the log is missing here; the batch is empty.
     Gap(Gap),
+    /// The next record comes from so many calls that this is a loop; the batch is empty.
+    Loop(u32),
+}
+
+/// What gathering goes by.
+pub(crate) struct Until<'a> {
+    pub limits: BatchConfig,
+    /// Ends the batch at a place instead, whatever its size.
+    pub place: Option<Place>,
+    /// After how many bytes without a match it pauses.
+    pub pause_bytes: usize,
+    pub interrupted: &'a dyn Fn() -> bool,
 }
 
 impl Reader {
@@ -83,10 +120,11 @@ impl Reader {
         instance: InstanceId,
         source: Source,
         target: Arc<dyn Target>,
+        gate: Gate,
         place: Place,
     ) -> Result<Reader, DeliverError> {
         let follower = log.follow(Some(place.position))?;
-        Ok(Reader { follower, read, instance, source, target, frame: None, place, gap: None })
+        Ok(Reader { follower, read, instance, source, target, gate, frame: None, place, gap: None })
     }
 
     /// Everything before this place has been read.
@@ -99,14 +137,21 @@ impl Reader {
         self.follower.changed().await
     }
 
-    /// Adds to the batch until it is full. `until` ends it at a place instead, whatever its size.
-    pub(crate) fn gather(
-        &mut self,
-        batch: &mut Gathering,
-        limits: &BatchConfig,
-        until: Option<Place>,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Result<Step, DeliverError> {
+    /// The feed of the record that is next, where one has been looked at.
+    pub(crate) fn feed(&self) -> &str {
+        let next = self.frame.as_ref().and_then(|frame| frame.events.get(frame.index));
+        next.map_or("", |event| &event.batch.feed)
+    }
+
+    /// Adds to the batch until it is full.
+    pub(crate) fn gather(&mut self, batch: &mut Gathering, until: &Until<'_>) -> Result<Step, DeliverError> {
+        let began = Instant::now();
+        let step = self.read_on(batch, until);
+        batch.flow.reading += began.elapsed();
+        step
+    }
+
+    fn read_on(&mut self, batch: &mut Gathering, until: &Until<'_>) -> Result<Step, DeliverError> {
         let mut scanned = 0;
         loop {
             if let Some(gap) = self.gap {
@@ -118,14 +163,14 @@ impl Reader {
                 return Ok(Step::Gap(gap));
             }
             if self.frame.is_some()
-                && let Some(step) = self.take(batch, limits, until, interrupted)
+                && let Some(step) = self.take(batch, until)
             {
                 return Ok(step);
             }
-            if until == Some(self.place) {
+            if until.place == Some(self.place) {
                 return Ok(Step::Full);
             }
-            if scanned >= PAUSE_BYTES || interrupted() {
+            if scanned >= until.pause_bytes || (until.interrupted)() {
                 return Ok(Step::Pause);
             }
             match self.follower.read()? {
@@ -155,25 +200,34 @@ impl Reader {
     }
 
     /// Takes events of the open frame; `None` when it is used up.
-    fn take(
-        &mut self,
-        batch: &mut Gathering,
-        limits: &BatchConfig,
-        until: Option<Place>,
-        interrupted: &dyn Fn() -> bool,
-    ) -> Option<Step> {
+    fn take(&mut self, batch: &mut Gathering, until: &Until<'_>) -> Option<Step> {
         let frame = self.frame.as_mut()?;
+        let limits = &until.limits;
         let mut looked = 0;
         while let Some(event) = frame.events.get(frame.index) {
-            if until == Some(self.place) {
+            if until.place == Some(self.place) {
                 return Some(Step::Full);
             }
             looked += 1;
-            if looked % LOOK_EVERY == 0 && interrupted() {
+            if looked % LOOK_EVERY == 0 && (until.interrupted)() {
                 return Some(Step::Pause);
             }
             let is_own = event.batch.instance == self.instance;
-            let selected = is_own && self.source.selects(event);
+            let sieve = if is_own { self.source.sieve(event, &mut batch.flow.filtering) } else { Sieve::NotOurs };
+            let mut selected = sieve == Sieve::Selected;
+            if selected {
+                let hops = loops::hops(&event.batch);
+                match self.gate.judge(hops, frame.position) {
+                    Pass::Deliver => batch.hops = batch.hops.max(hops),
+                    Pass::Skip => {
+                        selected = false;
+                        batch.passed_over += 1;
+                        batch.first_passed_over.get_or_insert_with(|| (event.id(), event.batch.feed.clone()));
+                    }
+                    Pass::Stop if batch.elements.is_empty() => return Some(Step::Loop(hops)),
+                    Pass::Stop => return Some(Step::Full),
+                }
+            }
             if selected {
                 self.target.element(event, &mut batch.elements);
                 let too_long = self.target.body_bytes_len(&batch.elements) > limits.bytes_max;
@@ -183,6 +237,15 @@ impl Reader {
                     return Some(Step::Full);
                 }
                 batch.received_at.get_or_insert(event.batch.received_at);
+            }
+            let bytes = event.data.len() as u64;
+            if sieve != Sieve::NotOurs {
+                batch.flow.source.0 += 1;
+                batch.flow.source.1 += bytes;
+            }
+            if sieve == Sieve::Selected {
+                batch.flow.task.0 += 1;
+                batch.flow.task.1 += bytes;
             }
             // Of its own instance only: what others send is nobody's business here.
             batch.read += u64::from(is_own);

@@ -1,21 +1,25 @@
-//! Targets: how a batch of events becomes a request, and what the answer means. One folder each, all of them pure:
-//! bytes in, bytes out; `send` does the I/O and `connector` the waiting.
+//! Targets: how a batch of events becomes a body, on which way it leaves, and what the answer means. One folder each, all
+//! of them pure: bytes in, bytes out; `send` and the binary's `Invoke` do the I/O and `connector` the waiting.
 //!
 //! To add one: a folder here, a variant of `TargetConfig`, a line in [`build`].
 
+pub mod function;
 pub mod http;
+mod shape;
 
 use std::time::Duration;
 
-use ::http::{HeaderMap, Request, StatusCode};
+use ::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
-use event::{Event, Time};
+use event::Event;
 
-use crate::config::TargetConfig;
+use crate::config::{HttpForm, TargetConfig};
 use crate::elements::{Elements, Member};
+use function::FunctionTarget;
+use http::HttpTarget;
 
 /// What a connector needs to know of the other side.
-pub trait Target: Send + Sync {
+pub(crate) trait Target: Send + Sync {
     /// Appends one event's element.
     fn element(&self, event: &Event, elements: &mut Elements);
 
@@ -31,16 +35,11 @@ pub trait Target: Send + Sync {
     /// What a plan row must keep to find this shape of body again; `build` reads it.
     fn form(&self) -> String;
 
-    /// The request that carries a body. `key` is the same for every attempt at one frozen batch.
-    fn request(&self, body: Bytes, key: &str) -> Request<Bytes>;
-
-    /// How long one attempt may take.
-    fn timeout(&self) -> Duration;
-
-    /// What an answer means.
-    fn judge(&self, answer: &Answer, now: Time) -> Verdict;
+    /// How a body leaves.
+    fn way(&self) -> Way<'_>;
 
     /// The body of these events: what `element` and `assemble` give together.
+    #[cfg(test)]
     fn encode(&self, events: &[Event]) -> Bytes {
         let mut elements = Elements::default();
         for event in events {
@@ -50,9 +49,17 @@ pub trait Target: Send + Sync {
     }
 }
 
-/// What the other side said.
+/// How a body leaves, with those who know what the answer means.
+pub(crate) enum Way<'a> {
+    /// As a request.
+    Http(&'a HttpTarget),
+    /// As a function's call.
+    Function(&'a FunctionTarget),
+}
+
+/// What the other side said to a request.
 #[derive(Debug, Clone)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -63,7 +70,7 @@ pub struct Answer {
 
 /// What is to be done after an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// The target has the batch.
     Delivered,
     /// Time may heal it. Holds the wait that the target asked for.
@@ -72,7 +79,7 @@ pub enum Verdict {
     SlowDown(Option<Duration>, String),
     /// A record of this batch cannot be taken: find it.
     Refused(String),
-    /// No batch would be taken, whatever its records: somebody must act (credentials, address).
+    /// No batch would be taken, whatever its records: somebody must act (credentials, address, no such function).
     Stuck(String),
 }
 
@@ -80,6 +87,15 @@ pub enum Verdict {
 /// although the connector's may have been changed since. `None` when the form is not of this target's making.
 pub(crate) fn build(config: &TargetConfig, form: Option<&str>) -> Option<Box<dyn Target>> {
     match config {
-        TargetConfig::Http(config) => Some(Box::new(http::HttpTarget::new(config, form)?)),
+        TargetConfig::Http(config) => Some(Box::new(HttpTarget::new(config, form)?)),
+        TargetConfig::Function(config) => Some(Box::new(FunctionTarget::new(config, form)?)),
     }
+}
+
+/// The elements of a frozen body, whichever target made it: the connector's may have become another one since.
+pub(crate) fn take_apart(form: &str, body: &Bytes, members: &[Member]) -> Option<Elements> {
+    if form == function::FORM {
+        return function::SHAPE.take_apart(body, members);
+    }
+    serde_json::from_str::<HttpForm>(form).ok()?.take_apart(body, members)
 }

@@ -49,7 +49,7 @@ async fn serve() -> u16 {
 }
 
 async fn start(world: &World, host: &str, ca_file: PathBuf) -> Deliver {
-    let surroundings = Surroundings { clock: world.clock.clone(), ca_file: Some(ca_file) };
+    let surroundings = Surroundings { clock: world.clock.clone(), ca_file: Some(ca_file), ..Surroundings::default() };
     let dir = world.dir.path().join("deliver");
     let deliver =
         Deliver::open_with(&dir, world.log.clone(), read_frames(), world.schema.clone(), surroundings).unwrap();

@@ -84,6 +84,8 @@ pub struct World {
     pub log: Log,
     pub clock: Arc<TestClock>,
     pub schema: Arc<udm::Schema>,
+    /// What functions and run logs are; the clock of it is not looked at.
+    pub surroundings: Surroundings,
     ids: Mutex<IdSource>,
     /// Ends when nothing of the server that was started last is left.
     last: Mutex<Option<watch::Receiver<u64>>>,
@@ -110,7 +112,15 @@ impl World {
     pub fn with(clock: Arc<TestClock>, options: LogOptions) -> World {
         let dir = TempDir::new().unwrap();
         let log = open_log(dir.path().join("log"), options);
-        World { dir, log, clock, schema: udm::Schema::load(), ids: Mutex::default(), last: Mutex::default() }
+        World {
+            dir,
+            log,
+            clock,
+            schema: udm::Schema::load(),
+            surroundings: Surroundings::default(),
+            ids: Mutex::default(),
+            last: Mutex::default(),
+        }
     }
 
     /// Appends one frame with one batch; gives the records' ids and the frame's position.
@@ -139,7 +149,7 @@ impl World {
 
     /// A server that starts: opens the connectors' database and nothing more.
     pub fn open(&self) -> Deliver {
-        let surroundings = Surroundings { clock: self.clock.clone(), ca_file: None };
+        let surroundings = Surroundings { clock: self.clock.clone(), ..self.surroundings.clone() };
         let dir = self.dir.path().join("deliver");
         Deliver::open_with(&dir, self.log.clone(), read_frames(), self.schema.clone(), surroundings).unwrap()
     }

@@ -148,6 +148,7 @@ fn show_whereabouts(name: &str, whereabouts: &Whereabouts) -> Value {
         Whereabouts::Dropped { reason } => json!({ "name": name, "state": "dropped", "reason": reason }),
         Whereabouts::NotSelected => json!({ "name": name, "state": "not selected" }),
         Whereabouts::Passed => json!({ "name": name, "state": "delivered or not selected" }),
+        Whereabouts::PassedOver => json!({ "name": name, "state": "passed over as part of a loop" }),
         Whereabouts::Lost => json!({ "name": name, "state": "lost" }),
     }
 }

@@ -1,29 +1,15 @@
-//! The `http` target: POSTs a JSON array or JSON lines of our own element shape to any URL.
-//!
-//! ```text
-//! {"id":…,"received_at":…,"event_time":…,"instance":…,"kind":"raw"|"udm"|"entity","log_type":…,"namespace":…,
-//!  "labels":[{"key":…,"value":…}],"text":"as sent" | "udm":{as sent} | "entity":{as sent}}
-//! ```
-//!
-//! A log that is not UTF-8 stands in `data_base64` instead of `text`, so that its bytes arrive as they are.
-//!
-//! Times are RFC 3339 in UTC. A UDM event or entity stands as its sender wrote it, byte for byte; only in JSON lines
-//! are line ends between its tokens made spaces, since they would end the line.
+//! The `http` target: POSTs a JSON array or JSON lines of our own element (`shape`) to any URL.
 
-use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::{BufMut as _, Bytes};
-use event::{Event, Kind, Time};
-use flate2::Compression;
+use bytes::Bytes;
+use event::{Event, Time};
 use http::{HeaderValue, Method, Request, header};
 
 use crate::backoff;
 use crate::config::{HttpConfig, HttpForm, HttpFormat};
-use crate::elements::{Elements, Member, Memo};
-use crate::targets::{Answer, Target, Verdict};
+use crate::elements::{Elements, Member};
+use crate::targets::{Answer, Target, Verdict, Way};
 
 /// A connector's `http` target.
 #[derive(Debug)]
@@ -40,115 +26,9 @@ impl HttpTarget {
         };
         Some(HttpTarget { config: config.clone(), form })
     }
-}
 
-impl Target for HttpTarget {
-    fn element(&self, event: &Event, elements: &mut Elements) {
-        let lines = self.form.format == HttpFormat::Ndjson;
-        elements.push(event.id(), |out, memo| {
-            remember(memo, event);
-            out.extend_from_slice(b"{\"id\":\"");
-            write!(out.writer(), "{}", event.id()).expect("memory takes any text");
-            out.extend_from_slice(&memo.before);
-            write!(out.writer(), "{}", event.event_time).expect("memory takes any text");
-            out.extend_from_slice(&memo.middle);
-            out.extend_from_slice(event.kind.name().as_bytes());
-            out.extend_from_slice(&memo.after);
-            match event.kind {
-                Kind::Raw => match std::str::from_utf8(&event.data) {
-                    Ok(text) => {
-                        out.extend_from_slice(b"text\":");
-                        put_string(out, text);
-                    }
-                    // A log need not be UTF-8; what goes out is what came in.
-                    Err(_) => {
-                        out.extend_from_slice(b"data_base64\":\"");
-                        out.extend_from_slice(STANDARD.encode(&event.data).as_bytes());
-                        out.push(b'"');
-                    }
-                },
-                Kind::Udm | Kind::Entity => {
-                    out.extend_from_slice(event.kind.name().as_bytes());
-                    out.extend_from_slice(b"\":");
-                    let start = out.len();
-                    out.extend_from_slice(&event.data);
-                    if lines {
-                        // Within JSON's strings line ends are escaped, so these stand between tokens.
-                        for byte in &mut out[start..] {
-                            if matches!(byte, b'\n' | b'\r') {
-                                *byte = b' ';
-                            }
-                        }
-                    }
-                }
-            }
-            out.push(b'}');
-        });
-    }
-
-    fn body_bytes_len(&self, elements: &Elements) -> usize {
-        let between = match self.form.format {
-            HttpFormat::Json => 1 + elements.len().max(1),
-            HttpFormat::Ndjson => elements.len(),
-        };
-        elements.bytes_len() + between
-    }
-
-    fn assemble(&self, elements: &Elements) -> Bytes {
-        let mut plain = Vec::with_capacity(self.body_bytes_len(elements));
-        match self.form.format {
-            HttpFormat::Json => {
-                plain.push(b'[');
-                for (index, (_, element)) in elements.iter().enumerate() {
-                    if index > 0 {
-                        plain.push(b',');
-                    }
-                    plain.extend_from_slice(element);
-                }
-                plain.push(b']');
-            }
-            HttpFormat::Ndjson => {
-                for (_, element) in elements.iter() {
-                    plain.extend_from_slice(element);
-                    plain.push(b'\n');
-                }
-            }
-        }
-        if !self.form.gzip {
-            return plain.into();
-        }
-        // The fast level, without a time or name in the header: the same elements must give the same bytes.
-        let mut encoder = flate2::write::GzEncoder::new(Vec::with_capacity(plain.len() / 4), Compression::fast());
-        encoder.write_all(&plain).and_then(|()| encoder.finish()).expect("memory takes any bytes").into()
-    }
-
-    fn take_apart(&self, body: &Bytes, members: &[Member]) -> Option<Elements> {
-        let inflated;
-        let plain: &[u8] = if self.form.gzip {
-            let expected: usize = members.iter().map(|member| member.bytes_len as usize + 1).sum::<usize>() + 1;
-            let mut plain = Vec::with_capacity(expected);
-            // One byte more than expected shows that the body is not of these members, without inflating a bomb.
-            flate2::read::GzDecoder::new(&body[..]).take(expected as u64 + 1).read_to_end(&mut plain).ok()?;
-            inflated = plain;
-            &inflated
-        } else {
-            body
-        };
-        let mut at = usize::from(self.form.format == HttpFormat::Json);
-        let mut elements = Elements::default();
-        for member in members {
-            let element = plain.get(at..at + member.bytes_len as usize)?;
-            elements.push_encoded(member.id, element);
-            at += element.len() + 1;
-        }
-        (self.assemble(&elements) == *body).then_some(elements)
-    }
-
-    fn form(&self) -> String {
-        serde_json::to_string(&self.form).expect("a form always has a JSON form")
-    }
-
-    fn request(&self, body: Bytes, key: &str) -> Request<Bytes> {
+    /// The request that carries a body. `key` is the same for every attempt at one frozen batch.
+    pub(crate) fn request(&self, body: Bytes, key: &str) -> Request<Bytes> {
         let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.config.url.as_str().parse().expect("checked when the document was read");
@@ -168,13 +48,14 @@ impl Target for HttpTarget {
         request
     }
 
-    fn timeout(&self) -> Duration {
+    /// How long one attempt may take.
+    pub(crate) fn timeout(&self) -> Duration {
         self.config.timeout
     }
 
-    /// Statuses that speak of the address, the credentials or the form of every request, not of a record, stop the
+    /// What an answer means. Statuses that speak of the address, the credentials or the form of every request, not of a record, stop the
     /// connector until somebody acts: taking the batch apart would only send all of it to the dead letters.
-    fn judge(&self, answer: &Answer, now: Time) -> Verdict {
+    pub(crate) fn judge(&self, answer: &Answer, now: Time) -> Verdict {
         let asked = answer
             .headers
             .get(header::RETRY_AFTER)
@@ -203,43 +84,40 @@ impl Target for HttpTarget {
     }
 }
 
-/// Writes the batch's own fields once for all its records.
-fn remember(memo: &mut Memo, event: &Event) {
-    if memo.batch.as_ref().is_some_and(|batch| std::sync::Arc::ptr_eq(batch, &event.batch)) {
-        return;
+impl Target for HttpTarget {
+    fn element(&self, event: &Event, elements: &mut Elements) {
+        self.form.element(event, elements);
     }
-    let batch = &event.batch;
-    memo.before.clear();
-    write!(memo.before, "\",\"received_at\":\"{}\",\"event_time\":\"", batch.received_at)
-        .expect("memory takes any text");
-    memo.middle.clear();
-    write!(memo.middle, "\",\"instance\":\"{}\",\"kind\":\"", batch.instance).expect("memory takes any text");
-    memo.after.clear();
-    memo.after.extend_from_slice(b"\",\"log_type\":");
-    put_string(&mut memo.after, &batch.log_type);
-    memo.after.extend_from_slice(b",\"namespace\":");
-    put_string(&mut memo.after, &batch.namespace);
-    memo.after.extend_from_slice(b",\"labels\":[");
-    for (index, label) in batch.labels.iter().enumerate() {
-        memo.after.extend_from_slice(if index == 0 { b"{\"key\":" } else { b",{\"key\":" });
-        put_string(&mut memo.after, &label.key);
-        memo.after.extend_from_slice(b",\"value\":");
-        put_string(&mut memo.after, &label.value);
-        memo.after.push(b'}');
-    }
-    memo.after.extend_from_slice(b"],\"");
-    memo.batch = Some(batch.clone());
-}
 
-fn put_string(out: &mut Vec<u8>, text: &str) {
-    serde_json::to_writer(out, text).expect("memory takes any text");
+    fn body_bytes_len(&self, elements: &Elements) -> usize {
+        self.form.body_bytes_len(elements)
+    }
+
+    fn assemble(&self, elements: &Elements) -> Bytes {
+        self.form.assemble(elements)
+    }
+
+    fn take_apart(&self, body: &Bytes, members: &[Member]) -> Option<Elements> {
+        self.form.take_apart(body, members)
+    }
+
+    fn form(&self) -> String {
+        serde_json::to_string(&self.form).expect("a form always has a JSON form")
+    }
+
+    fn way(&self) -> Way<'_> {
+        Way::Http(self)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::sync::Arc;
 
-    use event::{BatchId, BatchMeta, Label};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use event::{BatchId, BatchMeta, Kind, Label};
     use http::{HeaderMap, StatusCode};
     use proptest::prelude::*;
 
