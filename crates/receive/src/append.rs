@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use commit::{Appended, NewFrame};
+use commit::{AppendError, Appended, NewFrame};
 use dialects::{Caller, Refusal};
 use event::{Batch, BatchId, InstanceId, codec};
 
+use crate::handle::Front;
 use crate::ledger::Ledger;
 
 /// A frame that is to be appended.
@@ -69,6 +70,21 @@ impl Pending {
             payload: codec::encode(&batches).into(),
         };
         Ok(Pending { caller: callers.swap_remove(0), frame, tallies: Tallies(tallies) })
+    }
+}
+
+impl Front {
+    /// Appends what a part of this server itself has to say, such as the lines that a function printed: the same frame,
+    /// counted in the same way, as if a sender had sent it. Ends when it is on stable storage. `protocol` is for our log.
+    pub async fn append_own(&self, protocol: &str, batches: Vec<(Caller, Batch)>) -> Result<(), AppendError> {
+        let Ok(Pending { frame, tallies, .. }) = Pending::of(protocol, batches, None) else {
+            // A bug of ours that was logged where it was found; there is nothing that could be appended.
+            return Ok(());
+        };
+        let id = frame.id;
+        let appended = self.log.append(frame).await?;
+        tallies.count(&self.ledger, &appended, id);
+        Ok(())
     }
 }
 

@@ -123,7 +123,9 @@ pub async fn handle(
         Lookup::Found(found) => found,
         Lookup::WrongMethod { dialect, allow } => {
             drain(body, busy);
-            return finish(dialect.refuse(&Refusal::wrong_method(&head.method, &head.path, allow)), wants_gzip);
+            let refusal = Refusal::wrong_method(&head.method, &head.path, allow);
+            let always = dialect.headers_of_every_reply(&head, (front.now)());
+            return with_headers(finish(dialect.refuse(&refusal), wants_gzip), always);
         }
         Lookup::Unknown => {
             drain(body, busy);
@@ -131,7 +133,8 @@ pub async fn handle(
         }
     };
     let dialect = Arc::clone(found.dialect);
-    match answer(front, &found, head, body).await {
+    let always = dialect.headers_of_every_reply(&head, (front.now)());
+    let response = match answer(front, &found, head, body).await {
         // Megabytes of events take longer to compress than a worker should be away from its sockets.
         Ok(Answered { reply, is_thanks: false }) if wants_gzip && reply.body.len() > COMPRESS_BYTES_AT_ONCE => {
             tokio::task::spawn_blocking(move || finish(reply, true)).await.unwrap_or_else(|error| {
@@ -157,7 +160,8 @@ pub async fn handle(
             }
             finish(reply, wants_gzip)
         }
-    }
+    };
+    with_headers(response, always)
 }
 
 /// Reads what a refused client still sends, beside the reply: one that is cut off while it sends sees a broken connection
@@ -581,7 +585,7 @@ impl Front {
     }
 
     /// A fresh id for a batch.
-    pub(crate) fn next_id(&self) -> BatchId {
+    pub fn next_id(&self) -> BatchId {
         let (now, random) = ((self.now)(), (self.random)());
         self.ids.lock().expect("making an id does not panic").next(now, random)
     }
@@ -616,7 +620,8 @@ fn accepts_gzip(headers: &http::HeaderMap) -> bool {
 }
 
 fn finish(reply: Reply, wants_gzip: bool) -> Response<AnswerBody> {
-    let compress = wants_gzip && reply.body.len() >= COMPRESS_BYTES_MIN;
+    let as_it_is = (header::CACHE_CONTROL, HeaderValue::from_static("no-transform"));
+    let compress = wants_gzip && reply.body.len() >= COMPRESS_BYTES_MIN && !reply.headers.contains(&as_it_is);
     let body = if compress { gzip(&reply.body) } else { reply.body };
     let mut response = Response::new(AnswerBody::whole(body));
     *response.status_mut() = reply.status;
@@ -625,6 +630,17 @@ fn finish(reply: Reply, wants_gzip: bool) -> Response<AnswerBody> {
     if compress {
         headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    response
+}
+
+/// The response with what every one of its dialect bears and this one does not have yet.
+fn with_headers(
+    mut response: Response<AnswerBody>,
+    headers: Vec<(header::HeaderName, HeaderValue)>,
+) -> Response<AnswerBody> {
+    for (name, value) in headers {
+        response.headers_mut().entry(name).or_insert(value);
     }
     response
 }
