@@ -37,6 +37,7 @@ mod testing;
 mod when;
 
 use event::{BatchId, Time};
+use http::header::{HeaderName, HeaderValue};
 
 pub use ask::{Act, Ask, FieldValue, FieldValuesCall, FoundRecord, Outcome, Question, Render, SearchCall};
 pub use auth::{Caller, Role, Scope, Scopes};
@@ -90,12 +91,19 @@ pub trait Dialect: Send + Sync {
 
     /// The refusal in this dialect's form.
     fn refuse(&self, refusal: &Refusal) -> Reply;
+
+    /// What every reply to this request bears in its head, whatever comes of it, where it does not have it already: such as
+    /// what the request calls itself.
+    fn headers_of_every_reply(&self, _head: &Head, _now: Time) -> Vec<(HeaderName, HeaderValue)> {
+        Vec::new()
+    }
 }
 
 /// All dialects. A new one is a folder and a line here, or below if Google's programs speak it.
 pub fn all() -> Vec<std::sync::Arc<dyn Dialect>> {
     let mut all = googles();
     all.push(std::sync::Arc::new(sekoia::Sekoia::new()));
+    all.push(std::sync::Arc::new(oci::Oci::new()));
     all
 }
 

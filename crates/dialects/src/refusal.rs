@@ -26,6 +26,10 @@ pub enum Who {
 pub enum Cause {
     /// The request says something wrong.
     InvalidArgument,
+    /// The request lacks something that it must say.
+    Missing,
+    /// The body is not what it should be: no JSON where JSON is read.
+    Unparsable,
     /// The body, uncompressed, is over the route's limit.
     TooLarge,
     /// The compression is none that we read.
@@ -65,6 +69,8 @@ impl Cause {
     pub const fn who(self) -> Who {
         match self {
             Cause::InvalidArgument
+            | Cause::Missing
+            | Cause::Unparsable
             | Cause::TooLarge
             | Cause::BadEncoding
             | Cause::HeadTooLarge
@@ -87,7 +93,7 @@ impl Cause {
     pub const fn http_status(self) -> StatusCode {
         match self {
             // Google's APIs answer an oversize payload with 400, not 413 (contracts/chronicle.md §1.5).
-            Cause::InvalidArgument | Cause::TooLarge => StatusCode::BAD_REQUEST,
+            Cause::InvalidArgument | Cause::Missing | Cause::Unparsable | Cause::TooLarge => StatusCode::BAD_REQUEST,
             Cause::BadEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Cause::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Cause::Unauthenticated => StatusCode::UNAUTHORIZED,
@@ -107,7 +113,12 @@ impl Cause {
     /// The canonical status name of AIP-193; also the word for it in metrics.
     pub const fn status_name(self) -> &'static str {
         match self {
-            Cause::InvalidArgument | Cause::TooLarge | Cause::BadEncoding | Cause::HeadTooLarge => "INVALID_ARGUMENT",
+            Cause::InvalidArgument
+            | Cause::Missing
+            | Cause::Unparsable
+            | Cause::TooLarge
+            | Cause::BadEncoding
+            | Cause::HeadTooLarge => "INVALID_ARGUMENT",
             Cause::Unauthenticated => "UNAUTHENTICATED",
             Cause::PermissionDenied => "PERMISSION_DENIED",
             Cause::NotFound => "NOT_FOUND",

@@ -3,8 +3,9 @@
 //! Four ways in are Google's: an access token of ours (from [`crate::oauth2`], [`crate::iam_credentials`] or
 //! [`crate::metadata_server`], for a [`Grant`]), a JWT that the sender signed itself ([`jwt`]), an API key (`?key=` or
 //! `X-Goog-Api-Key`), and the operator's token, which reaches every instance. Beside them stand the keys of Sekoia's intakes
-//! and ports that the operator bound to an intake. What is compared with a secret is compared by hash or MAC, in constant
-//! time. Sessions, passwords and request signatures are absent.
+//! and ports that the operator bound to an intake, the signatures of OCI's clients ([`oci_signature`]), and what this server
+//! itself writes to a log. What is compared with a secret is compared by hash or MAC, in constant time. Sessions and
+//! passwords are absent.
 
 mod access_token;
 mod grant;
@@ -12,6 +13,7 @@ mod intake;
 mod jwt;
 mod key_file;
 mod log;
+pub(crate) mod oci_signature;
 
 use event::{InstanceId, Time};
 use http::header::AUTHORIZATION;
@@ -25,6 +27,7 @@ pub use intake::{IntakeSender, authenticate_intake_key, bound_to_intake};
 pub use jwt::{JwtError, verify_assertion};
 pub use key_file::{AuthorizedUserFile, KeyFile, KeyFileError, sign_assertion, sign_bearer};
 pub use log::{LogSender, bound_to_log};
+pub use oci_signature::{INSTANCE_HEADER, authenticate_oci};
 
 use crate::snapshot::{SecretHash, Snapshot};
 use crate::{Head, Refusal};
@@ -192,7 +195,8 @@ impl Caller {
         self.instance
     }
 
-    /// Who it is, never a secret: an account's e-mail address, `key:<id>`, `intake:<id>`, or `operator`.
+    /// Who it is, never a secret: an account's e-mail address, `key:<id>`, `intake:<id>`, `oci:<user>`, or
+    /// `operator`.
     pub fn sender(&self) -> &str {
         &self.sender
     }

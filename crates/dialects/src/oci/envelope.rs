@@ -6,6 +6,8 @@
 
 use event::{Record, Time};
 
+use crate::json::Scanner;
+
 /// `oracle.loggroupid` of audit records, which stand in no log.
 pub const AUDIT_GROUP: &str = "_Audit";
 
@@ -63,16 +65,66 @@ pub enum Data<'a> {
 impl Envelope<'_> {
     /// Writes it behind what `out` holds.
     pub fn write(&self, kept: &Kept<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"specversion\":\"1.0\",\"id\":");
-        text(self.id, out);
-        member("source", self.source, out);
-        member("type", self.kind, out);
-        if let Some(subject) = self.subject {
-            member("subject", subject, out);
+        Mold::new(self.source, self.kind, self.subject, kept).write(self.id, self.time, self.data, out);
+    }
+}
+
+/// What envelopes that came together have in common, written once.
+#[derive(Debug, Clone)]
+pub(super) struct Mold {
+    /// `,"source":…,"type":…,"subject":…,"time":`
+    said: Vec<u8>,
+    /// `,"oracle":{…}}`
+    kept: Vec<u8>,
+}
+
+impl Mold {
+    pub(super) fn new(source: &str, kind: &str, subject: Option<&str>, kept: &Kept<'_>) -> Mold {
+        let mut said = Vec::with_capacity(128);
+        member("source", source, &mut said);
+        member("type", kind, &mut said);
+        if let Some(subject) = subject {
+            member("subject", subject, &mut said);
         }
-        member("time", self.time, out);
+        said.extend_from_slice(b",\"time\":");
+        let mut tail = b",\"oracle\":{".to_vec();
+        kept.write_members(&mut tail);
+        tail.extend_from_slice(b"}}");
+        Mold { said, kept: tail }
+    }
+
+    /// How long it makes each envelope.
+    pub(super) fn bytes(&self) -> usize {
+        self.said.len() + self.kept.len()
+    }
+
+    /// Writes an envelope behind what `out` holds.
+    pub(super) fn write(&self, id: &str, time: &str, data: Data<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"specversion\":\"1.0\",\"id\":");
+        text(id, out);
+        out.extend_from_slice(&self.said);
+        text(time, out);
         out.extend_from_slice(b",\"data\":");
-        match self.data {
+        data.write(out);
+        out.extend_from_slice(&self.kept);
+    }
+}
+
+impl<'a> Data<'a> {
+    /// What a text says: the object that it is the JSON of, else itself.
+    pub(super) fn of(text: &'a str) -> Data<'a> {
+        let trimmed = text.trim_matches([' ', '\n', '\r', '\t']);
+        if !trimmed.starts_with('{') {
+            return Data::Text(text);
+        }
+        let mut scanner = Scanner::new(trimmed.as_bytes());
+        let is_json = scanner.skip().and_then(|_| scanner.end()).is_ok() && scanner.take_unclean().is_none();
+        if is_json { Data::Object(trimmed) } else { Data::Text(text) }
+    }
+
+    /// Writes the value of `data` behind what `out` holds.
+    pub(super) fn write(self, out: &mut Vec<u8>) {
+        match self {
             Data::Object(json) => out.extend_from_slice(json.as_bytes()),
             Data::Text(message) => {
                 out.extend_from_slice(b"{\"message\":");
@@ -80,16 +132,16 @@ impl Envelope<'_> {
                 out.push(b'}');
             }
         }
-        out.extend_from_slice(b",\"oracle\":");
-        kept.write(out);
-        out.push(b'}');
     }
 }
 
+/// The keys of `oracle` that say where a record is kept: always ours to write.
+pub(super) const KEPT_KEYS: [&str; 5] = ["compartmentid", "ingestedtime", "loggroupid", "logid", "tenantid"];
+
 impl Kept<'_> {
-    /// Writes the value of `oracle` behind what `out` holds.
-    pub fn write(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(b"{\"compartmentid\":");
+    /// Writes the members of `oracle` behind what `out` holds.
+    pub(super) fn write_members(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"\"compartmentid\":");
         text(self.compartment, out);
         member("ingestedtime", &self.ingested.to_string(), out);
         member("loggroupid", self.log_group, out);
@@ -97,7 +149,6 @@ impl Kept<'_> {
             member("logid", log, out);
         }
         member("tenantid", self.tenant, out);
-        out.push(b'}');
     }
 }
 
