@@ -228,7 +228,9 @@ class Story(AsOci):
             self.assertIn("1 of 5 records sent", page)
             errors = self.said(name, "is not defined")
             self.assertRegex(errors[0], r"name '\w+' is not defined")
-            self.assertIn("suspicious", json.dumps(self.runs("to-datadog", "suspicious")))
+            (told,) = self.runs("to-datadog", "was taken")
+            self.assertEqual(told["level"], "WARN", told)
+            self.assertIn("1 of 5 records sent", told["message"])
             self.assertEqual([record["id"] for record in self.datadog.bodies()], first[:1])
             self.metric("MessagesReadFromSource", connector, 5)
 
