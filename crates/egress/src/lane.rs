@@ -67,12 +67,7 @@ pub struct Exchange {
 impl Lane {
     pub(crate) fn open(shared: Arc<Shared>, address: SocketAddr) -> Lane {
         let token = uuid::Uuid::new_v4().simple().to_string();
-        let open = Arc::new(Open {
-            ended: watch::Sender::new(false),
-            kept: Mutex::default(),
-            idle: Mutex::default(),
-            room: Arc::new(Semaphore::new(AT_ONCE_MAX)),
-        });
+        let open = Arc::new(Open::new());
         shared.lanes().insert(token.clone(), Arc::clone(&open));
         Lane { shared, address, token, open }
     }
@@ -135,6 +130,15 @@ struct Idle {
 }
 
 impl Open {
+    fn new() -> Open {
+        Open {
+            ended: watch::Sender::new(false),
+            kept: Mutex::default(),
+            idle: Mutex::default(),
+            room: Arc::new(Semaphore::new(AT_ONCE_MAX)),
+        }
+    }
+
     /// When the lane was dropped.
     pub(crate) async fn ended(&self) {
         // The sender is `self`'s own, so it is there.
@@ -324,5 +328,58 @@ impl Live {
             took: Duration::from_micros(self.took_micros.load(Ordering::Relaxed)),
             ..exchange
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn open() -> Arc<Open> {
+        Arc::new(Open::new())
+    }
+
+    fn ask(lane: &Arc<Open>, url: String) -> Record {
+        Record::begin(lane, "GET", url, Time::from_secs(1).unwrap())
+    }
+
+    #[test]
+    fn more_exchanges_than_anybody_wants_are_counted_only() {
+        let lane = open();
+        for n in 0..EXCHANGES_MAX + 10 {
+            ask(&lane, format!("http://x/{n}")).answered(200);
+        }
+        let kept = lane.kept();
+        assert_eq!((kept.exchanges.len(), kept.count), (EXCHANGES_MAX, EXCHANGES_MAX as u64 + 10));
+        drop(kept);
+
+        let lane = open();
+        for _ in 0..TEXT_BYTES_MAX / URL_BYTES_MAX + 10 {
+            ask(&lane, "ü".repeat(URL_BYTES_MAX)).answered(200);
+        }
+        let kept = lane.kept();
+        assert!(kept.text_bytes <= TEXT_BYTES_MAX && kept.exchanges.len() < kept.count as usize);
+        assert!(kept.exchanges.iter().all(|(exchange, _)| exchange.url.len() <= URL_BYTES_MAX + '…'.len_utf8()));
+    }
+
+    #[test]
+    fn what_happens_after_the_take_is_in_none_and_before_it_in_one() {
+        let lane = open();
+        let record = ask(&lane, "http://x/".to_owned());
+        let live = Arc::clone(record.live());
+        live.sent(3);
+        record.answered(200);
+        live.received(5);
+        let (exchange, same) = lane.kept().exchanges.pop().unwrap();
+        let exchange = same.onto(exchange);
+        assert_eq!((exchange.sent_bytes, exchange.received_bytes, exchange.error.as_deref()), (3, 5, None));
+        live.broke("first".to_owned());
+        live.broke("second".to_owned());
+        assert_eq!(same.onto(exchange).error.as_deref(), Some("first"));
+
+        drop(ask(&lane, "http://x/".to_owned()));
+        assert!(lane.kept().exchanges[0].0.error.as_ref().unwrap().contains("did not wait"));
+        ask(&lane, "http://x/".to_owned()).failed("no".to_owned());
+        assert_eq!(lane.kept().count, 3);
     }
 }

@@ -21,7 +21,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_rustls::TlsAcceptor;
@@ -75,6 +75,15 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     }
 }
 
+/// What has come out of a connection's requests so far.
+#[derive(Default)]
+struct Said {
+    /// The lane of the first that had one; all of a client's have the same.
+    lane: watch::Sender<Option<Arc<Open>>>,
+    /// The tunnel that the last one agreed on.
+    tunnel: Mutex<Option<Tunnel>>,
+}
+
 /// A tunnel that was agreed on.
 struct Tunnel {
     lane: Arc<Open>,
@@ -86,20 +95,31 @@ struct Tunnel {
 async fn serve(shared: Arc<Shared>, stream: TcpStream) {
     // Small answers must not wait for the acknowledgement of others.
     let _ = stream.set_nodelay(true);
-    let agreed: Mutex<Option<Tunnel>> = Mutex::default();
-    let service = service_fn(|request| {
-        let (shared, agreed) = (&shared, &agreed);
-        async move { Ok::<_, Infallible>(answer(shared, agreed, request).await) }
-    });
-    // What goes wrong here is the client's leaving.
-    let _ = server().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
-    let tunnel = agreed.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(tunnel) = tunnel {
-        let lane = Arc::clone(&tunnel.lane);
-        tokio::select! {
-            () = tunnel.run(&shared) => {}
-            () = lane.ended() => {}
+    let said = Said::default();
+    let talking = async {
+        let service = service_fn(|request| {
+            let (shared, said) = (&shared, &said);
+            async move { Ok::<_, Infallible>(answer(shared, said, request).await) }
+        });
+        // What goes wrong here is the client's leaving.
+        let _ = server().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        let tunnel = said.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(tunnel) = tunnel {
+            tunnel.run(&shared).await;
         }
+    };
+    let ended = async {
+        let mut lane = said.lane.subscribe();
+        // The sender outlives this, so that only a lane ends the wait.
+        let lane = lane.wait_for(Option::is_some).await.ok().and_then(|lane| lane.clone());
+        match lane {
+            Some(lane) => lane.ended().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = talking => {}
+        () = ended => {}
     }
 }
 
@@ -114,7 +134,7 @@ fn server() -> http1::Builder {
 }
 
 /// Answers one request to the proxy itself: a tunnel, or a request for `http://`.
-async fn answer(shared: &Shared, agreed: &Mutex<Option<Tunnel>>, mut request: Request<Incoming>) -> Answer {
+async fn answer(shared: &Shared, said: &Said, mut request: Request<Incoming>) -> Answer {
     let Some(lane) = whose(shared, request.headers()) else {
         let mut refused = refusal(
             StatusCode::PROXY_AUTHENTICATION_REQUIRED,
@@ -124,6 +144,11 @@ async fn answer(shared: &Shared, agreed: &Mutex<Option<Tunnel>>, mut request: Re
         refused.headers_mut().insert(header::PROXY_AUTHENTICATE, ask);
         return refused;
     };
+    said.lane.send_if_modified(|of_connection| {
+        let is_first = of_connection.is_none();
+        of_connection.get_or_insert_with(|| Arc::clone(&lane));
+        is_first
+    });
     let is_connect = request.method() == Method::CONNECT;
     let authority = request.uri().authority().map_or("", |authority| authority.as_str());
     let to = match request.uri().scheme() {
@@ -158,7 +183,7 @@ async fn answer(shared: &Shared, agreed: &Mutex<Option<Tunnel>>, mut request: Re
         Ok(room) => {
             let upgrade = hyper::upgrade::on(&mut request);
             let tunnel = Tunnel { lane, to, upgrade, _room: room };
-            *agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
+            *said.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
             Response::new(Either::Left(Full::default()))
         }
         Err(failure) => refused_by(shared, &lane, "CONNECT", to.url("/"), &failure),

@@ -1,25 +1,25 @@
-//! Which addresses a connector may send to. Pure: names are resolved elsewhere, then every address is judged here, so
-//! that a name that leads inside is refused like the address itself.
+//! Which addresses may be sent to. Pure: names are resolved elsewhere, then every address is judged here, so that a name
+//! that leads inside is refused like the address itself.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What a connector may reach, by who made it.
+/// What a connector or a function may reach, by who made or allowed it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Made by a tenant: public addresses only, or the server would lend its place in the network to anybody.
+    /// A tenant: public addresses only, or the server would lend its place in the network to anybody.
     Public,
-    /// Made by the server's operator: also loopback and private ranges.
+    /// The server's operator: also loopback and private ranges.
     Inside,
 }
 
 /// Why an address is not sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unreachable {
-    /// Link-local, metadata, multicast, reserved: refused whoever made the connector.
-    #[error("{0} is {1}, which no connector may send to")]
+    /// Link-local, metadata, multicast, reserved: refused whoever allows it.
+    #[error("{0} is {1}, where nothing may be sent")]
     Never(IpAddr, &'static str),
-    /// Loopback or private, and the connector was not made by an operator.
-    #[error("{0} is {1}; only connectors that the operator made may send there")]
+    /// Loopback or private, and no operator made or allowed it.
+    #[error("{0} is {1}; only what the operator made or allowed may send there")]
     Inside(IpAddr, &'static str),
 }
 
@@ -88,8 +88,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_by_who_made_the_connector() {
-        // Per address: may a tenant's connector reach it, may an operator's.
+    fn addresses_by_who_allows_them() {
+        // Per address: may a tenant send there, may an operator.
         let cases = [
             ("93.184.216.34", true, true),
             ("2606:2800:220:1::1", true, true),
