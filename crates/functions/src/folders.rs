@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <dir>/calls.db                               what is kept of calls
+//! <dir>/ca.pem                                 whom functions trust, with an egress proxy
 //! <dir>/cache/                                 pip's
 //! <dir>/code/<function>/<version>/code         the archive, unpacked
 //! <dir>/code/<function>/<version>/packages     what its requirements.txt asked for
@@ -90,6 +91,18 @@ impl Folders {
     /// The folder of a version.
     pub(crate) fn version(&self, id: &str, version: &str) -> Option<PathBuf> {
         is_name(version).then(|| Some(self.function(id)?.join(version)))?
+    }
+
+    /// The certificates that functions trust.
+    pub(crate) fn ca(&self) -> PathBuf {
+        self.dir.join("ca.pem")
+    }
+
+    pub(crate) fn write_ca(&self, pem: &str) -> io::Result<()> {
+        // Renamed, so that a process that reads it reads a whole one.
+        let new = self.dir.join(".ca.pem");
+        std::fs::write(&new, pem)?;
+        std::fs::rename(new, self.ca())
     }
 
     /// Fresh folders for a process.

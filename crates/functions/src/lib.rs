@@ -41,6 +41,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use egress::Egress;
 use event::Time;
 use tokio::sync::Semaphore;
 
@@ -65,6 +66,8 @@ pub struct Settings {
     pub dir: PathBuf,
     /// The Python that runs them: a program's name or path.
     pub python: PathBuf,
+    /// The proxy that functions are pointed at, which sees what they send. With one, they have no other way out by TCP.
+    pub egress: Option<Arc<Egress>>,
     /// How long a process may take until it listens.
     pub init_timeout: Duration,
     /// Reports kept per function.
@@ -83,6 +86,7 @@ impl Settings {
         Settings {
             dir: dir.into(),
             python: "python3".into(),
+            egress: None,
             init_timeout: Duration::from_secs(10),
             calls_kept: 10_000,
             processes_max: 64,
@@ -155,6 +159,9 @@ impl Functions {
         let folders = Folders::open(&settings.dir).map_err(at_dir)?;
         let calls = Calls::open(&folders.dir.join("calls.db"), settings.calls_kept.max(1), (settings.now)())?;
         let spawner = Spawner::start().map_err(at_dir)?;
+        if let Some(egress) = &settings.egress {
+            folders.write_ca(&egress.ca_bundle_pem()).map_err(at_dir)?;
+        }
         let shared = Arc::new(Shared {
             python,
             sandbox: Sandbox::of_this_kernel(),

@@ -15,6 +15,7 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use egress::{Exchange, Lane};
 use event::Time;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -48,6 +49,8 @@ pub(crate) struct Process {
     buffer: Box<[u8]>,
     tick: Interval,
     open: [bool; 2],
+    /// Its way out, which remembers what went through it.
+    lane: Option<Lane>,
     folders: ProcessFolders,
     version: String,
 }
@@ -67,7 +70,9 @@ impl Process {
         let code = shared.folders.version(&spec.id, &version).filter(|dir| dir.is_dir());
         let code = code.ok_or_else(|| format!("its version {version:?} is not installed"))?;
         let folders = shared.folders.process().map_err(|error| format!("its folders cannot be made: {error}"))?;
-        let plan = plan(&shared, spec, &code, &folders).map_err(|error| format!("its sandbox: {error}"))?;
+        let lane = shared.settings.egress.as_ref().map(|egress| egress.lane());
+        let plan =
+            plan(&shared, spec, &code, &folders, lane.as_ref()).map_err(|error| format!("its sandbox: {error}"))?;
         let ready = Ready::watch(&folders.socket).map_err(|error| format!("its socket cannot be watched: {error}"))?;
         let child = shared.spawner.spawn(plan).await.map_err(|error| format!("it cannot be started: {error}"))?;
         let mut tick = tokio::time::interval(WATCH_EVERY);
@@ -85,7 +90,7 @@ impl Process {
                 let Starting { child, output, buffer, open } = starting;
                 let meter = Meter::of(child.pid());
                 let mut process =
-                    Process { shared, child, socket, meter, output, buffer, tick, open, folders, version };
+                    Process { shared, child, socket, meter, output, buffer, tick, open, lane, folders, version };
                 process.flush();
                 Ok(process)
             }
@@ -343,7 +348,16 @@ impl Process {
 
     /// What left for third parties since the last time; `None` where nobody looks.
     fn requests(&mut self) -> Option<Vec<Request>> {
-        None
+        let exchanges = self.lane.as_ref()?.take();
+        let request = |exchange: Exchange| {
+            let Exchange { method, url, status, error, .. } = exchange;
+            let answer = match (error, status) {
+                (None, Some(status)) => Ok(status),
+                (error, _) => Err(error.unwrap_or_else(|| "not yet".to_owned())),
+            };
+            Request { method, url, answer }
+        };
+        Some(exchanges.into_iter().map(request).collect())
     }
 }
 
@@ -497,7 +511,13 @@ fn memory_limit(spec: &Spec) -> u64 {
 }
 
 /// How the process is started: the real `fdk` with the function's file, in its own environment and sandbox.
-fn plan(shared: &Shared, spec: &Spec, version: &Path, folders: &ProcessFolders) -> io::Result<Plan> {
+fn plan(
+    shared: &Shared,
+    spec: &Spec,
+    version: &Path,
+    folders: &ProcessFolders,
+    lane: Option<&Lane>,
+) -> io::Result<Plan> {
     let (code, packages) = (version.join("code"), version.join("packages"));
     let mut env: Vec<(OsString, OsString)> = Vec::new();
     let mut set = |name: &str, value: OsString| {
@@ -533,13 +553,22 @@ fn plan(shared: &Shared, spec: &Spec, version: &Path, folders: &ProcessFolders) 
 
     let mut reads = shared.python.reads.clone();
     reads.push(version.to_owned());
+    if let Some(lane) = lane {
+        for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
+            set(name, lane.proxy_url().into());
+        }
+        for name in ["REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "CURL_CA_BUNDLE"] {
+            set(name, shared.folders.ca().into());
+        }
+        reads.push(shared.folders.ca());
+    }
     let writes = [folders.socket.as_path(), &folders.tmp, &folders.home];
     let cage = Cage::build(
         &Rules {
             reads: &reads,
             writes: &writes,
             executes_own: false,
-            connects: None,
+            connects: shared.settings.egress.as_ref().map(|egress| egress.address().port()),
             // Generous: what counts is watched from outside. It only stops a single huge allocation.
             data_bytes: Some((u64::from(spec.memory_mib) << 21) + (1 << 30)),
             file_bytes: FILE_BYTES_MAX,

@@ -98,7 +98,7 @@ pub(crate) struct Cage {
 }
 
 /// What every program needs: the loader, libraries, names, certificates, time zones.
-const SYSTEM: [&str; 26] = [
+const SYSTEM: [&str; 31] = [
     "/lib",
     "/lib32",
     "/lib64",
@@ -124,6 +124,11 @@ const SYSTEM: [&str; 26] = [
     "/etc/localtime",
     "/usr/share/zoneinfo",
     "/etc/mime.types",
+    "/etc/os-release",
+    "/etc/lsb-release",
+    "/etc/debian_version",
+    "/etc/redhat-release",
+    "/etc/alpine-release",
     "/usr/share/locale",
 ];
 

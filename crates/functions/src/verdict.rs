@@ -144,7 +144,7 @@ mod tests {
         use Ended::{Answered, Broken};
         use State::{Failed, Ok as Fine, Suspicious};
         let ok = Answered(200, b"");
-        let typo = "name 'reponse' is not defined";
+        let typo: &[&str] = &["name 'reponse' is not defined"];
         // How it ended, what was expected of how many records, the errors logged, the answers of third parties.
         let cases: Vec<(Ended<'_>, Expects, Option<u64>, &[&str], Option<Vec<Request>>, State, &str)> = vec![
             (ok.clone(), Expects::Any, None, &[], None, Fine, ""),
@@ -154,7 +154,7 @@ mod tests {
                 ok.clone(),
                 Expects::PerRecord,
                 Some(5),
-                &[typo],
+                typo,
                 Some(requests(&[Ok(202)])),
                 Suspicious,
                 "1 error logged: name 'reponse' is not defined; 1 of 5 records sent",
