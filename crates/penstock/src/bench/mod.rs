@@ -7,6 +7,7 @@
 mod access;
 mod data;
 mod freshness;
+mod functions;
 mod latency;
 mod load;
 mod process;
@@ -29,6 +30,7 @@ use crate::cli::{CliError, Client, Format, Remote, say};
 use access::{Access, Intake};
 use data::{Form, Shape, Size};
 use freshness::{Found, Searcher};
+use functions::FunctionsArgs;
 use load::{Live, Load, Outcome, Plan};
 use process::Usage;
 use report::{CpuReport, FreshnessReport, IngestReport, ServerReport};
@@ -58,6 +60,16 @@ pub enum BenchCommand {
   penstock bench freshness                                     raw lines at 20 MB/s for 20 s
   penstock bench freshness --kind udm --rate 5 --duration 2m   UDM events at 5 MB/s")]
     Freshness(FreshnessArgs),
+    /// How many calls of functions a second connectors make, and what one costs the server.
+    ///
+    /// Makes a function that does nothing, a log and a connector between them (several with --connectors), puts records into
+    /// the log, lets the connector run, and deletes everything again. The server must run functions and reach a package
+    /// index to install `fdk` from.
+    #[command(after_help = "Examples:
+  penstock bench functions                                     5,000 calls, one connector, one process
+  penstock bench functions --connectors 4                      four of each at the same time
+  penstock bench functions --batch 100 --records 100000        100 records a call")]
+    Functions(FunctionsArgs),
 }
 
 /// Options that shape the load.
@@ -188,46 +200,46 @@ pub struct Target {
     pub api_key: Option<String>,
 }
 
-/// What the command line does: finds the credentials to send with and runs the measurement.
+/// What the command line does: finds the credentials to send with, runs one measurement, and prints its result on stdout,
+/// as JSON where that is wanted.
 ///
-/// The bench makes connections of its own; of the command line's client it takes only where the server is.
-pub async fn run_command(command: BenchCommand, client: &Client, remote: &Remote) -> Result<(), CliError> {
-    let load = match &command {
-        BenchCommand::Ingest(args) => &args.load,
-        BenchCommand::Freshness(args) => &args.load,
-    };
-    let of_data = || remote.data.as_ref().map(|data| data.join("keys/default.json")).filter(|path| path.exists());
-    let key_file = load.key_file.clone().or_else(|| if load.api_key.is_some() { None } else { of_data() });
-    let target = Target {
-        server_url: client.base().to_owned(),
-        token: client.token().map(str::to_owned),
-        key_file,
-        api_key: load.api_key.clone(),
-    };
-    Ok(run(command, target, client.format != Format::Table).await?)
-}
-
-/// Runs one measurement and prints its result on stdout, as JSON when `as_json`.
+/// The bench makes connections of its own; of the command line's client it takes only where the server is. Functions,
+/// where hardly anything is sent, are measured through that client.
 ///
 /// # Errors
 /// When the server cannot be reached or goes away, and when nothing at all was taken in.
-pub async fn run(command: BenchCommand, target: Target, as_json: bool) -> anyhow::Result<()> {
+pub async fn run_command(command: BenchCommand, client: &Client, remote: &Remote) -> Result<(), CliError> {
+    let as_json = client.format != Format::Table;
+    let target = |load: &LoadArgs| {
+        let of_data = || remote.data.as_ref().map(|data| data.join("keys/default.json")).filter(|path| path.exists());
+        let key_file = load.key_file.clone().or_else(|| if load.api_key.is_some() { None } else { of_data() });
+        Target {
+            server_url: client.base().to_owned(),
+            token: client.token().map(str::to_owned),
+            key_file,
+            api_key: load.api_key.clone(),
+        }
+    };
     match command {
         BenchCommand::Ingest(args) => {
-            let report = ingest(&args, &target).await?;
+            let report = ingest(&args, &target(&args.load)).await?;
             print(&report, as_json)?;
-            taken_in(&report)
+            taken_in(&report)?;
         }
         BenchCommand::Freshness(args) => {
-            let report = freshness(&args, &target).await?;
+            let report = freshness(&args, &target(&args.load)).await?;
             print(&report, as_json)?;
             taken_in(&report.load)?;
             if report.lost > 0 {
-                bail!("{} of {} records were not found within {FOUND_SECS} s", report.lost, report.probes);
+                let (lost, probes) = (report.lost, report.probes);
+                return Err(CliError::Refused(format!(
+                    "{lost} of {probes} records were not found within {FOUND_SECS} s"
+                )));
             }
-            Ok(())
         }
+        BenchCommand::Functions(args) => print(&functions::run(&args, client).await?, as_json)?,
     }
+    Ok(())
 }
 
 /// For messages.
@@ -361,10 +373,7 @@ impl Server {
     /// How many bytes the store has yet to read from the log or to write into parts; `None` when there is no store or no
     /// answer.
     async fn unstored_bytes(&self) -> Option<u64> {
-        let status = self.status().await?;
-        let store = status.pointer("/followers/store")?;
-        let unflushed = store.get("unflushed_bytes").and_then(Value::as_u64).unwrap_or(0);
-        Some(store.get("lag_bytes")?.as_u64()? + unflushed)
+        unstored_bytes(&self.status().await?)
     }
 
     /// The intake to send by, where it is Sekoia's protocol.
@@ -388,6 +397,13 @@ impl Server {
     fn usage(&self) -> Option<Usage> {
         self.pid.and_then(Usage::read)
     }
+}
+
+/// What a status says of the store: bytes that it has yet to read or to write out.
+fn unstored_bytes(status: &Value) -> Option<u64> {
+    let store = status.pointer("/followers/store")?;
+    let unflushed = store.get("unflushed_bytes").and_then(Value::as_u64).unwrap_or(0);
+    Some(store.get("lag_bytes")?.as_u64()? + unflushed)
 }
 
 fn is_local(authority: &str) -> bool {
@@ -561,6 +577,11 @@ mod tests {
             ("ingest", true),
             ("ingest --entries 1 --connections 64 --kind raw --settle 0", true),
             ("freshness --kind udm --rate 5 --duration 2m", true),
+            ("functions", true),
+            ("functions --connectors 4 --records 100 --batch 10 --keep --install-wait 5m", true),
+            ("functions --connectors 0", false),
+            ("functions --records 19", false),
+            ("functions --batch 0", false),
             ("ingest --entries 1 --batch-bytes 5", false),
             ("ingest --entries 0", false),
             ("ingest --dialect sekoia --endpoint batch", true),

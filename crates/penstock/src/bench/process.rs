@@ -41,6 +41,42 @@ impl Usage {
     }
 }
 
+/// Processor time of all processes below this one, such as those of functions, in seconds. Those that have ended are not in
+/// it. `None` where there is no `/proc`.
+pub fn cpu_secs_below(pid: u32) -> Option<f64> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // One that ends meanwhile is not there.
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        if let Some((parent, ticks)) = parent_and_ticks(&stat) {
+            all.push((pid, parent, ticks));
+        }
+    }
+    Some(ticks_below(pid, &all) as f64 / ticks_per_sec())
+}
+
+fn parent_and_ticks(stat: &str) -> Option<(u32, u64)> {
+    let after_name = &stat[stat.rfind(')')? + 1..];
+    let fields: Vec<&str> = after_name.split_ascii_whitespace().take(13).collect();
+    let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+    Some((u32::try_from(number(1)?).ok()?, number(11)? + number(12)?))
+}
+
+/// Of processes with their parents and their time.
+fn ticks_below(pid: u32, all: &[(u32, u32, u64)]) -> u64 {
+    let mut below = vec![pid];
+    let (mut next, mut sum) = (0, 0);
+    while let Some(&above) = below.get(next) {
+        for &(child, _, ticks) in all.iter().filter(|&&(child, parent, _)| parent == above && child != above) {
+            below.push(child);
+            sum += ticks;
+        }
+        next += 1;
+    }
+    sum
+}
+
 fn ticks_per_sec() -> f64 {
     // SAFETY: sysconf only reads a constant of the system; it takes no pointer.
     let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
@@ -58,6 +94,18 @@ mod tests {
         let usage = Usage { cpu_secs: 3.0, resident_bytes: 256 << 10, resident_peak_bytes: 512 << 10 };
         assert_eq!(Usage::parse(stat, status, 100.0), Some(usage));
         assert_eq!(Usage::parse("4321 (x) Z 1", "Name:\tx\n", 100.0), None);
+    }
+
+    #[test]
+    fn whatever_is_below_a_process_counts() {
+        let stat = "4321 (a) b (c) S 12 4321 4321 0 -1 4194560 9 0 0 0 250 50 7 7 20 0 9 0 1 2 3";
+        assert_eq!(parent_and_ticks(stat), Some((12, 300)));
+        assert_eq!(parent_and_ticks("4321 (x) Z 1"), None);
+        let all = [(2, 1, 1), (3, 2, 10), (4, 3, 100), (5, 1, 1_000), (6, 2, 10_000)];
+        for (pid, ticks) in [(1, 11_111), (2, 10_110), (3, 100), (4, 0), (9, 0)] {
+            assert_eq!(ticks_below(pid, &all), ticks, "{pid}");
+        }
+        assert!(cpu_secs_below(std::process::id()).is_some());
     }
 
     #[test]

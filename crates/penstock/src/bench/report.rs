@@ -104,6 +104,80 @@ pub struct FreshnessReport {
     pub first_error: Option<String>,
 }
 
+/// The result of `bench functions`.
+#[derive(Debug, Clone, Serialize)]
+pub struct FunctionsReport {
+    /// Connectors that ran at the same time, each with a function of its own.
+    pub connectors: u32,
+    /// Processes that each function could have.
+    pub processes: u32,
+    /// Records of one call.
+    pub records_per_call: u32,
+    /// Records of all connectors together.
+    pub records: u64,
+    /// Calls that this takes.
+    pub calls: u64,
+    /// How long the server took to make and install the functions, in seconds.
+    pub install_secs: f64,
+    /// From the moment in which the connectors were let go until all was seen delivered, in seconds.
+    pub elapsed_secs: f64,
+    /// Calls a second, from the beginning of the first to the end of the last.
+    pub calls_per_sec: f64,
+    /// The same without the first and the last twentieth.
+    pub calls_per_sec_steady: f64,
+    /// Calls that the server still knew afterwards. Rates and times are theirs.
+    pub calls_seen: u64,
+    /// Of those, failed ones.
+    pub failed: u64,
+    /// Of those, suspicious ones.
+    pub suspicious: u64,
+    /// What was noted first at one of them.
+    pub first_note: Option<String>,
+    /// Attempts to deliver that failed.
+    pub delivery_errors: u64,
+    /// How long one call ran, without the connector's part.
+    pub call_ms: Option<Quantiles>,
+    /// Processor time of the functions' processes.
+    pub functions_cpu: Option<CallsCpu>,
+    /// The server's part, where it runs on this machine.
+    pub server: Option<CallsServer>,
+}
+
+/// What the server used for calls.
+#[derive(Debug, Clone, Serialize)]
+pub struct CallsServer {
+    /// Its process.
+    pub pid: u32,
+    /// From letting go until all was seen delivered.
+    pub during: CallsCpu,
+    /// Until all that was logged of the calls was stored; absent with `--settle 0` or when nothing is stored.
+    pub until_stored: Option<CallsCpu>,
+    /// How long storing went on afterwards, in seconds.
+    pub settle_secs: Option<f64>,
+    /// Whether all was stored before `--settle` was over.
+    pub settled: Option<bool>,
+    /// Resident memory when all was delivered, in bytes.
+    pub resident_bytes: u64,
+    /// The most it had since it started, in bytes.
+    pub resident_peak_bytes: u64,
+}
+
+/// Processor time of calls.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct CallsCpu {
+    /// In seconds.
+    pub cpu_secs: f64,
+    /// For one call, in milliseconds.
+    pub cpu_millis_per_call: f64,
+}
+
+impl CallsCpu {
+    /// Spreads processor time over calls.
+    pub fn new(cpu_secs: f64, calls: u64) -> CallsCpu {
+        CallsCpu { cpu_secs, cpu_millis_per_call: per(cpu_secs * 1e3, calls) }
+    }
+}
+
 impl CpuReport {
     /// Spreads processor time over what was taken in.
     pub fn new(cpu_secs: f64, body_bytes: u64, text_bytes: u64, requests: u64) -> CpuReport {
@@ -175,6 +249,47 @@ impl fmt::Display for FreshnessReport {
             writeln!(f, "{:<22}{error}", "first search error")?;
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for FunctionsReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let line = |f: &mut fmt::Formatter<'_>, name: &str, value: String| writeln!(f, "{name:<22}{value}");
+        let cpu = |of: CallsCpu| format!("{:.2} s = {:.3} ms per call", of.cpu_secs, of.cpu_millis_per_call);
+        let (connectors, per_call) = (self.connectors, self.records_per_call);
+        line(f, "delivered", format!("{} records, {per_call} per call, by {connectors} connectors", self.records))?;
+        line(f, "calls", format!("{} in {:.1} s", self.calls, self.elapsed_secs))?;
+        if self.failed > 0 || self.suspicious > 0 || self.delivery_errors > 0 {
+            let (failed, suspicious, errors) = (self.failed, self.suspicious, self.delivery_errors);
+            line(f, "not ok", format!("{failed} failed, {suspicious} suspicious; {errors} deliveries failed"))?;
+        }
+        if let Some(note) = &self.first_note {
+            line(f, "first note", note.clone())?;
+        }
+        if self.calls_seen < self.calls {
+            line(f, "seen of them", format!("the newest {}, which all that follows is of", self.calls_seen))?;
+        }
+        line(f, "calls/s", format!("{:.0}", self.calls_per_sec))?;
+        line(f, "… steady", format!("{:.0}", self.calls_per_sec_steady))?;
+        line(f, "one call", quantiles(self.call_ms))?;
+        line(f, "installed in", format!("{:.1} s", self.install_secs))?;
+        if let Some(functions) = self.functions_cpu {
+            line(f, "functions' CPU", cpu(functions))?;
+        }
+        let Some(server) = &self.server else {
+            return line(f, "server", "not a process of this machine: no CPU or memory figures".to_owned());
+        };
+        line(f, "server CPU", cpu(server.during))?;
+        if let Some(until_stored) = server.until_stored {
+            let settled = match (server.settled, server.settle_secs) {
+                (Some(true), Some(secs)) => format!("after {secs:.1} s more"),
+                _ => "NOT YET, --settle was too short".to_owned(),
+            };
+            line(f, "… until stored", format!("{} ({settled})", cpu(until_stored)))?;
+        }
+        let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        let (now, peak) = (mib(server.resident_bytes), mib(server.resident_peak_bytes));
+        line(f, "server memory", format!("peak {peak:.1} MiB, now {now:.1} MiB"))
     }
 }
 
