@@ -87,7 +87,7 @@ class Faults(AsOci, unittest.TestCase):
         cls.deploy(cls.write_function("relay", {"func.py": RELAY, "requirements.txt": REQUIREMENTS}))
         cls.relay = cls.function_id(cls.app, "relay")
         cls.server.cli("function", "config", "relay", "--timeout", "5", "--memory", "128", "--expects", "per-record")
-        cls.group = cls.make_group("Default_Group")
+        cls.group = cls.default_group()
         cls.log = cls.make_log(cls.group, "app")
         cls.connector = cls.connect(
             "to-relay", {"logGroupId": cls.group, "logId": cls.log}, cls.relay, batchSizeInNum=20, batchTimeInSec=1
@@ -231,7 +231,7 @@ class Faults(AsOci, unittest.TestCase):
         }
         # What is its own it may read.
         answer = json.loads(
-            self.server.cli("function", "invoke", "snoop", "--data", json.dumps({"read": [], "write": []}))
+            self.server.cli("function", "invoke", "snoop", "--body", json.dumps({"read": [], "write": []}))
         )
         own = Path(answer["me"]).parent
         self.assertEqual(answer["environment"], [])
@@ -240,5 +240,5 @@ class Faults(AsOci, unittest.TestCase):
         self.assertTrue([path for path in asked["read"] if "relay" in path or self.relay in path], "another's folder")
         given = self.server.folder / "asked.json"
         given.write_text(json.dumps(asked))
-        answer = json.loads(self.server.cli("function", "invoke", "snoop", "--data", f"@{given}"))
+        answer = json.loads(self.server.cli("function", "invoke", "snoop", "--body", f"@{given}"))
         self.assertEqual(answer["could"], [])

@@ -42,7 +42,7 @@ impl Desk {
     }
 
     /// Runs a command that reads this.
-    fn run_with(&self, args: &[&str], input: &[u8]) -> Done {
+    pub fn run_with(&self, args: &[&str], input: &[u8]) -> Done {
         finish(self.command(args), input)
     }
 

@@ -78,17 +78,17 @@ pub async fn run(client: &Client, args: LogsArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// The search for what a function said. Its application and its name are what its lines carry.
+/// The search for what a function said: its lines carry its OCID.
 fn query(function: &Value) -> String {
-    let (compartment, app, name) =
-        (text(function, "compartmentId"), text(function, "applicationName"), text(function, "displayName"));
+    let (compartment, id) = (text(function, "compartmentId"), text(function, "id"));
     format!(
-        "search \"{compartment}\" | where type = 'com.oraclecloud.functions.application.functioninvoke' \
-         and source = '{app}' and subject = '{name}' | sort by datetime asc"
+        "search \"{compartment}\" | type = 'com.oraclecloud.functions.application.functioninvoke' \
+         and data.functionId = '{id}'"
     )
 }
 
-/// All rows of a search.
+/// All rows of a search in the order in which they were said. They come the newest first, and of the same moment the last; a search that
+/// sorts the other way would keep that moment as it came.
 async fn search(tenancy: &Tenancy<'_>, query: &str, from: Time, to: Time) -> Result<Vec<Value>, CliError> {
     let body = json!({
         // A little beyond now: a clock of the server's that is ahead must not hide the newest.
@@ -108,7 +108,10 @@ async fn search(tenancy: &Tenancy<'_>, query: &str, from: Time, to: Time) -> Res
         rows.extend(items(&answer["results"]).iter().map(|result| result["data"].clone()));
         match next.filter(|next| !next.is_empty()) {
             Some(next) => page = format!("&page={next}"),
-            None => return Ok(rows),
+            None => {
+                rows.reverse();
+                return Ok(rows);
+            }
         }
     }
 }
@@ -194,14 +197,12 @@ mod tests {
     }
 
     #[test]
-    fn a_functions_lines_are_found_by_application_and_name() {
-        let function =
-            json!({"compartmentId": "ocid1.compartment.oc1..c", "applicationName": "lab", "displayName": "hello"});
+    fn a_functions_lines_are_found_by_its_ocid() {
+        let function = json!({"compartmentId": "ocid1.compartment.oc1..c", "id": "ocid1.fnfunc.oc1.r.f"});
         assert_eq!(
             query(&function),
-            "search \"ocid1.compartment.oc1..c\" | where type = \
-             'com.oraclecloud.functions.application.functioninvoke' and source = 'lab' and subject = 'hello' \
-             | sort by datetime asc"
+            "search \"ocid1.compartment.oc1..c\" | type = \
+             'com.oraclecloud.functions.application.functioninvoke' and data.functionId = 'ocid1.fnfunc.oc1.r.f'"
         );
     }
 

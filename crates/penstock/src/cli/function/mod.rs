@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use http::Method;
-use indicatif::HumanDuration;
+use indicatif::{HumanBytes, HumanDuration};
 use serde_json::{Map, Value, json};
 
 use super::manage::{items, segment};
@@ -43,6 +43,7 @@ const CALL_COLUMNS: &[Column] = &[
     ("RECORDS", "/records"),
     ("REQUESTS", "/requests"),
     ("ERROR LINES", "/error_lines"),
+    ("MEMORY", "/memory"),
     ("CALL", "/call_id"),
     ("NOTE", "/note"),
 ];
@@ -54,7 +55,7 @@ pub enum FunctionCommand {
     #[command(after_help = "Example:
   penstock function init --runtime python hello
   penstock function deploy hello --app lab --create-app
-  penstock function invoke hello --data '{\"name\": \"Ada\"}'")]
+  penstock function invoke hello --body '{\"name\": \"Ada\"}'")]
     Init {
         /// What it is written in
         #[arg(long, default_value = "python", value_parser = ["python"])]
@@ -77,16 +78,16 @@ pub enum FunctionCommand {
     Show(Which),
     /// Call a function and show what it answers
     #[command(after_help = "Examples:
-  penstock function invoke hello --data '{\"name\": \"Ada\"}'
-  penstock function invoke flows --data @batch.json
-  jq -c '[.[]]' batch.json | penstock function invoke flows --data -
-  penstock function invoke flows --data @batch.json --detached")]
+  penstock function invoke hello --body '{\"name\": \"Ada\"}'
+  penstock function invoke flows --body @batch.json
+  jq -c '[.[]]' batch.json | penstock function invoke flows --body -
+  penstock function invoke flows --body @batch.json --detached")]
     Invoke {
         #[command(flatten)]
         which: Which,
         /// What it is given: a text, @FILE, or - for standard input [default: nothing]
         #[arg(long, value_name = "TEXT|@FILE|-")]
-        data: Option<String>,
+        body: Option<String>,
         /// Do not wait for the answer, which nobody sees
         #[arg(long)]
         detached: bool,
@@ -195,8 +196,8 @@ pub async fn run(client: &Client, command: FunctionCommand) -> Result<(), CliErr
             let tenancy = Tenancy::open(client, &which.instance).await?;
             client.format.one(&find(&tenancy, &which).await?);
         }
-        FunctionCommand::Invoke { which, data, detached } => {
-            let body = data.as_deref().map_or(Ok(Vec::new()), given)?;
+        FunctionCommand::Invoke { which, body, detached } => {
+            let body = body.as_deref().map_or(Ok(Vec::new()), given)?;
             let tenancy = Tenancy::open(client, &which.instance).await?;
             invoke(&tenancy, &find(&tenancy, &which).await?, body, detached).await?;
         }
@@ -290,7 +291,7 @@ async fn find(tenancy: &Tenancy<'_>, which: &Which) -> Result<Value, CliError> {
     Ok(found)
 }
 
-/// What `--data` gives.
+/// What `--body` gives. It is Oracle's word; `--data` is the data directory everywhere.
 fn given(data: &str) -> Result<Vec<u8>, CliError> {
     let mut content = Vec::new();
     let read = match data.strip_prefix('@') {
@@ -352,12 +353,19 @@ async fn calls(tenancy: &Tenancy<'_>, id: &str, limit: u64, state: Option<&str>)
     let asked = if state.is_some() { CALLS_MAX } else { limit };
     let answer =
         tenancy.call(Method::GET, &format!("/api/functions/{}/calls?limit={asked}", segment(id)), None).await?;
-    let found: Vec<Value> = items(&answer)
+    let mut found: Vec<Value> = items(&answer)
         .iter()
         .filter(|call| state.is_none_or(|state| text(call, "state") == state))
         .take(limit as usize)
         .cloned()
         .collect();
+    if client.format == Format::Table {
+        for call in &mut found {
+            // Whole numbers are what people compare.
+            call["took_ms"] = json!(call["took_ms"].as_f64().map(|took| took.round() as u64));
+            call["memory"] = json!(call["memory_peak_bytes"].as_u64().map(|bytes| HumanBytes(bytes).to_string()));
+        }
+    }
     let none = match state {
         Some(state) => format!("No call of it is {state}."),
         None => "It was not called yet.".to_owned(),

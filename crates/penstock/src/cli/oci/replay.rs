@@ -2,7 +2,8 @@
 //! `/20200831/logs/{log}/actions/replay`, in pieces of a bounded size, in their order.
 //!
 //! A piece that is refused for what is in it is halved until the record that is at fault is alone, so that it is named whatever
-//! the server says of it. Each piece has a retry token: a piece that is told to come again later is not stored twice.
+//! the server says of it. Each piece has a retry token, by which the server knows it again: what is sent once more, since the
+//! server was busy or its answer was lost, is stored once.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -71,6 +72,8 @@ const PIECE_BYTES_MAX: usize = 1 << 20;
 const RECORD_BYTES_MAX: usize = 1 << 20;
 /// How long a server that says that it is busy is asked again.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a server that was there is waited for when it is gone.
+const PATIENCE_GONE: Duration = Duration::from_secs(20);
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(120);
 /// Most batch ids that the summary lists.
@@ -140,7 +143,14 @@ async fn post(tenancy: &Tenancy<'_>, to: &Destination, records: &[&[u8]]) -> Res
             .header("opc-retry-token", &token)
             .timeout(TIMEOUT)
             .body(body.clone());
-        let response = client.answer(request).await.map_err(Refused::All)?;
+        let response = match client.answer(request).await {
+            Ok(response) => response,
+            Err(_) if began.elapsed() < PATIENCE_GONE => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                continue;
+            }
+            Err(error) => return Err(Refused::All(error)),
+        };
         let status = response.status();
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         if status.is_success() {
