@@ -26,6 +26,10 @@ pub struct Config {
     pub log: Log,
     /// Parts and search.
     pub store: Store,
+    /// What Oracle's clients see of this server.
+    pub oci: Oci,
+    /// Users' code between connectors and third parties.
+    pub functions: Functions,
     /// Limits that may be changed.
     pub limits: Limits,
     /// What the server writes to stderr.
@@ -259,6 +263,50 @@ pub struct Store {
     pub keep_days: BTreeMap<String, u32>,
 }
 
+/// `[oci]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Oci {
+    /// The region that OCIDs name. What exists keeps the one that it was made in.
+    pub region: String,
+}
+
+/// `[functions]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Functions {
+    /// Whether functions run. They are other people's code on this machine, so it must be asked for.
+    pub enabled: bool,
+    /// The Python that runs them, as a name on the path or a file.
+    pub python: PathBuf,
+    /// Most processes of all functions together.
+    pub processes_max: usize,
+    /// How long a process may take until it listens, such as `"10s"`.
+    #[serde(deserialize_with = "duration")]
+    pub init_timeout: Duration,
+    /// How many calls of each function are kept for `penstock function calls`.
+    pub calls_kept: usize,
+    /// The proxy that functions go out through.
+    pub egress: Egress,
+}
+
+/// `[functions.egress]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Egress {
+    /// Whether functions are pointed at a proxy of this server, which sees what they send and what is answered.
+    pub enabled: bool,
+    /// PEM certificates that are trusted beside the system's when third parties are spoken to.
+    pub ca_file: Option<PathBuf>,
+    /// Stand-ins: what is sent to the host goes to the address, such as `"127.0.0.1:9443"`.
+    pub hosts: BTreeMap<String, String>,
+    /// Lets functions reach private addresses and this machine through the proxy.
+    pub allow_private: bool,
+    /// How long a third party may take to answer, such as `"60s"`.
+    #[serde(deserialize_with = "duration")]
+    pub timeout: Duration,
+}
+
 /// `[limits]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -277,6 +325,8 @@ pub struct Limits {
     pub sekoia_body_bytes_max: usize,
     /// Largest event that an intake takes, over HTTPS and syslog.
     pub sekoia_event_bytes_max: usize,
+    /// Largest uncompressed body of OCI's APIs.
+    pub oci_body_bytes_max: usize,
 }
 
 /// `[logging]`
@@ -308,6 +358,8 @@ impl Default for Config {
             intake: Intake::default(),
             log: Log::default(),
             store: Store::default(),
+            oci: Oci::default(),
+            functions: Functions::default(),
             limits: Limits::default(),
             logging: Logging::default(),
         }
@@ -357,6 +409,37 @@ impl Default for Store {
     }
 }
 
+impl Default for Oci {
+    fn default() -> Oci {
+        Oci { region: "us-ashburn-1".to_owned() }
+    }
+}
+
+impl Default for Functions {
+    fn default() -> Functions {
+        Functions {
+            enabled: false,
+            python: PathBuf::from("python3"),
+            processes_max: 64,
+            init_timeout: Duration::from_secs(10),
+            calls_kept: 10_000,
+            egress: Egress::default(),
+        }
+    }
+}
+
+impl Default for Egress {
+    fn default() -> Egress {
+        Egress {
+            enabled: true,
+            ca_file: None,
+            hosts: BTreeMap::new(),
+            allow_private: false,
+            timeout: Duration::from_secs(60),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -367,6 +450,7 @@ impl Default for Limits {
             chronicle_api_body_bytes_max: limits::CHRONICLE_API_BODY_BYTES_MAX,
             sekoia_body_bytes_max: limits::SEKOIA_BODY_BYTES_MAX,
             sekoia_event_bytes_max: limits::SEKOIA_EVENT_BYTES_MAX,
+            oci_body_bytes_max: limits::OCI_BODY_BYTES_MAX,
         }
     }
 }
@@ -413,6 +497,7 @@ impl Config {
             chronicle_api_body_bytes_max,
             sekoia_body_bytes_max,
             sekoia_event_bytes_max,
+            oci_body_bytes_max,
             ..
         } = self.limits;
         // Sekoia's bodies become frames that are hardly longer, the others' may double.
@@ -421,6 +506,8 @@ impl Config {
             ("chronicle_ingestion_body_bytes_max", chronicle_ingestion_body_bytes_max, DOUBLED),
             ("chronicle_api_body_bytes_max", chronicle_api_body_bytes_max, DOUBLED),
             ("sekoia_body_bytes_max", sekoia_body_bytes_max, SEKOIA_BODY_LIMIT),
+            // Each entry becomes an envelope around it.
+            ("oci_body_bytes_max", oci_body_bytes_max, OCI_BODY_LIMIT),
         ] {
             if bytes_max > frame_bytes_max {
                 bail!(
@@ -442,6 +529,7 @@ impl Config {
                  limits.sekoia_body_bytes_max, which is {sekoia_body_bytes_max}"
             );
         }
+        self.check_oci()?;
         self.check_listeners()?;
         if let Some(url) = &self.listen.url
             && !url.starts_with("http://")
@@ -502,10 +590,33 @@ impl Config {
     }
 }
 
+/// The largest `limits.oci_body_bytes_max`: entries of a byte become envelopes of some hundred.
+const OCI_BODY_LIMIT: usize = limits::FRAME_BYTES_MAX - limits::OCI_ENTRIES_MAX * 600;
+
 /// The largest `limits.sekoia_body_bytes_max`: its frame has a few bytes for each event beside the body's.
 const SEKOIA_BODY_LIMIT: usize = limits::FRAME_BYTES_MAX - limits::SEKOIA_EVENTS_MAX * 16;
 
 impl Config {
+    fn check_oci(&self) -> anyhow::Result<()> {
+        let Config { oci: Oci { region }, functions, .. } = self;
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if !(1..=40).contains(&region.len()) || !region.bytes().all(fits) {
+            bail!("oci.region is {region:?}: 1 to 40 of a-z, 0-9 and -, such as \"us-ashburn-1\"");
+        }
+        if functions.processes_max == 0 {
+            bail!("functions.processes_max is 0: no function could run; at least 1, or functions.enabled = false");
+        }
+        for (host, address) in &functions.egress.hosts {
+            if address.parse::<SocketAddr>().is_err() {
+                bail!(
+                    "functions.egress.hosts has {host:?} = {address:?}: an address with a port, such as \
+                     \"127.0.0.1:9443\""
+                );
+            }
+        }
+        Ok(())
+    }
+
     fn check_listeners(&self) -> anyhow::Result<()> {
         let Listen { tls, serve, also, syslog, relp, plain_syslog, .. } = &self.listen;
         check_serve("listen.serve", serve)?;

@@ -5,6 +5,7 @@
 //! nothing of it. Used by the running server, and by `penstock account create` on a stopped one.
 
 mod intakes;
+pub mod oci;
 mod ways;
 
 use std::collections::HashMap;
@@ -37,6 +38,10 @@ pub struct Settings {
     pub on_invalid: OnInvalid,
     /// The UDM schema.
     pub schema: Arc<udm::Schema>,
+    /// The region that new OCIDs name.
+    pub oci_region: String,
+    /// The runtimes that functions may name.
+    pub oci_runtimes: Vec<String>,
 }
 
 /// Stored documents and the view made of them.
@@ -154,6 +159,11 @@ impl Control {
             udm_mode: settings.udm_mode,
             on_invalid: settings.on_invalid,
             schema: Arc::clone(&settings.schema),
+            oci_keys: HashMap::new(),
+            oci_compartments: HashMap::new(),
+            oci_logs: HashMap::new(),
+            oci_region: settings.oci_region.clone(),
+            oci_runtimes: settings.oci_runtimes.clone(),
         };
         let mut control = Control {
             resources,
@@ -301,6 +311,8 @@ impl Control {
             refresh_tokens.insert(secret_hash(&hash)?, token);
         }
         let intakes = self.intakes(&instances)?;
+        let oci_keys = self.oci_keys(&instances)?;
+        let (oci_compartments, oci_logs) = (self.oci_compartments(&instances)?, self.oci_logs(&instances)?);
         let secret = self.resources.get(SERVER, "", "token_secret")?;
         let secret = hex::decode(secret.json["secret"].as_str().unwrap_or_default())?;
         let secret: [u8; 32] = secret.try_into().ok().context("the token secret has 32 bytes")?;
@@ -318,6 +330,11 @@ impl Control {
             udm_mode: self.settings.udm_mode,
             on_invalid: self.settings.on_invalid,
             schema: Arc::clone(&self.settings.schema),
+            oci_keys,
+            oci_compartments,
+            oci_logs,
+            oci_region: self.settings.oci_region.clone(),
+            oci_runtimes: self.settings.oci_runtimes.clone(),
         }));
         Ok(())
     }
@@ -700,9 +717,19 @@ impl Control {
         Ok(self.resources.list(CONNECTOR, parent.as_deref())?.into_iter().map(|document| document.json).collect())
     }
 
+    /// The same with the service connectors of OCI, which are documents of another form and kind.
+    pub fn all_connector_documents(&self, instance: Option<InstanceId>) -> Result<Vec<Value>, ControlError> {
+        let mut documents = self.connector_documents(instance)?;
+        let mut services = self.service_connectors()?;
+        let wanted = instance.map(|instance| instance.to_string());
+        services.retain(|document| wanted.is_none() || document["instance"].as_str() == wanted.as_deref());
+        documents.append(&mut services);
+        Ok(documents)
+    }
+
     /// The connectors as `deliver` takes them.
     pub fn connectors(&self) -> Result<Vec<deliver::ConnectorConfig>, ControlError> {
-        let documents = self.connector_documents(None)?;
+        let documents = self.all_connector_documents(None)?;
         let parse = |document: &Value| {
             deliver::ConnectorConfig::parse(document, &self.settings.schema)
                 .map_err(|error| ControlError::Failed(anyhow::anyhow!("a stored connector cannot be read: {error}")))

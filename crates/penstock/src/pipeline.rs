@@ -8,12 +8,16 @@ use std::sync::{Arc, Mutex};
 use anyhow::Context;
 use commit::{Disk, Log, LogOptions, Needed, RealDisk, Recovered};
 use deliver::Deliver;
+use dialects::Refusal;
 use event::{InstanceId, Time};
 use store::{Store, StoreOptions};
 
+use crate::api::blocking;
 use crate::config::{Config, Sync};
 use crate::control::Control;
 use crate::follow::{Flusher, Progress, StoreFollower, spawn_maintenance};
+use crate::hosted::Hosted;
+use crate::own_logs::OwnLogs;
 use crate::read::Reader;
 
 /// The clock, as everything is handed it.
@@ -35,6 +39,7 @@ pub struct Pipeline {
     pub deliver: Arc<Deliver>,
     /// Frames to events.
     pub reader: Reader,
+    applying: tokio::sync::Mutex<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     stop: Arc<AtomicBool>,
 }
@@ -47,6 +52,8 @@ impl Pipeline {
         disk: Option<Arc<dyn Disk>>,
         control: &Control,
         clock: &Clock,
+        functions: &Hosted,
+        own_logs: &OwnLogs,
     ) -> anyhow::Result<Pipeline> {
         let disk = match disk {
             Some(disk) => disk,
@@ -59,9 +66,14 @@ impl Pipeline {
             let reader = reader.clone();
             Arc::new(move |position, payload: &bytes::Bytes| reader.read(position, payload).map(|read| read.events))
         };
-        let deliver =
-            Deliver::open(&dir.join("deliver"), log.clone(), read_for_connectors, Arc::clone(control.schema()))
-                .context("cannot open deliver's directory")?;
+        let surroundings = deliver::Surroundings {
+            invoke: functions.is_on().then(|| Arc::new(functions.clone()) as Arc<dyn deliver::Invoke>),
+            run_log: Some(Arc::new(own_logs.clone())),
+            ..deliver::Surroundings::default()
+        };
+        let (folder, schema) = (dir.join("deliver"), Arc::clone(control.schema()));
+        let deliver = Deliver::open_with(&folder, log.clone(), read_for_connectors, schema, surroundings)
+            .context("cannot open deliver's directory")?;
         let deliver = Arc::new(deliver);
         let mut pipeline = Pipeline {
             log,
@@ -71,6 +83,7 @@ impl Pipeline {
             at_start: HashMap::new(),
             deliver,
             reader,
+            applying: tokio::sync::Mutex::default(),
             threads: Mutex::default(),
             stop: Arc::default(),
         };
@@ -120,6 +133,28 @@ impl Pipeline {
         self.threads = Mutex::new(threads);
         self.store = Some(store);
         Ok(())
+    }
+
+    /// Makes the connectors be what the documents say now. One after the other: of two changes the later one's documents
+    /// are the ones that stay.
+    pub async fn apply_connectors(&self, control: &Arc<Control>) -> Result<(), Refusal> {
+        let _one_at_a_time = self.applying.lock().await;
+        let documents = Arc::clone(control);
+        let connectors = blocking(move || documents.connectors()).await??;
+        self.deliver.apply(connectors).await.map_err(|error| {
+            tracing::error!(%error, "the connectors cannot be changed");
+            Refusal::internal()
+        })?;
+        self.retain();
+        Ok(())
+    }
+
+    /// Lets a connector that a loop stopped go on behind it.
+    pub async fn activate_again(&self, connector: deliver::ConnectorId) -> Result<(), Refusal> {
+        self.deliver.activate_again(&connector).await.map_err(|error| {
+            tracing::error!(%error, "a connector cannot be activated again");
+            Refusal::internal()
+        })
     }
 
     /// Lets the log remove what nobody needs any more.

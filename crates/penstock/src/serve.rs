@@ -23,8 +23,10 @@ use crate::ca;
 use crate::components::Answers;
 use crate::config::{Config, OnInvalid, SERVE_API, Sync, Tls, UdmValidation};
 use crate::control::{Control, Settings};
+use crate::hosted::Hosted;
 use crate::listeners::{self, More, Place, Ready};
 use crate::metadata::Metadata;
+use crate::own_logs::{self, OwnLogs};
 use crate::pipeline::{Clock, Pipeline};
 use crate::rates::{Rates, SAMPLE_EVERY};
 use crate::state;
@@ -45,6 +47,8 @@ pub struct Server {
     pub control: Arc<Control>,
     /// The stages.
     pub pipeline: Arc<Pipeline>,
+    functions: Hosted,
+    own_logs: OwnLogs,
     is_new: bool,
     stop: watch::Sender<bool>,
     serving: Vec<JoinHandle<()>>,
@@ -119,7 +123,16 @@ impl Server {
             anyhow::Ok((listener, address, Metadata::new(account, &control, &clock)?))
         });
         let metadata = metadata.transpose()?;
-        let pipeline = Pipeline::start(config, dir, parts.disk, &control, &clock)?;
+        let (own_logs, entries) = OwnLogs::new();
+        let functions = Hosted::start(config, &clock, &own_logs).await?;
+        control
+            .fail_interrupted_installations(clock())
+            .map_err(|refusal| anyhow::anyhow!("cannot read the functions: {}", refusal.message))?;
+        functions
+            .apply(&control)
+            .await
+            .map_err(|refusal| anyhow::anyhow!("cannot start the functions: {}", refusal.message))?;
+        let pipeline = Pipeline::start(config, dir, parts.disk, &control, &clock, &functions, &own_logs)?;
         // One that has no place in deliver.db although it was made before this start has lost it: it begins at the oldest,
         // since delivering twice is better than not at all.
         let mut connectors = control.connectors()?;
@@ -150,6 +163,7 @@ impl Server {
             searches: Arc::clone(&searches),
             store_at_start: pipeline.at_start.clone(),
             ca,
+            functions: functions.clone(),
         };
         let front = Front {
             router: Arc::new(Router::new(dialects::all())?),
@@ -166,11 +180,13 @@ impl Server {
                 pipeline: Arc::clone(&pipeline),
                 clock: Arc::clone(&clock),
                 searches,
+                functions: functions.clone(),
             }),
             now: Arc::clone(&clock),
             ids: Arc::new(Mutex::new(IdSource::default())),
             random: Arc::new(rand::random::<u64>),
         };
+        tokio::spawn(own_logs::write(front.clone(), entries));
         let (stop, stopping) = watch::channel(false);
         let connections_max = config.limits.connections_max.min(Semaphore::MAX_PERMITS);
         let seats = Arc::new(Semaphore::new(connections_max));
@@ -233,6 +249,8 @@ impl Server {
             places,
             control,
             pipeline,
+            functions,
+            own_logs,
             is_new,
             stop,
             serving,
@@ -273,6 +291,9 @@ impl Server {
         if let Some(address) = self.metadata {
             writeln!(out, "  metadata        gives tokens to every program on this machine that is started with")?;
             writeln!(out, "                    export GCE_METADATA_HOST={address} GCE_METADATA_IP={address}")?;
+        }
+        if let Some(greeting) = self.functions.greeting() {
+            writeln!(out, "  functions       {greeting}")?;
         }
         for Place { what, address } in &self.places {
             writeln!(out, "  {what:<16}{address}")?;
@@ -358,6 +379,15 @@ impl Server {
         if let Some(path) = &self.token_file {
             let _ = std::fs::remove_file(path);
         }
+        // Connectors before the functions that they call, and both before the log that their last words go to.
+        self.pipeline.deliver.stop().await;
+        let last_words = async {
+            self.functions.stop().await;
+            self.own_logs.written().await;
+        };
+        if tokio::time::timeout(FUNCTIONS_STOP_MAX, last_words).await.is_err() {
+            tracing::warn!("functions did not end in time; what they were given is given again at the next start");
+        }
         self.pipeline.stop().await;
     }
 }
@@ -380,6 +410,9 @@ impl StopSignals {
 /// How long requests in flight may take after a stop was asked for; the stages need the rest of [`limits::STOP_MAX`].
 const DRAIN_MAX: Duration = Duration::from_millis(1_000);
 
+/// How long functions may take to end, and what they said last to be written.
+const FUNCTIONS_STOP_MAX: Duration = Duration::from_millis(1_000);
+
 /// How long a process whose log failed still answers reads.
 const FAILED_GRACE: Duration = Duration::from_secs(2);
 
@@ -399,6 +432,7 @@ pub fn settings(config: &Config, schema: Arc<udm::Schema>) -> Settings {
             chronicle_api_body_bytes_max: config.limits.chronicle_api_body_bytes_max,
             sekoia_body_bytes_max: config.limits.sekoia_body_bytes_max,
             sekoia_event_bytes_max: config.limits.sekoia_event_bytes_max,
+            oci_body_bytes_max: config.limits.oci_body_bytes_max,
             ..dialects::snapshot::Limits::default()
         },
         udm_mode: match config.intake.udm_validation {
@@ -410,8 +444,13 @@ pub fn settings(config: &Config, schema: Arc<udm::Schema>) -> Settings {
             OnInvalid::Quarantine => dialects::snapshot::OnInvalid::Quarantine,
         },
         schema,
+        oci_region: config.oci.region.clone(),
+        oci_runtimes: RUNTIMES.iter().map(|name| (*name).to_owned()).collect(),
     }
 }
+
+/// What functions may name as their runtime. All of them run on the one Python that `functions.python` names.
+const RUNTIMES: [&str; 5] = ["python3.9", "python3.11", "python3.12", "python3.13", "python"];
 
 /// How this server is reached: as set, or at its address; one that listens on all addresses is at least on this machine.
 fn url_of(config: &Config, scheme: &str, address: SocketAddr) -> String {
@@ -485,7 +524,8 @@ pub fn program() -> String {
     shell_quoted(&name)
 }
 
-fn shell_quoted(path: &Path) -> String {
+/// A path as a shell takes it.
+pub fn shell_quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
     if plain { text } else { format!("'{}'", text.replace('\'', r"'\''")) }

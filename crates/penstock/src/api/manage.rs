@@ -88,7 +88,7 @@ pub async fn answer(api: &Api, request: &OwnRequest, segments: &[&str]) -> Resul
 }
 
 /// The body, if it is an object with no fields but these: a misspelt one must not silently mean the default.
-fn fields(request: &OwnRequest, known: &[&str]) -> Result<Value, Refusal> {
+pub(super) fn fields(request: &OwnRequest, known: &[&str]) -> Result<Value, Refusal> {
     let body = body(request)?;
     let Some(object) = body.as_object() else {
         return Err(Refusal::invalid("The body is not a JSON object."));
@@ -102,7 +102,7 @@ fn fields(request: &OwnRequest, known: &[&str]) -> Result<Value, Refusal> {
 }
 
 /// Runs a change of documents where blocking is allowed.
-async fn control(
+pub(super) async fn control(
     api: &Api,
     work: impl FnOnce(&Control, event::Time) -> Result<Value, ControlError> + Send + 'static,
 ) -> Result<Answer, Refusal> {
@@ -111,7 +111,7 @@ async fn control(
     Ok(json(StatusCode::OK, &value))
 }
 
-fn text<'a>(body: &'a Value, name: &str) -> Result<Option<&'a str>, Refusal> {
+pub(super) fn text<'a>(body: &'a Value, name: &str) -> Result<Option<&'a str>, Refusal> {
     match body.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -120,14 +120,14 @@ fn text<'a>(body: &'a Value, name: &str) -> Result<Option<&'a str>, Refusal> {
 }
 
 /// The instance that a call is about: the one it names, the caller's own, or the only one there is.
-fn meant(api: &Api, asker: &Asker, named: Option<&str>) -> Result<InstanceId, Refusal> {
+pub(super) fn meant(api: &Api, asker: &Asker, named: Option<&str>) -> Result<InstanceId, Refusal> {
     match asker.instance(named)? {
         Some(id) => Ok(id),
         None => Ok(api.control.only_instance()?),
     }
 }
 
-fn role(body: &Value) -> Result<Role, Refusal> {
+pub(super) fn role(body: &Value) -> Result<Role, Refusal> {
     let name = text(body, "role")?.unwrap_or("ingest");
     name.parse().map_err(|error| Refusal::invalid(format!("role is {name:?}: {error}.")))
 }
@@ -170,6 +170,7 @@ async fn delete_instance(api: &Api, asker: &Asker, id: &str) -> Result<Answer, R
     })
     .await?;
     apply_connectors(api).await?;
+    api.functions.apply(&api.control).await?;
     Ok(answer)
 }
 
@@ -364,7 +365,7 @@ pub async fn connectors(api: &Api, asker: &Asker, instance: Option<InstanceId>) 
     let control = Arc::clone(&api.control);
     let deliver = Arc::clone(&api.pipeline.deliver);
     let (documents, statuses) =
-        blocking(move || Ok::<_, Refusal>((control.connector_documents(instance)?, deliver.status()))).await??;
+        blocking(move || Ok::<_, Refusal>((control.all_connector_documents(instance)?, deliver.status()))).await??;
     Ok(documents
         .iter()
         .map(|document| {
@@ -446,9 +447,13 @@ async fn set_state(
     state: &'static str,
 ) -> Result<Answer, Refusal> {
     let instance = instance_of(api, asker, request, name).await?;
+    let id = deliver::ConnectorId { instance, name: name.to_owned() };
     let name = name.to_owned();
     let answer = control(api, move |control, now| control.set_connector_state(instance, &name, state, now)).await?;
     apply_connectors(api).await?;
+    if state == "active" {
+        api.pipeline.activate_again(id).await?;
+    }
     Ok(answer)
 }
 
@@ -473,14 +478,7 @@ async fn acknowledge(api: &Api, asker: &Asker, request: &OwnRequest, name: &str)
 
 /// Tells `deliver` what the documents say now.
 async fn apply_connectors(api: &Api) -> Result<(), Refusal> {
-    let control = Arc::clone(&api.control);
-    let connectors = blocking(move || control.connectors()).await??;
-    api.pipeline.deliver.apply(connectors).await.map_err(|error| {
-        tracing::error!(%error, "connectors cannot be started");
-        Refusal::internal()
-    })?;
-    api.pipeline.retain();
-    Ok(())
+    api.pipeline.apply_connectors(&api.control).await
 }
 
 // Dead letters.

@@ -5,6 +5,7 @@
 
 mod manage;
 mod metrics;
+mod oci;
 mod receipts;
 mod search;
 mod status;
@@ -22,6 +23,7 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use crate::control::{Control, ControlError};
+use crate::hosted::Hosted;
 use crate::pipeline::{Clock, Pipeline};
 use crate::rates::Rates;
 
@@ -51,6 +53,8 @@ pub struct Api {
     pub store_at_start: status::AtStart,
     /// The authority of the googleapis listener, while there is one.
     pub ca: Option<Ca>,
+    /// The functions.
+    pub functions: Hosted,
 }
 
 /// What may be shown of the googleapis listener's authority.
@@ -161,6 +165,8 @@ impl Api {
             ["ca"] if get => self.certificate_authority(&request),
             ["ca"] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             ["search"] => Err(Refusal::wrong_method(&method, &path, vec![Method::POST])),
+            ["oci-users", rest @ ..] => oci::users(self, &request, rest).await,
+            ["functions", rest @ ..] => oci::functions(self, &request, rest).await,
             ["status"] | ["receipts", _] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             segments => manage::answer(self, &request, segments).await,
         }

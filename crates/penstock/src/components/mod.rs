@@ -3,6 +3,9 @@
 //! Where it sits: `receive` hands every [`Question`] to [`Answers`]; the dialect has already decided that the caller may
 //! ask it. Everything here blocks (SQLite, Parquet), so all of it runs where blocking is allowed.
 
+mod oci;
+mod oci_metrics;
+
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::pin::Pin;
@@ -20,6 +23,7 @@ use tokio::sync::Semaphore;
 use crate::api::blocking;
 use crate::control::{Control, WayError};
 use crate::field_values::FieldValues;
+use crate::hosted::Hosted;
 use crate::pipeline::{Clock, Pipeline};
 
 /// The components that are asked.
@@ -32,6 +36,8 @@ pub struct Answers {
     pub clock: Clock,
     /// Searches at the same time, those of our own API included.
     pub searches: Arc<Semaphore>,
+    /// The functions.
+    pub functions: Hosted,
 }
 
 impl Components for Answers {
@@ -42,7 +48,9 @@ impl Components for Answers {
     ) -> Pin<Box<dyn Future<Output = Result<Outcome, Refusal>> + Send + 'a>> {
         Box::pin(async move {
             let instance = match &question {
-                Question::Resource { instance, .. } | Question::Records { instance, .. } => *instance,
+                Question::Resource { instance, .. }
+                | Question::Records { instance, .. }
+                | Question::Oci { instance, .. } => *instance,
                 Question::Search(call) => call.instance,
                 Question::FieldValues(call) => call.instance,
             };
@@ -55,6 +63,7 @@ impl Components for Answers {
                 Question::Search(call) => self.search(call).await,
                 Question::Records { instance, ids, bytes_max } => self.records(instance, ids, bytes_max).await,
                 Question::FieldValues(call) => self.field_values(call).await,
+                Question::Oci { ask, .. } => self.oci(caller, instance, ask).await,
             }
         })
     }
@@ -93,8 +102,8 @@ impl Answers {
     async fn search(&self, call: SearchCall) -> Result<Outcome, Refusal> {
         let store = self.store()?;
         let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
-        let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
-        let running = Arc::clone(&cancel.0);
+        let cancel = CancelOnDrop::default();
+        let running = cancel.flag();
         let searched = blocking(move || {
             let bytes_max = call.bytes_max;
             let query = search::Query {
@@ -141,8 +150,8 @@ impl Answers {
     async fn field_values(&self, call: FieldValuesCall) -> Result<Outcome, Refusal> {
         let store = self.store()?;
         let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
-        let cancel = CancelOnDrop(Arc::new(AtomicBool::new(false)));
-        let running = Arc::clone(&cancel.0);
+        let cancel = CancelOnDrop::default();
+        let running = cancel.flag();
         let schema = Arc::clone(self.control.schema());
         let searched = blocking(move || {
             let predicate = query::parse_udm(EVERY_EVENT, &schema, query::Options::default());
@@ -195,7 +204,15 @@ fn failed(error: &search::SearchError) -> Refusal {
 }
 
 /// Ends the search of a client that has left.
+#[derive(Default)]
 struct CancelOnDrop(Arc<AtomicBool>);
+
+impl CancelOnDrop {
+    /// What the search looks at.
+    fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
+}
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

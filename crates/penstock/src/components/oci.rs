@@ -1,0 +1,406 @@
+//! Answers what OCI's calls ask: of the documents, of the store, of functions and of what connectors and functions
+//! counted.
+//!
+//! A change of documents is followed by what it means: connectors and functions are told, code is installed beside. The
+//! call's answer waits for the former and not for the latter, which takes minutes: the function's state tells of it.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use dialects::oci::{
+    Act, AuditCall, Invoke, Invoked, Kind, ListCall, LogSearch, NotInvoked, Outcome, Question, Resource, ocid,
+};
+use dialects::{Caller, Refusal};
+use event::{InstanceId, Kind as RecordKind, Time};
+use query::Diagnostic;
+use query::oci::{LogQuery, Scope, ScopeText};
+use serde_json::{Value, json};
+
+use super::{Answers, CancelOnDrop, failed};
+use crate::api::blocking;
+use crate::control::Control;
+use crate::control::oci::{Made, connector_of};
+use functions::InvokeError;
+
+/// Most audit records of one list.
+const ROWS_READ_MAX: usize = 100_000;
+
+impl Answers {
+    /// Answers one of OCI's questions.
+    pub(super) async fn oci(
+        &self,
+        caller: &Caller,
+        instance: InstanceId,
+        ask: Question,
+    ) -> Result<dialects::Outcome, Refusal> {
+        let outcome = match ask {
+            Question::Resource { kind, act } => self.oci_resource(instance, kind, act).await,
+            Question::Search(call) => self.oci_search(instance, call).await,
+            Question::AuditEvents(call) => self.oci_audit_events(instance, call).await,
+            Question::Invoke(call) => self.oci_invoke(caller, instance, call).await,
+            Question::Metrics(call) => self.oci_metrics(instance, call).await,
+        };
+        outcome.map(dialects::Outcome::Oci)
+    }
+
+    async fn oci_resource(&self, instance: InstanceId, kind: Kind, act: Act) -> Result<Outcome, Refusal> {
+        let (control, now, runs) = (Arc::clone(&self.control), (self.clock)(), self.functions.is_on());
+        let activated = match &act {
+            Act::Activate { id, .. } => Some(connector_of(id)),
+            _ => None,
+        };
+        let removed = match &act {
+            Act::Delete { id, .. } if kind == Kind::Function => Some(id.clone()),
+            _ => None,
+        };
+        let changed = blocking(move || -> Result<Done, Refusal> {
+            Ok(match act {
+                Act::Get { id, parent } => Done::One(control.get_oci(instance, kind, parent.as_deref(), &id)?),
+                Act::List(call) => {
+                    let (items, next_page) = control.list_oci(instance, kind, &call)?;
+                    Done::Page(items, next_page)
+                }
+                Act::Create { parent, body, retry_token } => Done::Made(control.create_oci(
+                    instance,
+                    kind,
+                    parent.as_deref(),
+                    body,
+                    retry_token.as_deref(),
+                    runs,
+                    now,
+                )?),
+                Act::Update { id, parent, if_match, body } => Done::Made(control.update_oci(
+                    instance,
+                    kind,
+                    parent.as_deref(),
+                    &id,
+                    if_match.as_deref(),
+                    body,
+                    runs,
+                    now,
+                )?),
+                Act::Delete { id, parent, if_match } => {
+                    Done::Made(control.delete_oci(instance, kind, parent.as_deref(), &id, if_match.as_deref(), now)?)
+                }
+                Act::Activate { id, if_match, .. } => {
+                    Done::Made(control.switch_service_connector(instance, &id, true, if_match.as_deref(), now)?)
+                }
+                Act::Deactivate { id, if_match, .. } => {
+                    Done::Made(control.switch_service_connector(instance, &id, false, if_match.as_deref(), now)?)
+                }
+            })
+        });
+        match changed.await?? {
+            Done::One(resource) => Ok(Outcome::One(self.with_state(instance, kind, resource))),
+            Done::Page(items, next_page) => {
+                let items = items.into_iter().map(|resource| self.with_state(instance, kind, resource)).collect();
+                Ok(Outcome::Page { items, next_page })
+            }
+            Done::Made(made) => {
+                let outcome = self.follow_change(instance, kind, made).await?;
+                if let Some(function) = removed {
+                    self.functions.remove(&function).await;
+                }
+                if let Some(name) = activated {
+                    self.pipeline.activate_again(deliver::ConnectorId { instance, name }).await?;
+                }
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// Lets connectors and functions follow a change of their documents.
+    async fn follow_change(&self, instance: InstanceId, kind: Kind, made: Made) -> Result<Outcome, Refusal> {
+        let Made { resource, work_request, archive } = made;
+        match kind {
+            // A function's time limit is its connectors' patience.
+            Kind::ServiceConnector | Kind::Compartment => self.apply_connectors().await?,
+            Kind::Function => {
+                self.functions.apply(&self.control).await?;
+                self.apply_connectors().await?;
+            }
+            Kind::Application => self.functions.apply(&self.control).await?,
+            Kind::LogGroup | Kind::Log | Kind::WorkRequest => {}
+        }
+        if let Some(archive) = archive {
+            self.functions.install(&self.control, &self.clock, instance, archive);
+        }
+        Ok(match kind {
+            Kind::ServiceConnector | Kind::LogGroup | Kind::Log => Outcome::Accepted { work_request, resource },
+            _ => match resource {
+                Some(resource) => Outcome::One(resource),
+                None if kind == Kind::Compartment => Outcome::Accepted { work_request, resource: None },
+                None => Outcome::Done,
+            },
+        })
+    }
+
+    async fn apply_connectors(&self) -> Result<(), Refusal> {
+        self.pipeline.apply_connectors(&self.control).await
+    }
+
+    /// A connector with the state that it is in at this moment, which no document knows.
+    fn with_state(&self, instance: InstanceId, kind: Kind, mut resource: Resource) -> Resource {
+        if kind != Kind::ServiceConnector {
+            return resource;
+        }
+        let name = connector_of(&resource.id);
+        let all = self.pipeline.deliver.status();
+        if let Some(status) = all.into_iter().find(|status| status.id.instance == instance && status.id.name == name)
+            && let deliver::ConnectorState::NeedsAttention { reason } = status.state
+        {
+            resource.body["lifecycleState"] = Value::from("NEEDS_ATTENTION");
+            resource.body["lifecycleDetails"] = Value::from(reason);
+        }
+        resource
+    }
+
+    async fn oci_search(&self, instance: InstanceId, call: LogSearch) -> Result<Outcome, Refusal> {
+        let LogSearch { query: text, from, to, limit, page: token, bytes_max } = call;
+        let wrong =
+            |diagnostic: &Diagnostic, text: &str| Refusal::invalid_field("searchQuery", diagnostic.render(text));
+        let query = LogQuery::parse(&text).map_err(|diagnostic| wrong(&diagnostic, &text))?;
+        let start = page(token.as_deref())?;
+        // One more than is shown tells whether there is a next page.
+        let wanted = start.saturating_add(limit).saturating_add(1);
+        let control = Arc::clone(&self.control);
+        let store = self.store()?;
+        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
+        let cancel = CancelOnDrop::default();
+        let running = cancel.flag();
+        let searched = blocking(move || -> Result<Outcome, Refusal> {
+            let scopes = resolve(&control, instance, query.scopes(), &text)?;
+            let rows_needed = query.rows_needed(wanted);
+            let search = search::Query {
+                instance: Some(instance),
+                kinds: vec![RecordKind::Raw],
+                predicate: query.predicate(scopes),
+                from: Some(from),
+                to: Some(to),
+                log_types: Vec::new(),
+                limit: rows_needed.unwrap_or(usize::MAX),
+            };
+            let (mut run, mut fault, mut bytes) = (query.start(Some(wanted)), None, 0);
+            // Those that must see every record hold no more of them than their stages do.
+            let read_bytes_max = if rows_needed.is_some() { bytes_max } else { usize::MAX };
+            search::run(&store.snapshot(), &search, &running, &mut |row| {
+                bytes += row.data.len();
+                let goes_on = match shown(&row) {
+                    Some(row) => run.push(row),
+                    None => Ok(true),
+                };
+                match goes_on {
+                    Ok(true) if bytes < read_bytes_max => ControlFlow::Continue(()),
+                    Ok(_) => ControlFlow::Break(()),
+                    Err(diagnostic) => {
+                        fault = Some(diagnostic);
+                        ControlFlow::Break(())
+                    }
+                }
+            })
+            .map_err(|error| failed(&error))?;
+            let output = match fault {
+                Some(diagnostic) => Err(diagnostic),
+                None => run.finish(),
+            };
+            let output = output.map_err(|diagnostic| wrong(&diagnostic, &text))?;
+            let more = output.rows.len() >= wanted || bytes >= read_bytes_max;
+            let rows: Vec<Value> = output.rows.into_iter().skip(start).take(limit).collect();
+            let next_page = (more && !rows.is_empty()).then(|| (start + rows.len()).to_string());
+            let fields = output.fields.into_iter().map(|(name, kind)| (name, kind.to_owned())).collect();
+            Ok(Outcome::Rows { rows, fields, next_page })
+        });
+        searched.await?
+    }
+
+    async fn oci_audit_events(&self, instance: InstanceId, call: AuditCall) -> Result<Outcome, Refusal> {
+        let from = page(call.page.as_deref())?;
+        let scope = Scope { compartments: vec![call.compartment], group: Some("_Audit".to_owned()), log: None };
+        let predicate = query::oci::predicate(vec![scope], None);
+        let (mut rows, truncated) =
+            self.envelopes(instance, predicate, call.from, call.to, ROWS_READ_MAX, call.bytes_max).await?;
+        if truncated {
+            tracing::debug!("an audit list shows the newest records of its range only");
+        }
+        rows.reverse();
+        let count = rows.len();
+        let items: Vec<Value> = rows.into_iter().skip(from).take(call.limit).map(audit_event).collect();
+        let seen = from + items.len();
+        Ok(Outcome::Events { items, next_page: (seen < count).then(|| seen.to_string()) })
+    }
+
+    /// The records of logs that match, newest first, as searches see them; and whether there are more.
+    async fn envelopes(
+        &self,
+        instance: InstanceId,
+        predicate: query::Predicate,
+        from: Time,
+        to: Time,
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Result<(Vec<Value>, bool), Refusal> {
+        let store = self.store()?;
+        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
+        let cancel = CancelOnDrop::default();
+        let running = cancel.flag();
+        let searched = blocking(move || {
+            let query = search::Query {
+                instance: Some(instance),
+                kinds: vec![RecordKind::Raw],
+                predicate,
+                from: Some(from),
+                to: Some(to),
+                log_types: Vec::new(),
+                limit: rows_max,
+            };
+            let (mut rows, mut bytes) = (Vec::new(), 0);
+            let summary = search::run(&store.snapshot(), &query, &running, &mut |row| {
+                bytes += row.data.len();
+                rows.extend(shown(&row));
+                if bytes >= bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            summary.map(|summary| (rows, summary.truncated || bytes >= bytes_max))
+        });
+        searched.await?.map_err(|error| failed(&error))
+    }
+
+    async fn oci_invoke(&self, caller: &Caller, instance: InstanceId, call: Invoke) -> Result<Outcome, Refusal> {
+        let (control, id) = (Arc::clone(&self.control), call.function.clone());
+        blocking(move || control.get_oci(instance, Kind::Function, None, &id)).await??;
+        if !self.functions.is_on() {
+            let message = "Functions are switched off on this server; its operator can set [functions] enabled = true.";
+            let why = NotInvoked::NotInstalled;
+            return Ok(Outcome::NotInvoked { call_id: None, why, message: message.to_owned() });
+        }
+        let function = call.function.clone();
+        let is_detached = call.detached;
+        let call_id = self.functions.fresh_call_id();
+        let made = functions::Call {
+            body: call.body,
+            content_type: Some(call.content_type),
+            call_id: Some(call_id.clone()),
+            headers: call.intent.map(|intent| ("Fn-Intent".to_owned(), intent)).into_iter().collect(),
+            records: None,
+            by: caller.sender().to_owned(),
+            hops: 0,
+        };
+        if is_detached {
+            let functions = self.functions.clone();
+            tokio::spawn(async move {
+                if let Err(error) = functions.invoke(&function, made).await {
+                    tracing::info!(function, %error, "a detached call did not succeed");
+                }
+            });
+            return Ok(Outcome::Detached { call_id });
+        }
+        Ok(match self.functions.invoke(&function, made).await {
+            Ok(answer) => Outcome::Invoked(Invoked {
+                status: answer.status,
+                headers: answer.headers,
+                body: answer.body,
+                call_id: answer.call_id,
+            }),
+            Err(error) => {
+                let why = match &error {
+                    InvokeError::Unknown | InvokeError::NotInstalled => NotInvoked::NotInstalled,
+                    InvokeError::Busy { .. } => NotInvoked::Busy,
+                    InvokeError::TimedOut { .. } => NotInvoked::TimedOut,
+                    InvokeError::Init { .. } => NotInvoked::InitFailed,
+                    InvokeError::TooLarge { .. } => NotInvoked::AnswerTooLarge,
+                    _ => NotInvoked::Failed,
+                };
+                Outcome::NotInvoked { call_id: Some(call_id), why, message: error.to_string() }
+            }
+        })
+    }
+}
+
+/// What became of an act.
+enum Done {
+    One(Resource),
+    Page(Vec<Resource>, Option<String>),
+    Made(Made),
+}
+
+/// A record as log searches see it; `None` for what is no envelope, which the predicate lets nobody see.
+fn shown(row: &search::Row) -> Option<Value> {
+    let envelope = serde_json::from_slice::<Value>(&row.data).ok()?;
+    let millis = row.event_time.nanos().div_euclid(1_000_000);
+    Some(json!({ "datetime": millis, "logContent": envelope }))
+}
+
+/// The place that a page token of ours names.
+pub(super) fn page(token: Option<&str>) -> Result<usize, Refusal> {
+    match token {
+        None => Ok(0),
+        Some(token) => token.parse().map_err(|_| Refusal::invalid_field("page", "is none that was given")),
+    }
+}
+
+/// An audit record as the Audit API shows it: the same facts, under the names of its own.
+fn audit_event(row: Value) -> Value {
+    let mut envelope = row["logContent"].clone();
+    // In the log, the resource's name is the envelope's source; here it stands in the data.
+    let name = envelope["source"].clone();
+    if let Some(data) = envelope["data"].as_object_mut()
+        && data.get("resourceName").is_none_or(Value::is_null)
+    {
+        data.insert("resourceName".to_owned(), name);
+    }
+    json!({
+        "eventType": envelope["type"].take(),
+        "cloudEventsVersion": "0.1",
+        "eventTypeVersion": envelope.get("dataschema").cloned().unwrap_or_else(|| Value::from("2.0")),
+        "source": envelope["source"].take(),
+        "eventId": envelope["id"].take(),
+        "eventTime": envelope["time"].take(),
+        "contentType": "application/json",
+        "data": envelope["data"].take(),
+    })
+}
+
+/// The scopes of a query with ids for names. A compartment stands for all that lies below it, too.
+fn resolve(control: &Control, instance: InstanceId, texts: &[ScopeText], query: &str) -> Result<Vec<Scope>, Refusal> {
+    let list = |kind: Kind, call: ListCall| Ok::<_, Refusal>(control.list_oci(instance, kind, &call)?.0);
+    let all = || ListCall { limit: usize::MAX, ..ListCall::default() };
+    let mut scopes = Vec::new();
+    for text in texts {
+        let unknown = |noun: &str, name: &str| {
+            let shown: String = name.chars().take(120).collect();
+            let diagnostic = text.unknown(format!("there is no {noun} {shown:?} here"));
+            Refusal::invalid_field("searchQuery", diagnostic.render(query))
+        };
+        let tenancy = control.get_oci(instance, Kind::Compartment, None, &ocid::tenancy(instance))?;
+        let wanted = text.compartment.as_str();
+        let root = if tenancy.id == wanted || tenancy.body["name"] == wanted {
+            tenancy.id
+        } else {
+            let found = list(Kind::Compartment, all())?;
+            let found = found.into_iter().find(|one| one.id == wanted || one.body["name"] == wanted);
+            found.map(|found| found.id).ok_or_else(|| unknown("compartment", wanted))?
+        };
+        let mut compartments = control.compartments_below(instance, &root)?;
+        compartments.insert(0, root);
+        let within = |one: &Resource| compartments.iter().any(|known| one.body["compartmentId"] == known.as_str());
+        let is = |one: &Resource, name: &str| one.id == name || one.body["displayName"] == name;
+        let group = match text.group.as_deref() {
+            None => None,
+            Some(audit) if audit.to_ascii_lowercase().starts_with("_audit") => Some("_Audit".to_owned()),
+            Some(name) => {
+                let found = list(Kind::LogGroup, all())?.into_iter().find(|one| within(one) && is(one, name));
+                Some(found.ok_or_else(|| unknown("log group", name))?.id)
+            }
+        };
+        let log = match text.log.as_deref() {
+            None => None,
+            Some(name) => {
+                let in_group = |log: &Resource| group.as_ref().is_none_or(|id| log.body["logGroupId"] == id.as_str());
+                let found =
+                    list(Kind::Log, all())?.into_iter().find(|one| in_group(one) && within(one) && is(one, name));
+                Some(found.ok_or_else(|| unknown("log", name))?.id)
+            }
+        };
+        scopes.push(Scope { compartments, group, log });
+    }
+    Ok(scopes)
+}

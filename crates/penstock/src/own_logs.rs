@@ -1,0 +1,258 @@
+//! What the server itself has to say in tenants' logs: the lines that functions print, and what connectors did. They are
+//! records like any other: in OCI's envelope, in the log of the application or connector, on disk and searchable.
+//!
+//! Whoever has something to say leaves it here and goes on; one task makes batches of what came together and appends
+//! them. What it cannot keep up with, because the disk is full or slow, is let go beyond a bound and counted: a function
+//! must not stand still for its own chatter.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use commit::AppendError;
+use dialects::Caller;
+use dialects::auth::{self, LogSender};
+use dialects::oci::envelope::{self, Data, Envelope, FunctionLine};
+use event::{Batch, Label, Record, Time};
+use functions::{LogLine, Stream};
+use receive::Front;
+use serde_json::json;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::control::oci::{CONNECTOR_SERVICE, FUNCTIONS_SERVICE, connector_of};
+
+/// Bytes that may wait to be written.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+
+/// Entries that become one frame at most.
+const ENTRIES_AT_ONCE: usize = 4_096;
+
+/// How long a full disk is waited for before it is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
+
+/// Takes what is to be written. Cheap to clone.
+#[derive(Clone)]
+pub struct OwnLogs {
+    sender: mpsc::UnboundedSender<Left>,
+    waiting: Arc<Waiting>,
+}
+
+/// What is to be written; for [`write`].
+pub struct Entries {
+    receiver: mpsc::UnboundedReceiver<Left>,
+    waiting: Arc<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    bytes: AtomicUsize,
+    let_go: AtomicU64,
+}
+
+enum Entry {
+    Line(LogLine),
+    Run { connector: deliver::ConnectorId, entry: deliver::RunEntry },
+}
+
+/// What is left here.
+enum Left {
+    Entry(Entry),
+    /// Everything that was left before is to be written, and then this is to be told.
+    Asked(oneshot::Sender<()>),
+}
+
+impl Entry {
+    fn bytes(&self) -> usize {
+        match self {
+            Entry::Line(line) => line.message.len() + 512,
+            Entry::Run { entry, .. } => entry.message.len() + 512,
+        }
+    }
+}
+
+impl OwnLogs {
+    /// A place to leave entries at, and the other end of it.
+    pub fn new() -> (OwnLogs, Entries) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let waiting = Arc::new(Waiting::default());
+        (OwnLogs { sender, waiting: Arc::clone(&waiting) }, Entries { receiver, waiting })
+    }
+
+    /// How many entries were let go because too much waited to be written.
+    pub fn let_go(&self) -> u64 {
+        self.waiting.let_go.load(Ordering::Relaxed)
+    }
+
+    /// Ends when everything that was left before is written, or never will be.
+    pub async fn written(&self) {
+        let (told, written) = oneshot::channel();
+        let _ = self.sender.send(Left::Asked(told));
+        let _ = written.await;
+    }
+
+    fn leave(&self, entry: Entry) {
+        let bytes = entry.bytes();
+        if self.waiting.bytes.fetch_add(bytes, Ordering::Relaxed) > WAITING_BYTES_MAX
+            || self.sender.send(Left::Entry(entry)).is_err()
+        {
+            self.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.waiting.let_go.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl functions::LogSink for OwnLogs {
+    fn write(&self, lines: Vec<LogLine>) {
+        lines.into_iter().for_each(|line| self.leave(Entry::Line(line)));
+    }
+}
+
+impl deliver::RunLog for OwnLogs {
+    fn write(&self, connector: &deliver::ConnectorId, entry: deliver::RunEntry) {
+        self.leave(Entry::Run { connector: connector.clone(), entry });
+    }
+}
+
+/// Writes what is left until nobody is there to leave more. Must run beside the front door, by which it appends.
+pub async fn write(front: Front, mut entries: Entries) {
+    let mut together = Vec::with_capacity(ENTRIES_AT_ONCE);
+    let mut told = 0;
+    while entries.receiver.recv_many(&mut together, ENTRIES_AT_ONCE).await > 0 {
+        let (mut said, mut asked) = (Vec::with_capacity(together.len()), Vec::new());
+        for left in together.drain(..) {
+            match left {
+                Left::Entry(entry) => said.push(entry),
+                Left::Asked(asks) => asked.push(asks),
+            }
+        }
+        let bytes: usize = said.iter().map(Entry::bytes).sum();
+        let batches = batches_of(&front, said);
+        entries.waiting.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if !batches.is_empty() && !append(&front, batches).await {
+            return;
+        }
+        for asked in asked {
+            let _ = asked.send(());
+        }
+        let let_go = entries.waiting.let_go.load(Ordering::Relaxed);
+        if let_go > told {
+            tracing::warn!(entries = let_go - told, "lines of functions and connectors were let go: too many waited");
+            told = let_go;
+        }
+    }
+}
+
+/// Whether the log goes on taking.
+async fn append(front: &Front, batches: Vec<(Caller, Batch)>) -> bool {
+    loop {
+        match front.append_own("own_logs", batches.clone()).await {
+            Ok(()) => return true,
+            Err(AppendError::Full) => tokio::time::sleep(FULL_PAUSE).await,
+            Err(error @ AppendError::TooLarge { .. }) => {
+                tracing::error!(%error, "lines of functions and connectors do not fit the log");
+                return true;
+            }
+            Err(AppendError::Failed { .. } | AppendError::Closed) => return false,
+        }
+    }
+}
+
+/// A batch for each log and number of hops, in the order in which they first came. What belongs to no log that takes
+/// records (it is disabled, or was deleted) is dropped, as OCI does.
+fn batches_of(front: &Front, entries: Vec<Entry>) -> Vec<(Caller, Batch)> {
+    let (snapshot, now) = (front.snapshot.load_full(), (front.now)());
+    let mut logs: HashMap<(&'static str, String), Option<LogSender>> = HashMap::new();
+    let mut open: Vec<Open> = Vec::new();
+    for entry in entries {
+        let (service, resource, sender, hops) = match &entry {
+            Entry::Line(line) => (
+                FUNCTIONS_SERVICE,
+                line.app_id.to_string(),
+                format!("function:{}", line.function_id),
+                line.hops.saturating_add(1),
+            ),
+            Entry::Run { connector, entry } => {
+                (CONNECTOR_SERVICE, connector.name.clone(), format!("connector:{}", connector.name), entry.hops)
+            }
+        };
+        let log = logs.entry((service, resource)).or_insert_with_key(|(service, resource)| {
+            let mut all = snapshot.oci_logs.values();
+            let found = all.find(|log| {
+                let is_of = |of: &str| match *service {
+                    CONNECTOR_SERVICE => connector_of(of) == *resource,
+                    _ => of == resource.as_str(),
+                };
+                log.service.as_deref() == Some(*service) && log.resource.as_deref().is_some_and(is_of)
+            });
+            found.and_then(|log| auth::bound_to_log(&log.id, &snapshot))
+        });
+        let Some(log) = log else { continue };
+        let record = record_of(&entry, log, now);
+        let same = |open: &&mut Open| open.sender == sender && open.hops == hops && open.log.log().id == log.log().id;
+        match open.iter_mut().find(same) {
+            Some(open) => open.records.push(record),
+            None => open.push(Open { log: log.clone(), sender, hops, records: vec![record] }),
+        }
+    }
+    let made = open.into_iter().map(|Open { log, sender, hops, records }| {
+        let label = Label { key: deliver::HOPS_LABEL.to_owned(), value: hops.to_string(), rbac_enabled: false };
+        let labels = if hops > 0 { vec![label] } else { Vec::new() };
+        log.batch(front.next_id(), now, &sender, labels, records)
+    });
+    made.collect()
+}
+
+/// A batch in the making.
+struct Open {
+    log: LogSender,
+    sender: String,
+    hops: u32,
+    records: Vec<Record>,
+}
+
+/// An entry in OCI's envelope (contracts/oci.md §1.6, §2.6).
+fn record_of(entry: &Entry, to: &LogSender, now: Time) -> Record {
+    let (log, kept) = (to.log(), to.kept(now));
+    let id = uuid::Uuid::new_v4().to_string();
+    match entry {
+        Entry::Line(line) => {
+            let line_of = FunctionLine {
+                application: &line.app_id,
+                application_name: &line.app_name,
+                function: &line.function_id,
+                function_name: &line.function_name,
+                process: "",
+                request: line.call_id.as_deref().unwrap_or_default(),
+                stream: match line.stream {
+                    Stream::Stderr => envelope::Stream::Stderr,
+                    Stream::Stdout | Stream::Platform => envelope::Stream::Stdout,
+                },
+                message: &line.message,
+            };
+            line_of.record(&id, line.at, &kept)
+        }
+        Entry::Run { entry, .. } => {
+            let deliver::RunEntry { at, level, message_type, message, call_id, status, records, .. } = entry;
+            let mut data = json!({ "level": level, "messageType": message_type, "message": message });
+            // Beside what OCI says: what a failure is looked up by.
+            if call_id.is_some() || status.is_some() {
+                data["callId"] = json!(call_id);
+                data["status"] = json!(status);
+                data["records"] = json!(records);
+            }
+            let (data, time) = (data.to_string(), at.to_string());
+            let envelope = Envelope {
+                id: &id,
+                source: log.name.strip_suffix("_runlog").unwrap_or(&log.name),
+                kind: "com.oraclecloud.sch.serviceconnector.runlog",
+                subject: None,
+                time: &time,
+                data: Data::Object(&data),
+            };
+            let mut out = Vec::with_capacity(data.len() + 512);
+            envelope.write(&kept, &mut out);
+            Record { sender_time: Some(*at), ..Record::new(out) }
+        }
+    }
+}
