@@ -1,4 +1,5 @@
-//! The fuzz target of this crate: any text as a query, run over one event that has a bit of everything.
+//! A fuzz target of this crate: any text as a query, run over one event that has a bit of everything. The languages of
+//! OCI have their own, in `oci`.
 
 use std::sync::Arc;
 

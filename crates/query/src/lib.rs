@@ -1,11 +1,10 @@
 //! Query languages to one [`Predicate`], evaluated on one record. The store asks a predicate what its filters may rule
 //! out ([`Predicate::prune`]); search and connectors ask it about each record that is left ([`Predicate::matches`]).
 //!
-//! UDM search ([`parse_udm`]) is asked of events and entities, raw text of log lines: one text ([`raw_text`]), one
-//! expression ([`raw_regex`]), or conditions on them as Google's API takes them ([`parse_raw`]); the languages of OCI are
-//! asked of log lines that are OCI's envelopes ([`oci`]). What
-//! UDM search can say in Google's product and not here (sections, functions, lists, variables) is refused by name; nothing
-//! is read as something else.
+//! UDM search ([`parse_udm`]) asks about events and entities, raw text about log lines: one text ([`raw_text`]), one
+//! expression ([`raw_regex`]), or conditions on them as Google's API takes them ([`parse_raw`]). The languages of OCI
+//! ([`oci`]) ask about log lines that are OCI's log entries. What UDM search can say in Google's product and not here
+//! (sections, functions, lists, variables) is refused by name; nothing is read as something else.
 //!
 //! Absent: tables, time ranges, limits on rows. Those belong to whoever runs a predicate.
 

@@ -79,7 +79,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spanned<'_>>, Diagnostic> {
                     return Err(Diagnostic::new(at..at + first.len_utf8(), format!("`{first}` has no meaning here"))
                         .help("names with other characters than letters, digits and _ stand in double quotes"));
                 };
-                (Token::Symbol(*symbol), symbol.len())
+                (Token::Symbol(symbol), symbol.len())
             }
         };
         out.push(Spanned { token, span: at..at + length });
@@ -103,8 +103,8 @@ fn space(text: &str, mut at: usize) -> Result<usize, Diagnostic> {
         at += rest.len() - trimmed.len();
         if trimmed.starts_with("--") {
             at += trimmed.find('\n').unwrap_or(trimmed.len());
-        } else if trimmed.starts_with("/*") {
-            match trimmed[2..].find("*/") {
+        } else if let Some(inside) = trimmed.strip_prefix("/*") {
+            match inside.find("*/") {
                 Some(end) => at += 2 + end + 2,
                 None => {
                     return Err(Diagnostic::new(at..at + 2, "this comment has no end").help("close it with */"));
@@ -175,7 +175,7 @@ fn name(text: &str, start: usize) -> Result<(Token<'_>, usize), Diagnostic> {
 }
 
 fn number(text: &str, start: usize) -> Result<(Token<'_>, usize), Diagnostic> {
-    let bytes = text[start..].as_bytes();
+    let bytes = &text.as_bytes()[start..];
     let digits = |from: usize| bytes[from.min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_digit()).count();
     let mut length = digits(0);
     if bytes.get(length) == Some(&b'.') && digits(length + 1) > 0 {

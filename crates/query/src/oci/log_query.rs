@@ -99,7 +99,11 @@ impl LogQuery {
 
     /// How many matching rows, newest first, are enough for this many rows in the end; `None`: all.
     pub fn rows_needed(&self, wanted: usize) -> Option<usize> {
-        self.stages.iter().rev().fold(Some(wanted), |needed, (stage, _)| stage.rows_needed(needed))
+        let mut needed = Some(wanted);
+        for (stage, _) in self.stages.iter().rev() {
+            needed = stage.rows_needed(needed);
+        }
+        needed
     }
 
     /// The remaining stages over rows that the predicate found: `{"datetime": milliseconds, "logContent": {envelope}}`,

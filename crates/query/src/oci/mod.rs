@@ -49,6 +49,7 @@
 mod columns;
 mod condition;
 mod expression;
+mod fuzz;
 mod lex;
 mod log_query;
 mod mql;
@@ -62,6 +63,7 @@ mod value;
 use event::Kind;
 
 pub use condition::Condition;
+pub use fuzz::fuzz;
 pub use log_query::{LogQuery, ScopeText};
 pub use mql::{Dimension, Dimensions, Grouping, Matching, Mql, Statistic, Totals};
 pub use pipeline::{Output, Run};
@@ -137,8 +139,8 @@ impl Scope {
 /// whose logs are all gone must not become one that reads everything. For everything hand over `Scope::default()`.
 ///
 /// It is printed as a condition on the envelope, scopes included.
-pub fn predicate(scopes: Vec<Scope>, condition: Option<Condition>) -> Predicate {
-    let mut scopes: Vec<Expression> = scopes.iter().map(Scope::expression).collect();
+pub fn predicate(scopes: impl IntoIterator<Item = Scope>, condition: Option<Condition>) -> Predicate {
+    let mut scopes: Vec<Expression> = scopes.into_iter().map(|scope| scope.expression()).collect();
     let scope = match scopes.len() {
         0 => Expression::Literal(Literal::Bool(false)),
         1 => scopes.remove(0),

@@ -647,7 +647,7 @@ fn compared(left: Read, op: Op, right: Read, sign: &Range<usize>) -> Result<Expr
                 Literal::Null => Scalar::Null,
                 Literal::Bool(truth) => Scalar::Bool(*truth),
                 Literal::Number(_) => Scalar::Number(&written),
-                Literal::Text(_) => Scalar::Text(written[1..written.len() - 1].as_bytes()),
+                Literal::Text(_) => Scalar::Text(&written.as_bytes()[1..written.len() - 1]),
             };
             Ok(Expression::Literal(Literal::Bool(check.holds(scalar) != negated)))
         }
@@ -716,11 +716,9 @@ fn check_arguments(function: Function, arguments: &[Read]) -> Result<(), Diagnos
         _ => None,
     };
     match function {
-        Function::RoundDown => {
-            if written(1).and_then(|text| interval_millis(&text)).is_none() {
-                return Err(Diagnostic::new(arguments[1].span.clone(), "not a length of time")
-                    .help("write a number and one of s, m, h, d in single quotes: '1m'"));
-            }
+        Function::RoundDown if written(1).and_then(|text| interval_millis(&text)).is_none() => {
+            return Err(Diagnostic::new(arguments[1].span.clone(), "not a length of time")
+                .help("write a number and one of s, m, h, d in single quotes: '1m'"));
         }
         Function::TimeFormat => {
             let Some(format) = written(1) else {

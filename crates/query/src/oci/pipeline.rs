@@ -238,11 +238,8 @@ impl<'q> Run<'q> {
         for index in from..self.states.len() {
             let (stage, span) = &self.query.stages[index];
             match (stage, &mut self.states[index]) {
-                (Stage::Where(condition), _) => {
-                    if !condition.holds(Subject::Row(&row)) {
-                        return Ok(());
-                    }
-                }
+                (Stage::Where(condition), _) if condition.holds(Subject::Row(&row)) => {}
+                (Stage::Where(_), _) => return Ok(()),
                 (Stage::Extend(columns), _) => {
                     for column in columns {
                         let value = column.expression.worth(Subject::Row(&row)).into_value();
