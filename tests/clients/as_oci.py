@@ -215,6 +215,15 @@ class AsOci:
         return next(one["id"] for one in listed if one["display-name"] == name)
 
     @classmethod
+    def default_group(cls):
+        """The log group that a compartment has without being asked, once there is something to log."""
+        listed = cls.oci(
+            *("logging", "log-group", "list", "--compartment-id", cls.compartment, "--display-name", "Default_Group")
+        )
+        (group,) = listed["data"]
+        return group["id"]
+
+    @classmethod
     def make_group(cls, name):
         return cls.done(
             *("logging", "log-group", "create", "--compartment-id", cls.compartment, "--display-name", name)
