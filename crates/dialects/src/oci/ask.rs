@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use event::{Time, limits};
+use query::oci::{LogQuery, Mql};
 use serde_json::Value;
 
 /// What is asked. Whose it is stands beside it in [`crate::Question::Oci`].
@@ -168,8 +169,10 @@ pub enum SortBy {
 /// A search in logs.
 #[derive(Debug)]
 pub struct LogSearch {
-    /// The query, which is one: it was parsed.
-    pub query: String,
+    /// The query as it was written, which its faults point into.
+    pub text: String,
+    /// The query.
+    pub query: Box<LogQuery>,
     /// Records at or after this.
     pub from: Time,
     /// Records before this.
@@ -234,8 +237,8 @@ pub struct MetricsCall {
 pub enum MetricsAsk {
     /// Their values in steps of time.
     Summarize {
-        /// The query, which is one: it was parsed.
-        query: String,
+        /// The query.
+        query: Mql,
         /// From here.
         from: Time,
         /// To here.

@@ -391,3 +391,6 @@ fn retry_token(head: &Head) -> Result<Option<String>, Refusal> {
 fn missing(name: &str) -> Refusal {
     Refusal { cause: Cause::Missing, ..Refusal::invalid_field(name, form::MISSING) }
 }
+
+#[cfg(test)]
+mod tests;

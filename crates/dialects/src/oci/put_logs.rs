@@ -33,7 +33,7 @@ impl Asked<'_> {
             target: &target,
             now: self.now,
             written: Written::with_capacity(capacity),
-            entries_max: entries_of(body).min(limits::OCI_ENTRIES_MAX),
+            foreseen: entries_of(body),
             next_id,
         };
         match reading.body() {
@@ -65,7 +65,8 @@ struct Reading<'a> {
     target: &'a Target,
     now: Time,
     written: Written,
-    entries_max: usize,
+    /// How many entries may still come: as many as were foreseen.
+    foreseen: usize,
     next_id: &'a mut dyn FnMut() -> BatchId,
 }
 
@@ -209,23 +210,15 @@ impl Reading<'_> {
         let (mut first, mut index) = (true, 0);
         while self.scanner.item(&mut first)? {
             self.written.records += 1;
-            if self.written.records > self.entries_max {
-                return Err(Stop::Refused(self.too_many()));
+            if self.written.records > limits::OCI_ENTRIES_MAX {
+                let most = limits::OCI_ENTRIES_MAX;
+                let message = format!("The request has more than the {most} entries allowed.");
+                return Err(Stop::Refused(Refusal::new(Cause::TooLarge, message)));
             }
             entries.extend(self.entry(batch, index)?);
             index += 1;
         }
         Ok(entries)
-    }
-
-    fn too_many(&self) -> Refusal {
-        if self.entries_max < limits::OCI_ENTRIES_MAX {
-            // Nothing can be foreseen of a body that hides its entries.
-            let message = "An entry has no data, or its key \"data\" is written with escapes.";
-            return Refusal { cause: Cause::Missing, ..Refusal::invalid(message) };
-        }
-        let most = limits::OCI_ENTRIES_MAX;
-        Refusal::new(Cause::TooLarge, format!("The request has more than the {most} entries allowed."))
     }
 
     /// An entry; `None` if it has faults.
@@ -270,6 +263,12 @@ impl Reading<'_> {
         let id = id.flatten().map(|text| text.place).filter(|place| !self.scanner.text(place).is_empty());
         match data.flatten() {
             Some(data) => {
+                let Some(foreseen) = self.foreseen.checked_sub(1) else {
+                    // Room was taken by how often the key stands in the body.
+                    let message = format!("{}: write the key \"data\" without escapes.", at("data"));
+                    return Err(Stop::Refused(Refusal::invalid(message)));
+                };
+                self.foreseen = foreseen;
                 let bytes = match &data.place {
                     Place::Body(range) | Place::Side(range) => range.len(),
                 };

@@ -40,7 +40,7 @@ impl Asked<'_> {
             now: self.now,
             now_text: self.now.to_string(),
             written: Written::with_capacity(capacity),
-            records_max: envelopes.min(limits::OCI_ENTRIES_MAX),
+            foreseen: envelopes,
             next_id,
         };
         match reading.all() {
@@ -76,7 +76,8 @@ struct Reading<'a> {
     now: Time,
     now_text: String,
     written: Written,
-    records_max: usize,
+    /// How many envelopes may still come: as many as were foreseen.
+    foreseen: usize,
     next_id: &'a mut dyn FnMut() -> BatchId,
 }
 
@@ -116,8 +117,9 @@ impl<'a> Reading<'a> {
             self.written.faults.add(format!("[{index}]"), format!("must be an object, not {}", shape.with_article()));
             return Ok(());
         }
-        if self.written.records > self.records_max {
-            return Err(Stop::Refused(self.too_many(index)));
+        if self.written.records > limits::OCI_ENTRIES_MAX {
+            let message = format!("The request has more than the {} records allowed.", limits::OCI_ENTRIES_MAX);
+            return Err(Stop::Refused(Refusal::new(Cause::TooLarge, message)));
         }
         self.scanner.object()?;
         let mut first = true;
@@ -183,6 +185,12 @@ impl<'a> Reading<'a> {
         let (Some(source), Some(kind), Some(data), Some(time)) = (source, kind, data, time_of_record) else {
             return Ok(());
         };
+        let Some(foreseen) = self.foreseen.checked_sub(1) else {
+            // Room was taken by how often the key stands in the body.
+            let message = format!("{}: write the key \"source\" without escapes.", at("source"));
+            return Err(Stop::Refused(Refusal::invalid(message)));
+        };
+        self.foreseen = foreseen;
         if !faults.is_empty() {
             return Ok(());
         }
@@ -224,15 +232,6 @@ impl<'a> Reading<'a> {
             out.extend_from_slice(b"}}");
         };
         self.written.add(self.target, &kind_text, time, self.next_id, write).map_err(Stop::Refused)
-    }
-
-    fn too_many(&self, index: usize) -> Refusal {
-        if self.records_max < limits::OCI_ENTRIES_MAX {
-            let message = format!("[{index}]: an envelope has no source, or that key is written with escapes.");
-            return Refusal { cause: Cause::Missing, ..Refusal::invalid(message) };
-        }
-        let most = limits::OCI_ENTRIES_MAX;
-        Refusal::new(Cause::TooLarge, format!("The request has more than the {most} records allowed."))
     }
 
     /// The value of `data`: an object as it stands, or a text.

@@ -2,7 +2,7 @@
 //! here are the calls around it.
 
 use event::{Time, limits};
-use query::oci::Mql;
+use query::oci::{LogQuery, Mql};
 use serde_json::{Map, Value, json};
 
 use super::form::{self, Field, Given, Holds, What, read};
@@ -50,8 +50,12 @@ impl Asked<'_> {
             return Err(Refusal::invalid_field("timeEnd", "must be later than timeStart"));
         }
         let with_fields = body.get("isReturnFieldInfo").and_then(Value::as_bool).unwrap_or(false);
+        let text = text_of(&body, "searchQuery").unwrap_or_default();
+        let query = LogQuery::parse(&text)
+            .map_err(|wrong| Refusal::invalid_field("searchQuery", format!("\n{}", wrong.render(&text))))?;
         let ask = Question::Search(LogSearch {
-            query: text_of(&body, "searchQuery").unwrap_or_default(),
+            text,
+            query: Box::new(query),
             from,
             to,
             limit: self.limit(limits::OCI_SEARCH_ROWS_DEFAULT, limits::OCI_SEARCH_ROWS_MAX)?,
@@ -99,8 +103,9 @@ impl Asked<'_> {
     pub(super) fn summarize_metrics(&self) -> Result<Intake, Refusal> {
         let (compartment, subtree) = (self.compartment()?, self.flag("compartmentIdInSubtree")?);
         let body = self.body(SUMMARIZE, "summary of metrics")?;
-        let query = text_of(&body, "query").unwrap_or_default();
-        Mql::parse(&query).map_err(|wrong| Refusal::invalid_field("query", format!("\n{}", wrong.render(&query))))?;
+        let text = text_of(&body, "query").unwrap_or_default();
+        let query =
+            Mql::parse(&text).map_err(|wrong| Refusal::invalid_field("query", format!("\n{}", wrong.render(&text))))?;
         let to = time_of(&body, "endTime")?.unwrap_or(self.now);
         let from = time_of(&body, "startTime")?;
         let from = from.unwrap_or_else(|| to.saturating_add_nanos(-METRICS_SECS_DEFAULT * 1_000_000_000));

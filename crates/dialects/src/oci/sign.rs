@@ -69,9 +69,22 @@ impl Signer {
             put(BODY_HASH_HEADER, STANDARD.encode(digest::digest(&digest::SHA256, body)))?;
             signed.extend(["content-length", "content-type", BODY_HASH_HEADER]);
         }
-        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
         let names: Vec<String> = signed.iter().map(|name| (*name).to_owned()).collect();
-        let text = signing_string(&names, method, path, query, &headers).map_err(|_| SignError::Target)?;
+        let value = self.authorization(&names, method, target, &headers)?;
+        headers.insert(http::header::AUTHORIZATION, value);
+        Ok(headers)
+    }
+
+    /// The value of `authorization` that covers these headers.
+    pub(super) fn authorization(
+        &self,
+        names: &[String],
+        method: &Method,
+        target: &str,
+        headers: &HeaderMap,
+    ) -> Result<HeaderValue, SignError> {
+        let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
+        let text = signing_string(names, method, path, query, headers).map_err(|_| SignError::Target)?;
         let mut signature = vec![0; self.pair.public().modulus_len()];
         // PKCS#1 v1.5 signatures hold no random bits; ring only asks for a source in case a padding wants one.
         self.pair
@@ -79,13 +92,11 @@ impl Signer {
             .map_err(|_| SignError::Key)?;
         let value = format!(
             "Signature algorithm=\"rsa-sha256\",headers=\"{}\",keyId=\"{}\",signature=\"{}\",version=\"1\"",
-            signed.join(" "),
+            names.join(" "),
             self.key_id,
             STANDARD.encode(signature)
         );
-        let value = HeaderValue::from_str(&value).map_err(|_| SignError::Target)?;
-        headers.insert(http::header::AUTHORIZATION, value);
-        Ok(headers)
+        HeaderValue::from_str(&value).map_err(|_| SignError::Target)
     }
 }
 

@@ -13,7 +13,7 @@ use dialects::oci::{
 use dialects::{Caller, Refusal};
 use event::{InstanceId, Kind as RecordKind, Time};
 use query::Diagnostic;
-use query::oci::{LogQuery, Scope, ScopeText};
+use query::oci::{Scope, ScopeText};
 use serde_json::{Value, json};
 
 use super::{Answers, CancelOnDrop, failed};
@@ -156,10 +156,9 @@ impl Answers {
     }
 
     async fn oci_search(&self, instance: InstanceId, call: LogSearch) -> Result<Outcome, Refusal> {
-        let LogSearch { query: text, from, to, limit, page: token, bytes_max } = call;
+        let LogSearch { text, query, from, to, limit, page: token, bytes_max } = call;
         let wrong =
             |diagnostic: &Diagnostic, text: &str| Refusal::invalid_field("searchQuery", diagnostic.render(text));
-        let query = LogQuery::parse(&text).map_err(|diagnostic| wrong(&diagnostic, &text))?;
         let start = page(token.as_deref())?;
         // One more than is shown tells whether there is a next page.
         let wanted = start.saturating_add(limit).saturating_add(1);

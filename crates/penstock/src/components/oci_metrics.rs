@@ -13,7 +13,7 @@ use dialects::Refusal;
 use dialects::oci::{Kind, ListCall, MetricsAsk, MetricsCall, Outcome};
 use event::{InstanceId, Time};
 use functions::FunctionCounts;
-use query::oci::{Mql, Totals};
+use query::oci::Totals;
 use serde_json::{Value, json};
 
 use super::Answers;
@@ -37,9 +37,7 @@ impl Answers {
     pub(super) async fn oci_metrics(&self, instance: InstanceId, call: MetricsCall) -> Result<Outcome, Refusal> {
         let MetricsCall { compartment, subtree, namespace, ask } = call;
         match ask {
-            MetricsAsk::Summarize { query, from, to, resolution_secs } => {
-                let mut mql = Mql::parse(&query)
-                    .map_err(|diagnostic| Refusal::invalid_field("query", diagnostic.render(&query)))?;
+            MetricsAsk::Summarize { query: mut mql, from, to, resolution_secs } => {
                 if let Some(secs) = resolution_secs {
                     mql.interval_minutes = u32::try_from(secs.div_ceil(60)).unwrap_or(u32::MAX).max(1);
                 }
