@@ -240,6 +240,21 @@ mod tests {
     }
 
     #[test]
+    fn processes_of_an_earlier_life_are_ended_and_no_others() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().canonicalize().unwrap().join("run");
+        let start = |tmp: &Path| std::process::Command::new("sleep").arg("600").env("TMPDIR", tmp).spawn().unwrap();
+        let mut leftover = start(&run.join("0123/tmp"));
+        let mut stranger = start(&dir.path().join("running"));
+        Folders::open(dir.path()).unwrap();
+        assert_eq!(leftover.wait().unwrap().signal(), Some(libc::SIGKILL));
+        assert_eq!(stranger.try_wait().unwrap(), None);
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+    }
+
+    #[test]
     fn only_names_become_folders() {
         for (id, is) in
             [("ocid1.fnfunc.oc1.us-ashburn-1.0a", true), ("..", false), ("a/b", false), ("", false), (".x", false)]

@@ -9,6 +9,7 @@
 //! are told at once.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,12 +27,24 @@ use crate::spec::{Answer, Call, CallReport, InvokeError, Spec, State};
 pub(crate) enum Order {
     /// Serve.
     Run,
-    /// End after the current call.
+    /// End after the current call: the function is no longer among those to run.
+    Retire,
+    /// End after the current call: the server stops.
     Finish,
     /// End at once: the server stops.
     Kill,
     /// End at once: the function is gone.
     Remove,
+}
+
+impl Order {
+    /// What calls are told that come too late.
+    fn refusal(self) -> InvokeError {
+        match self {
+            Order::Retire | Order::Remove => InvokeError::Unknown,
+            Order::Run | Order::Finish | Order::Kill => InvokeError::Stopping,
+        }
+    }
 }
 
 /// One function.
@@ -118,6 +131,10 @@ impl Function {
         self.wake.notify_waiters();
     }
 
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+
     pub(crate) fn spec(&self) -> Arc<Spec> {
         self.lock().spec.clone()
     }
@@ -146,7 +163,11 @@ impl Function {
     pub(crate) fn order(&self, order: Order) {
         // Never back: who is to end at once is not told to finish.
         self.orders.send_if_modified(|now| {
-            let changes = matches!((*now, order), (Order::Run, _) | (Order::Finish, Order::Kill | Order::Remove));
+            let changes = match *now {
+                Order::Run => true,
+                Order::Retire | Order::Finish => matches!(order, Order::Kill | Order::Remove),
+                Order::Kill | Order::Remove => false,
+            };
             if changes {
                 *now = order;
             }
@@ -157,8 +178,7 @@ impl Function {
         inner.queued_bytes = 0;
         drop(inner);
         for job in waiting {
-            let error = if order == Order::Remove { InvokeError::Unknown } else { InvokeError::Stopping };
-            let _ = job.reply.send(Err(error));
+            let _ = job.reply.send(Err(order.refusal()));
         }
         self.wake.notify_waiters();
     }
@@ -169,11 +189,16 @@ impl Function {
             let changed = self.wake.notified();
             tokio::pin!(changed);
             changed.as_mut().enable();
-            if self.lock().live == 0 {
+            if self.has_ended() {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Whether no task is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.lock().live == 0
     }
 
     /// Since when a task of it has nothing to do, if one has.
@@ -198,10 +223,9 @@ impl Function {
     ) -> Result<u64, InvokeError> {
         let call_id = call_id(call.call_id.as_deref());
         let mut inner = self.lock();
-        match *self.orders.borrow() {
-            Order::Run => {}
-            Order::Remove => return Err(InvokeError::Unknown),
-            Order::Finish | Order::Kill => return Err(InvokeError::Stopping),
+        let order = *self.orders.borrow();
+        if order != Order::Run {
+            return Err(order.refusal());
         }
         if inner.spec.version.is_none() {
             return Err(InvokeError::NotInstalled);
@@ -229,6 +253,17 @@ impl Function {
         }
         self.start_task_if_needed(&mut inner);
         Ok(ticket)
+    }
+
+    fn put_back(&self, job: Job) {
+        let mut inner = self.lock();
+        let order = *self.orders.borrow();
+        if order != Order::Run {
+            let _ = job.reply.send(Err(order.refusal()));
+            return;
+        }
+        inner.queued_bytes += job.call.body.len();
+        inner.queue.push_front(job);
     }
 
     fn withdraw(&self, ticket: u64) -> bool {
@@ -264,6 +299,12 @@ impl Function {
         let mut orders = self.orders.subscribe();
         let gently = loop {
             match self.next(&mut seat, &mut process, generation, &mut orders).await {
+                Next::Job(job) if process.has_ended() => {
+                    // It died while it was idle, and nobody has noticed yet. The call is another process's.
+                    self.put_back(*job);
+                    process.say("it ended between calls".to_owned());
+                    break false;
+                }
                 Next::Job(job) => {
                     let Job { call, call_id, reply, .. } = *job;
                     let done = process.call(&self.spec(), call, call_id, &mut orders).await;
@@ -280,7 +321,8 @@ impl Function {
                 }
             }
         };
-        process.stop(gently && *orders.borrow() != Order::Kill).await;
+        let at_once = matches!(*orders.borrow(), Order::Kill | Order::Remove);
+        process.stop(gently && !at_once).await;
     }
 
     /// The next call, or why there is none any more.
@@ -314,6 +356,9 @@ impl Function {
                     inner.evicted -= 1;
                     return Next::Stop;
                 }
+                if self.shared.places_wanted.load(Ordering::Relaxed) > 0 {
+                    return Next::Stop;
+                }
                 seat.idle(&mut inner, true);
                 inner.spec.clone()
             };
@@ -338,6 +383,8 @@ impl Function {
         if let Ok(place) = places.clone().try_acquire_owned() {
             return Ok(place);
         }
+        // Who becomes idle from now on gives way by itself; one that is idle already is told to.
+        let _wanted = Wanted::new(&self.shared.places_wanted);
         self.shared.evict_idle(&self.id);
         let spec = self.spec();
         let busy =
@@ -465,6 +512,22 @@ impl Drop for Seat {
         if last {
             function.wake.notify_waiters();
         }
+    }
+}
+
+/// Says as long as it lives that somebody waits for a place.
+struct Wanted<'a>(&'a AtomicUsize);
+
+impl<'a> Wanted<'a> {
+    fn new(wanted: &'a AtomicUsize) -> Wanted<'a> {
+        wanted.fetch_add(1, Ordering::Relaxed);
+        Wanted(wanted)
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -36,8 +36,8 @@ mod yaml;
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -147,7 +147,11 @@ pub(crate) struct Shared {
     sink: Arc<dyn LogSink>,
     calls: Calls,
     places: Arc<Semaphore>,
+    /// How many wait for one of them.
+    places_wanted: AtomicUsize,
     functions: RwLock<HashMap<String, Arc<Function>>>,
+    /// Those that were taken out, while their last call may still run.
+    leaving: Mutex<Vec<Arc<Function>>>,
     stopping: AtomicBool,
 }
 
@@ -157,6 +161,11 @@ impl Functions {
         let at_dir = |source| FunctionsError::Io { path: settings.dir.clone(), source };
         let python = Python::find(&settings.python)?;
         let folders = Folders::open(&settings.dir).map_err(at_dir)?;
+        if let Some(path) = python.reads.iter().find(|path| folders.dir.starts_with(path)) {
+            let (python, path, dir) = (settings.python.clone(), path.display(), folders.dir.display());
+            let why = format!("functions must see its folder {path}, but {dir} lies in there");
+            return Err(FunctionsError::Python { python, why });
+        }
         let calls = Calls::open(&folders.dir.join("calls.db"), settings.calls_kept.max(1), (settings.now)())?;
         let spawner = Spawner::start().map_err(at_dir)?;
         if let Some(egress) = &settings.egress {
@@ -170,7 +179,9 @@ impl Functions {
             sink,
             calls,
             places: Arc::new(Semaphore::new(settings.processes_max.clamp(1, Semaphore::MAX_PERMITS))),
+            places_wanted: AtomicUsize::new(0),
             functions: RwLock::default(),
+            leaving: Mutex::default(),
             stopping: AtomicBool::new(false),
             settings,
         });
@@ -192,13 +203,17 @@ impl Functions {
     pub async fn apply(&self, specs: Vec<Spec>) {
         let names: HashSet<&str> = specs.iter().map(|spec| spec.id.as_str()).collect();
         let mut functions = self.shared.functions.write().unwrap_or_else(PoisonError::into_inner);
+        let mut leaving = self.shared.leaving.lock().unwrap_or_else(PoisonError::into_inner);
+        leaving.retain(|function| !function.has_ended());
         functions.retain(|id, function| {
             let stays = names.contains(id.as_str());
             if !stays {
-                function.order(Order::Finish);
+                function.order(Order::Retire);
+                leaving.push(function.clone());
             }
             stays
         });
+        drop(leaving);
         for spec in specs {
             match functions.get(&spec.id) {
                 Some(function) => function.apply(spec),
@@ -231,6 +246,15 @@ impl Functions {
         function.invoke(call).await
     }
 
+    /// The versions of a function that are installed, the oldest first.
+    pub fn versions(&self, id: &str) -> Vec<String> {
+        let entries = self.shared.folders.function(id).and_then(|dir| std::fs::read_dir(dir).ok());
+        let names = entries.into_iter().flatten().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut versions: Vec<String> = names.filter(|name| folders::is_name(name)).collect();
+        versions.sort();
+        versions
+    }
+
     /// The newest calls of a function, newest first. Reads a file: not for the runtime's own threads.
     pub fn calls(&self, id: &str, limit: usize) -> Result<Vec<CallReport>, FunctionsError> {
         self.shared.calls.of(id, limit)
@@ -249,7 +273,8 @@ impl Functions {
     /// Ends a function at once and removes all that is there of it: versions, reports, counts.
     pub async fn remove(&self, id: &str) {
         let function = self.shared.functions.write().unwrap_or_else(PoisonError::into_inner).remove(id);
-        if let Some(function) = function {
+        let leaving = self.shared.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        for function in leaving.into_iter().filter(|function| function.id() == id).chain(function) {
             function.order(Order::Remove);
             function.ended().await;
         }
@@ -274,8 +299,7 @@ impl Functions {
     /// Ends all processes: running calls have a moment to end by themselves. Reports are on disk when this returns.
     pub async fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
-        let functions: Vec<Arc<Function>> =
-            self.shared.functions.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect();
+        let functions = self.shared.all();
         for function in &functions {
             function.order(Order::Finish);
         }
@@ -297,7 +321,25 @@ impl Functions {
     }
 }
 
+impl Drop for Functions {
+    fn drop(&mut self) {
+        // Tasks end, and with the last of them what they share.
+        for function in self.shared.all() {
+            function.order(Order::Kill);
+        }
+        self.shared.functions.write().unwrap_or_else(PoisonError::into_inner).clear();
+        self.shared.leaving.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
 impl Shared {
+    /// All functions, those included that were taken out and may still run.
+    fn all(&self) -> Vec<Arc<Function>> {
+        let leaving = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let functions = self.functions.read().unwrap_or_else(PoisonError::into_inner);
+        functions.values().cloned().chain(leaving).collect()
+    }
+
     fn function(&self, id: &str) -> Option<Arc<Function>> {
         self.functions.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }

@@ -298,6 +298,11 @@ impl Process {
         }
     }
 
+    /// Whether it is dead, noticed or not.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.child.has_ended()
+    }
+
     /// Says something about the process in its function's log.
     pub(crate) fn say(&mut self, message: String) {
         let now = (self.shared.settings.now)();

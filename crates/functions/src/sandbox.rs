@@ -70,6 +70,16 @@ impl Sandbox {
     }
 }
 
+impl std::fmt::Display for Sandbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Sandbox::Full => f.write_str("full"),
+            Sandbox::Partial(missing) => write!(f, "partial ({missing})"),
+            Sandbox::None(why) => write!(f, "none ({why})"),
+        }
+    }
+}
+
 /// What a process may do.
 #[derive(Debug)]
 pub(crate) struct Rules<'a> {

@@ -116,6 +116,13 @@ impl Child {
         let _ = self.exit.readable().await;
     }
 
+    /// Whether the process has ended, asked of the kernel itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        let mut exit = libc::pollfd { fd: self.exit.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one live pollfd, and no waiting.
+        unsafe { libc::poll(&raw mut exit, 1, 0) > 0 }
+    }
+
     /// Asks the process (not its group) to end.
     pub(crate) fn terminate(&self) {
         if self.inner.is_some() {

@@ -184,3 +184,60 @@ async fn reports_say_what_a_call_was() {
     assert!(!world.dir.path().join("functions/code/gate").exists());
     assert_eq!(world.call("gate", "").await.unwrap_err(), InvokeError::Unknown);
 }
+
+#[tokio::test]
+async fn a_process_that_died_while_idle_costs_no_call() {
+    let Some(world) = World::open().await else { return };
+    world.deploy("gate", GATE, |_| {}).await;
+    for _ in 0..3 {
+        let pid: i32 = body(start(&world, "").await).0.parse().unwrap();
+        // SAFETY: the number is that of a process that this test has started.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+        world.until_gone("gate").await;
+        assert_ne!(body(start(&world, "").await).0, pid.to_string());
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_is_taken_out_ends_its_call_and_can_come_back() {
+    let Some(world) = World::open().await else { return };
+    world.deploy("gate", GATE, |_| {}).await;
+    let (running, waiting) = (start(&world, "x"), start(&world, "y"));
+    world.until_line("gate", "begun x").await;
+    world.functions.apply(Vec::new()).await;
+    assert_eq!(waiting.await.unwrap().unwrap_err(), InvokeError::Unknown);
+    assert_eq!(world.call("gate", "").await.unwrap_err(), InvokeError::Unknown);
+    world.deploy("gate", GATE, |_| {}).await;
+    body(start(&world, "").await);
+    open_gate(&world, "x");
+    body(running.await);
+}
+
+#[tokio::test]
+async fn a_function_that_is_taken_out_and_removed_is_gone() {
+    let Some(world) = World::open().await else { return };
+    world.deploy("gate", GATE, |_| {}).await;
+    let running = start(&world, "x");
+    world.until_line("gate", "begun x").await;
+    world.functions.apply(Vec::new()).await;
+    world.functions.remove("gate").await;
+    let deleted = InvokeError::Killed { why: "the function was deleted".to_owned() };
+    assert_eq!(running.await.unwrap().unwrap_err(), deleted);
+    world.until_gone("gate").await;
+    assert!(world.functions.versions("gate").is_empty());
+}
+
+#[tokio::test]
+async fn what_becomes_idle_gives_way_to_who_waits_for_a_place() {
+    let Some(world) = World::open_with(|settings| settings.processes_max = 1).await else { return };
+    world.deploy("gate", GATE, |spec| spec.idle_timeout = Duration::from_secs(600)).await;
+    world.deploy("other", "def handler(ctx, data=None): return 'other'\n", |_| {}).await;
+    let running = start(&world, "x");
+    world.until_line("gate", "begun x").await;
+    let functions = world.functions.clone();
+    let other = tokio::spawn(async move { functions.invoke("other", call("")).await });
+    tokio::task::yield_now().await;
+    open_gate(&world, "x");
+    body(running.await);
+    assert_eq!(other.await.unwrap().unwrap().body, "other");
+}

@@ -33,11 +33,12 @@ pub struct World {
     pub dir: TempDir,
 }
 
+pub fn now() -> Time {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Time::from_nanos(i64::try_from(since.as_nanos()).unwrap())
+}
+
 pub fn settings(dir: &Path) -> Settings {
-    let now = || {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        Time::from_nanos(i64::try_from(since.as_nanos()).unwrap())
-    };
     let mut settings = Settings::new(dir, Arc::new(now));
     // Several tests start processes on few cores.
     settings.init_timeout = Duration::from_secs(60);
