@@ -19,6 +19,7 @@ use tokio_rustls::TlsConnector;
 use crate::destination::{Destination, StandIns};
 use crate::failure::{Failure, chain};
 use crate::forward::Asked;
+use crate::prompt::Prompt;
 use crate::{EgressError, Reach};
 
 /// A connection to a host, for one request after the other.
@@ -56,8 +57,7 @@ impl Dialer {
         let stream = connect(&addresses)
             .await
             .map_err(|error| Failure::Connect { to: to.to_string(), text: error.to_string() })?;
-        // Small requests must not wait for the acknowledgement of others.
-        let _ = stream.set_nodelay(true);
+        let stream = Prompt::new(stream);
         if !to.tls {
             return speak(stream, to).await;
         }

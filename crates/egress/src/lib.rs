@@ -26,6 +26,7 @@ mod dial;
 mod failure;
 mod forward;
 mod lane;
+mod prompt;
 mod proxy;
 mod reach;
 mod roots;
@@ -73,6 +74,7 @@ pub struct Settings {
 pub struct Egress {
     shared: Arc<Shared>,
     address: SocketAddr,
+    ca: String,
     bundle: String,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
@@ -135,7 +137,8 @@ impl Egress {
         let Settings { hosts, reach, upstream_ca, timeout, body_bytes_max, now } = settings;
         let stand_ins = StandIns::parse(&hosts)?;
         let mut roots = RootCertStore::empty();
-        let mut bundle = authority.certificate_pem();
+        let ca = authority.certificate_pem();
+        let mut bundle = ca.clone();
         for path in [system_roots().map(PathBuf::from), upstream_ca].into_iter().flatten() {
             add_roots(&mut roots, &path).map_err(|source| EgressError::Roots { path, source })?;
         }
@@ -158,7 +161,7 @@ impl Egress {
             lanes: Mutex::default(),
         });
         let accepting = tokio::spawn(proxy::accept(Arc::clone(&shared), listener));
-        Ok(Egress { shared, address, bundle, accepting: Mutex::new(Some(accepting)) })
+        Ok(Egress { shared, address, ca, bundle, accepting: Mutex::new(Some(accepting)) })
     }
 
     /// Where it listens.
@@ -171,8 +174,14 @@ impl Egress {
         Lane::open(Arc::clone(&self.shared), self.address)
     }
 
-    /// What a function is to trust: our authority first, then what the system trusts, since `REQUESTS_CA_BUNDLE` stands in
-    /// place of all that a library brings itself.
+    /// Our authority's certificate alone. Enough for all that goes through here, and far less work than the bundle:
+    /// `requests` reads the file that `REQUESTS_CA_BUNDLE` names for every connection.
+    pub fn ca_pem(&self) -> String {
+        self.ca.clone()
+    }
+
+    /// Our authority's certificate and then what the system trusts, for functions that also speak TLS past the proxy:
+    /// `REQUESTS_CA_BUNDLE` stands in place of all that a library brings itself.
     pub fn ca_bundle_pem(&self) -> String {
         self.bundle.clone()
     }

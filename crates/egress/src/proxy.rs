@@ -31,6 +31,7 @@ use crate::destination::Destination;
 use crate::failure::Failure;
 use crate::forward::{Answer, forward, prepare, refusal};
 use crate::lane::{Open, Record};
+use crate::prompt::Prompt;
 
 /// Connections at once; more wait to be accepted.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -93,8 +94,6 @@ struct Tunnel {
 }
 
 async fn serve(shared: Arc<Shared>, stream: TcpStream) {
-    // Small answers must not wait for the acknowledgement of others.
-    let _ = stream.set_nodelay(true);
     let said = Said::default();
     let talking = async {
         let service = service_fn(|request| {
@@ -102,7 +101,7 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
             async move { Ok::<_, Infallible>(answer(shared, said, request).await) }
         });
         // What goes wrong here is the client's leaving.
-        let _ = server().serve_connection(TokioIo::new(stream), service).with_upgrades().await;
+        let _ = server().serve_connection(TokioIo::new(Prompt::new(stream)), service).with_upgrades().await;
         let tunnel = said.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(tunnel) = tunnel {
             tunnel.run(&shared).await;
