@@ -214,15 +214,13 @@ impl Bench<'_> {
                     "runtimeConfig": { "runtimeConfigType": "FUNCTION_UPDATE", "functionsRuntimeName": "python" },
                 },
             });
-            let made = self.tenancy.call(Method::POST, "/20260325/functions", Some(&body)).await.map_err(|error| {
-                match error {
-                    CliError::Refused(why) => CliError::Refused(format!(
-                        "no function could be made: {why}\nThe server must run functions: [functions] enabled = true, or \
-                         PENSTOCK_FUNCTIONS__ENABLED=true in its environment."
-                    )),
-                    other => other,
-                }
-            })?;
+            let made =
+                self.tenancy.call(Method::POST, "/20260325/functions", Some(&body)).await.map_err(
+                    |error| match error {
+                        CliError::Refused(why) => CliError::Refused(format!("no function could be made: {why}")),
+                        other => other,
+                    },
+                )?;
             functions.push(text(&made, "id").to_owned());
             self.made.push(function_path(text(&made, "id")));
         }
@@ -519,7 +517,7 @@ mod tests {
     #[test]
     fn the_archive_is_a_functions_folder() {
         let mut zip = zip::ZipArchive::new(Cursor::new(archive().unwrap())).unwrap();
-        let names: Vec<String> = zip.file_names().map(str::to_owned).collect();
+        let names: Vec<String> = zip.file_names().map(|name| name.unwrap().into_owned()).collect();
         assert_eq!(names, ["func.py", "requirements.txt"]);
         let func = std::io::read_to_string(zip.by_name("func.py").unwrap()).unwrap();
         assert_eq!(func, FUNC_PY);

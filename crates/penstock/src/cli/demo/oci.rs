@@ -8,11 +8,12 @@ use event::Time;
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
-use super::records::{Day, Dice, Log, Place, millis, reboot, ssh};
+use super::records::{Day, Dice, Log, Place, reboot, ssh};
 use crate::cli::oci::replay::{Destination, Pace, Sent, Stopped, send};
 use crate::cli::oci::tenancy::{InstanceArg, Tenancy, only, text};
 use crate::cli::output::{Format, say};
 use crate::cli::{CliError, Client};
+use crate::control::oci::stamp;
 use crate::serve;
 
 /// `penstock demo oci`
@@ -246,7 +247,7 @@ fn line(record: &Value) -> String {
         ),
         None => text(data, "message").to_owned(),
     };
-    let at = text(record, "time").parse::<Time>().map_or_else(|_| text(record, "time").to_owned(), millis);
+    let at = text(record, "time").parse::<Time>().map_or_else(|_| text(record, "time").to_owned(), stamp);
     format!("{at}  {kind}  {what}")
 }
 

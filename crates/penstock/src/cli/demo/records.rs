@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use event::Time;
 use serde_json::{Value, json};
 
+use crate::control::oci::stamp;
+
 /// Where the records say that they happened.
 #[derive(Debug, Clone)]
 pub struct Place {
@@ -122,7 +124,7 @@ pub fn reboot(place: &Place, name: &str, at: Time, dice: &mut Dice) -> Vec<Value
             "resourceId": instance,
             "response": {
                 "headers": { "opc-request-id": [request] }, "message": null, "payload": resource,
-                "responseTime": millis(at), "status": "200",
+                "responseTime": stamp(at), "status": "200",
             },
             "stateChange": { "previous": { "lifecycleState": states.0 }, "current": { "lifecycleState": states.1 } },
         });
@@ -298,7 +300,7 @@ impl<'a> Day<'a> {
             "resourceId": resource,
             "response": {
                 "headers": { "opc-request-id": [request] }, "message": null, "payload": {},
-                "responseTime": millis(at), "status": status,
+                "responseTime": stamp(at), "status": status,
             },
             "stateChange": { "current": null, "previous": null },
         });
@@ -399,7 +401,7 @@ fn flow_record(place: &Place, kind: &str, window: Window, data: &Value, vnic: Ip
         },
         "source": "-",
         "specversion": "1.0",
-        "time": millis(Time::from_secs(window.start).unwrap_or(Time::MAX)),
+        "time": stamp(Time::from_secs(window.start).unwrap_or(Time::MAX)),
         "type": kind,
     })
 }
@@ -411,7 +413,7 @@ fn audit(kind: &str, source: &str, at: Time, id: &str, data: &Value) -> Value {
         "id": id,
         "source": source,
         "specversion": "1.0",
-        "time": millis(at),
+        "time": stamp(at),
         "type": kind,
     })
 }
@@ -422,12 +424,6 @@ fn identity(scenery: &Scenery<'_>, session: &str) -> Value {
         "ipAddress": "203.0.113.7", "principalId": scenery.user(), "principalName": "lab/user@example.com",
         "tenantId": scenery.place.tenancy, "userAgent": "Mozilla/5.0",
     })
-}
-
-/// A time as OCI writes it: always with milliseconds.
-pub fn millis(at: Time) -> String {
-    let text = Time::from_millis(at.millis()).unwrap_or(Time::MAX).to_string();
-    if text.contains('.') { text } else { text.replace('Z', ".000Z") }
 }
 
 #[cfg(test)]
@@ -479,7 +475,7 @@ mod tests {
             .map(|record| {
                 let data = &record["data"];
                 assert_eq!(record["source"], "-");
-                assert_eq!(record["time"], millis(Time::from_secs(data["startTime"].as_i64().unwrap()).unwrap()));
+                assert_eq!(record["time"], stamp(Time::from_secs(data["startTime"].as_i64().unwrap()).unwrap()));
                 format!(
                     "{} {} {} {}:{} -> {}:{}",
                     record["type"].as_str().unwrap().rsplit('.').next().unwrap(),

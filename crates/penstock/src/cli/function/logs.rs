@@ -12,12 +12,12 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::{Which, find};
-use crate::cli::demo::records::millis;
 use crate::cli::manage::{items, segment};
 use crate::cli::oci::tenancy::{Tenancy, text};
 use crate::cli::output::{Format, printable, say};
 use crate::cli::{CliError, Client};
 use crate::config::parse_duration;
+use crate::control::oci::stamp;
 use crate::serve;
 
 /// `penstock function logs`
@@ -92,7 +92,7 @@ fn query(function: &Value) -> String {
 async fn search(tenancy: &Tenancy<'_>, query: &str, from: Time, to: Time) -> Result<Vec<Value>, CliError> {
     let body = json!({
         // A little beyond now: a clock of the server's that is ahead must not hide the newest.
-        "timeStart": millis(from), "timeEnd": millis(to.saturating_add_nanos(60_000_000_000)), "searchQuery": query,
+        "timeStart": stamp(from), "timeEnd": stamp(to.saturating_add_nanos(60_000_000_000)), "searchQuery": query,
         "isReturnFieldInfo": false,
     });
     let mut rows = Vec::new();

@@ -458,7 +458,7 @@ fn show_config(client: &Client, found: &Value) {
             let keys = found["config"].as_object().cloned().unwrap_or_default();
             let number = |value: &Value, unit: &str| match value.as_u64() {
                 Some(number) => format!("{number}{unit}"),
-                None => value.as_str().unwrap_or("default").to_owned(),
+                None => value.as_str().unwrap_or("?").to_owned(),
             };
             say(&format!(
                 "memory {}, timeout {}, processes {}, expects {}",

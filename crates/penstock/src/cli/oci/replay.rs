@@ -15,11 +15,11 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, Progres
 use serde_json::{Value, json};
 
 use super::tenancy::{InstanceArg, Tenancy, is_ocid, only, text};
-use crate::cli::demo::records::millis;
 use crate::cli::log::read::{self, Input, Piece, Record, Split};
 use crate::cli::manage::segment;
 use crate::cli::output::{Format, say};
 use crate::cli::{CliError, Client};
+use crate::control::oci::stamp;
 use crate::serve;
 
 /// `penstock oci replay`
@@ -377,7 +377,7 @@ fn moved(record: &[u8], nanos: i64) -> Vec<u8> {
         if let Some(value) = envelope.pointer_mut(pointer)
             && let Some(time) = value.as_str().and_then(|text| text.parse::<Time>().ok())
         {
-            *value = json!(millis(time.saturating_add_nanos(nanos)));
+            *value = json!(stamp(time.saturating_add_nanos(nanos)));
         }
     }
     if text(&envelope, "type").starts_with("com.oraclecloud.vcn.flowlogs.") {

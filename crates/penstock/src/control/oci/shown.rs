@@ -93,8 +93,10 @@ impl Control {
                 put(
                     "penstock",
                     json!({
-                        "version": own["version"], "label": own["label"], "processes": own["processes"],
-                        "expects": own["expects"],
+                        "version": own["version"],
+                        "label": own["label"],
+                        "processes": own["processes"].as_u64().unwrap_or(1),
+                        "expects": own["expects"].as_str().unwrap_or("per-record"),
                     }),
                 );
             }
