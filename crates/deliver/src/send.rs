@@ -5,7 +5,7 @@
 
 use std::error::Error as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +13,6 @@ use bytes::Bytes;
 use egress::{Reach, Unreachable};
 use http::Request;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 
 use crate::targets::Answer;
 use crate::{ANSWER_BYTES_MAX, DeliverError};
@@ -94,23 +92,9 @@ pub(crate) fn tls(roots: rustls::RootCertStore) -> Result<rustls::ClientConfig, 
 
 /// The certificates in this file, else in the first of the places where systems keep theirs.
 pub(crate) fn roots(file: Option<&Path>) -> Result<rustls::RootCertStore, DeliverError> {
-    const SYSTEM: [&str; 7] = [
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/ca-bundle.pem",
-        "/etc/ssl/certs/ca-bundle.crt",
-        "/etc/ssl/cert.pem",
-        "/usr/local/share/certs/ca-root-nss.crt",
-    ];
-    let found = SYSTEM.iter().map(Path::new).find(|path| path.exists());
-    let path: PathBuf = file.or(found).ok_or(DeliverError::NoRoots)?.to_owned();
-    let unreadable = |source| DeliverError::Roots { path: path.clone(), source };
+    let path = file.or(egress::system_roots()).ok_or(DeliverError::NoRoots)?;
     let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(&path).map_err(unreadable)? {
-        // A system's list holds certificates older than the rules of today; those are left out, as by every client.
-        let _ = roots.add(certificate.map_err(unreadable)?);
-    }
+    egress::add_roots(&mut roots, path).map_err(|source| DeliverError::Roots { path: path.to_owned(), source })?;
     if roots.is_empty() { Err(DeliverError::NoRoots) } else { Ok(roots) }
 }
 
