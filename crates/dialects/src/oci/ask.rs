@@ -93,7 +93,7 @@ pub enum Act {
         parent: Option<String>,
         /// It must have this etag still, else [`crate::Cause::Outdated`].
         if_match: Option<String>,
-        /// The keys that change with what they become, checked. A key with `null` is unset.
+        /// The keys that change with what they become, checked: for [`super::lay_over`].
         body: Value,
     },
     /// Remove one.

@@ -240,8 +240,7 @@ pub(super) fn create(kind: Kind, api: Api, runtimes: &[String], sent: Map<String
     }
 }
 
-/// The keys of a resource that change, with what they become. Of `configuration` and `sourceDetails` only what is said
-/// changes, so a component lays them over what is there; everything else is replaced whole.
+/// The keys of a resource that change, with what they become: for [`lay_over`].
 pub(super) fn update(kind: Kind, api: Api, runtimes: &[String], sent: Map<String, Value>) -> Result<Value, Refusal> {
     let mut faults = Faults::default();
     let mut body = read(fields_of(kind), sent, "", noun(kind), What::Update, &mut faults);
@@ -251,6 +250,50 @@ pub(super) fn update(kind: Kind, api: Api, runtimes: &[String], sent: Map<String
     match form::refusal(faults) {
         Some(refusal) => Err(refusal),
         None => Ok(Value::Object(body)),
+    }
+}
+
+/// Lays a change, as [`super::Act::Update`] has it, over what is kept of a resource. Every key is replaced whole or, with
+/// null, taken out; but of a log's `configuration` and a function's `sourceDetails` only what is said changes, as long as
+/// the code still comes from the same kind of source.
+pub fn lay_over(body: &mut Map<String, Value>, change: Map<String, Value>) -> Result<(), Refusal> {
+    for (key, value) in change {
+        match (body.get_mut(&key), value) {
+            (_, Value::Null) => drop(body.shift_remove(&key)),
+            (Some(Value::Object(there)), Value::Object(said)) if key == "configuration" => merge(there, said),
+            (Some(Value::Object(there)), Value::Object(said))
+                if key == "sourceDetails" && there.get("sourceType") == said.get("sourceType") =>
+            {
+                // A digest is that of its image, and code is replaced whole.
+                if said.contains_key("image") {
+                    there.shift_remove("imageDigest");
+                }
+                merge(there, said);
+            }
+            (_, Value::Object(said)) if key == "sourceDetails" => {
+                let needed: &[&str] = match said.get("sourceType").and_then(Value::as_str) {
+                    Some("ARCHIVE") => &["archiveSourceDetails", "handler", "runtimeConfig"],
+                    _ => &["image"],
+                };
+                if let Some(missing) = needed.iter().find(|needed| !said.contains_key(**needed)) {
+                    return Err(super::missing(&join("sourceDetails", missing)));
+                }
+                body.insert(key, Value::Object(said));
+            }
+            (_, value) => drop(body.insert(key, value)),
+        }
+    }
+    Ok(())
+}
+
+/// Objects into objects, everything else in place of what was there.
+fn merge(there: &mut Map<String, Value>, said: Map<String, Value>) {
+    for (key, value) in said {
+        match (there.get_mut(&key), value) {
+            (_, Value::Null) => drop(there.shift_remove(&key)),
+            (Some(Value::Object(there)), Value::Object(said)) => merge(there, said),
+            (_, value) => drop(there.insert(key, value)),
+        }
     }
 }
 
@@ -449,7 +492,18 @@ fn source_details(value: Value, path: &str, what: What, faults: &mut Faults) -> 
         }
     };
     let Value::Object(map) = value else { unreachable!("it has a key") };
-    Some(Value::Object(read(fields, map, path, "function's source", what, faults)))
+    let read = read(fields, map, path, "function's source", what, faults);
+    // Whoever names an archive sends it.
+    if read
+        .get("archiveSourceDetails")
+        .is_some_and(|details| details.is_object() && details.get("archiveFile").is_none())
+    {
+        let field = join(path, "archiveSourceDetails.archiveFile");
+        if !faults.listed.iter().any(|fault| fault.field == field) {
+            faults.add(field, MISSING);
+        }
+    }
+    Some(Value::Object(read))
 }
 
 fn direct_archive(value: Value, path: &str, _: What, faults: &mut Faults) -> Option<Value> {

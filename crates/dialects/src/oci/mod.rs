@@ -34,6 +34,7 @@ pub use ask::{
     Act, AuditCall, Invoke, Invoked, Kind, ListCall, LogSearch, MetricsAsk, MetricsCall, NotInvoked, Outcome, Question,
     Resource, SortBy,
 };
+pub use kinds::lay_over;
 pub use reply::status_of;
 use resources::WorkPart;
 

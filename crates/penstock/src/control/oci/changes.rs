@@ -125,13 +125,8 @@ impl Control {
             }
             let mut json = found.json;
             let Some(body) = json["body"].as_object_mut() else { return Err(Refusal::internal()) };
-            for (key, value) in change.as_object().into_iter().flatten() {
-                if value.is_null() {
-                    body.shift_remove(key);
-                } else {
-                    body.insert(key.clone(), value.clone());
-                }
-            }
+            let Value::Object(change) = change else { return Err(Refusal::internal()) };
+            dialects::oci::lay_over(body, change)?;
             let body = json["body"].clone();
             self.check_oci(instance, kind, Some(id), &body)?;
             if kind == Kind::ServiceConnector {
