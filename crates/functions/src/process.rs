@@ -47,7 +47,9 @@ pub(crate) struct Process {
     output: Output,
     /// What pipes are read into.
     buffer: Box<[u8]>,
+    /// When its memory is looked at: during a call, and between calls.
     tick: Interval,
+    idle_tick: Interval,
     open: [bool; 2],
     /// Its way out, which remembers what went through it.
     lane: Option<Lane>,
@@ -75,8 +77,10 @@ impl Process {
             plan(&shared, spec, &code, &folders, lane.as_ref()).map_err(|error| format!("its sandbox: {error}"))?;
         let ready = Ready::watch(&folders.socket).map_err(|error| format!("its socket cannot be watched: {error}"))?;
         let child = shared.spawner.spawn(plan).await.map_err(|error| format!("it cannot be started: {error}"))?;
-        let mut tick = tokio::time::interval(WATCH_EVERY);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut tick, mut idle_tick) = (tokio::time::interval(WATCH_EVERY), tokio::time::interval(WATCH_IDLE_EVERY));
+        for interval in [&mut tick, &mut idle_tick] {
+            interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
         let (id, name) = (spec.id.as_str().into(), spec.name.as_str().into());
         let (app_id, app_name) = (spec.app_id.as_str().into(), spec.app_name.as_str().into());
         let mut starting = Starting {
@@ -89,8 +93,20 @@ impl Process {
             Ok(socket) => {
                 let Starting { child, output, buffer, open } = starting;
                 let meter = Meter::of(child.pid());
-                let mut process =
-                    Process { shared, child, socket, meter, output, buffer, tick, open, lane, folders, version };
+                let mut process = Process {
+                    shared,
+                    child,
+                    socket,
+                    meter,
+                    output,
+                    buffer,
+                    tick,
+                    idle_tick,
+                    open,
+                    lane,
+                    folders,
+                    version,
+                };
                 process.flush();
                 Ok(process)
             }
@@ -242,8 +258,8 @@ impl Process {
         tokio::pin!(exchange);
         let limit = memory_limit(spec);
         loop {
+            // In no fixed order: a function that prints without end must not hide that its time is over.
             tokio::select! {
-                biased;
                 result = &mut exchange => break result.map_or_else(End::Broken, End::Answered),
                 () = readable(&child.stdout, open[0]) => {
                     open[0] = read(&child.stdout, buffer, |bytes| output.push(Stream::Stdout, bytes, now()));
@@ -278,7 +294,7 @@ impl Process {
     /// May be dropped at any time: nothing is half done at an await.
     pub(crate) async fn idle(&mut self, spec: &Spec) -> String {
         loop {
-            let Process { shared, child, meter, output, buffer, open, .. } = self;
+            let Process { shared, child, meter, output, buffer, idle_tick, open, .. } = self;
             let now = &shared.settings.now;
             tokio::select! {
                 () = readable(&child.stdout, open[0]) => {
@@ -288,7 +304,7 @@ impl Process {
                     open[1] = read(&child.stderr, buffer, |bytes| output.push(Stream::Stderr, bytes, now()));
                 }
                 () = child.exited() => return "it ended between calls".to_owned(),
-                () = tokio::time::sleep(WATCH_IDLE_EVERY) => {
+                _ = idle_tick.tick() => {
                     if let Some(why) = meter.over(memory_limit(spec), spec.memory_mib) {
                         return why;
                     }
@@ -399,7 +415,6 @@ impl Starting {
         tokio::pin!(timeout);
         loop {
             tokio::select! {
-                biased;
                 seen = ready.made() => {
                     seen.map_err(|error| format!("its socket cannot be watched: {error}"))?;
                     if ready.is() {

@@ -81,6 +81,36 @@ async fn a_leak_is_killed_at_the_limit_and_others_go_on() {
 }
 
 #[tokio::test]
+async fn a_leak_between_calls_is_killed_too() {
+    let Some(world) = World::open().await else { return };
+    let code = r#"
+import threading, time
+held = []
+def leak():
+    while True:
+        held.append(bytearray(1 << 20))
+        print('still here', flush=True)
+        time.sleep(0.002)
+def handler(ctx, data=None):
+    threading.Thread(target=leak, daemon=True).start()
+"#;
+    world.deploy("leaks", code, |spec| (spec.memory_mib, spec.idle_timeout) = (128, Duration::from_secs(60))).await;
+    assert_eq!(world.call("leaks", "").await.unwrap().state, State::Ok);
+    world.until_line("leaks", "killed: it used ").await;
+    world.until_gone("leaks").await;
+}
+
+#[tokio::test]
+async fn a_function_that_prints_without_end_is_ended_at_its_timeout() {
+    let Some(world) = World::open().await else { return };
+    let code = "import os\ndef handler(ctx, data=None):\n    while True:\n        os.write(1, b'x' * 65535 + b'\\n')\n";
+    world.deploy("floods", code, |spec| spec.timeout = Duration::from_secs(1)).await;
+    assert!(matches!(world.call("floods", "").await, Err(InvokeError::TimedOut { .. })));
+    assert_eq!(world.printed("floods").len(), 16, "a megabyte of lines");
+    world.until_gone("floods").await;
+}
+
+#[tokio::test]
 async fn memory_of_child_processes_counts() {
     let Some(world) = World::open().await else { return };
     let code = r#"
