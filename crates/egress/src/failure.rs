@@ -39,6 +39,12 @@ pub(crate) enum Failure {
     /// It ended without an answer.
     #[error("no answer from {to}: {text}")]
     Broken { to: String, text: String },
+    /// Its answer began and broke off.
+    #[error("the answer of {to} broke off: {text}")]
+    CutShort { to: String, text: String },
+    /// Its answer began and did not go on.
+    #[error("the answer of {to} stopped for {} s", .after.as_secs_f64())]
+    Stopped { to: String, after: Duration },
     /// Its answer is over the limit.
     #[error("the answer of {to} is larger than {bytes_max} bytes")]
     AnswerTooLarge { to: String, bytes_max: usize },

@@ -314,7 +314,8 @@ impl Body for Answered {
             let timeout = this.timeout;
             let waiting = this.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(timeout)));
             std::task::ready!(waiting.as_mut().poll(cx));
-            return this.cut_short(&Failure::timed_out(&this.to.clone(), timeout));
+            let failure = Failure::Stopped { to: this.to.to_string(), after: timeout };
+            return this.cut_short(&failure);
         };
         this.waiting = None;
         match polled {
@@ -330,7 +331,7 @@ impl Body for Answered {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(error)) => {
-                let failure = Failure::Broken { to: this.to.to_string(), text: chain(&error) };
+                let failure = Failure::CutShort { to: this.to.to_string(), text: chain(&error) };
                 this.cut_short(&failure)
             }
             None => {

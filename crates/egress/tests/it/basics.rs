@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use egress::Exchange;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::world::{Ca, HOST, Host, Reply, World, credentials};
 
@@ -178,6 +180,55 @@ async fn hosts_that_nobody_stands_in_for() {
     }
     assert_eq!(host.received()[0].server_name.as_deref(), Some("localhost"));
     assert_eq!(host.received()[1].server_name, None, "an address is no name");
+}
+
+#[tokio::test]
+async fn a_function_that_waits_until_it_is_told_to_go_on() {
+    let host = Host::plain(|_| Reply::ok(200, "ok")).await;
+    let world = World::start([(HOST, &host)], |_| {}).await;
+    let lane = world.egress.lane();
+    let mut stream = TcpStream::connect(world.egress.address()).await.unwrap();
+    let head = format!(
+        "POST http://{HOST}/ HTTP/1.1\r\n{}\r\nExpect: 100-continue\r\nContent-Length: 4\r\nConnection: close\r\n\r\n",
+        credentials(&lane)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).await.unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"body").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.ends_with("\r\n\r\nok"), "{answer}");
+    assert_eq!(host.received()[0].body, b"body");
+    assert!(!host.received()[0].head.to_ascii_lowercase().contains("expect"));
+    assert_eq!(lane.take()[0].sent_bytes, 4);
+}
+
+/// The host says no when it has seen the head, and reads no further.
+#[tokio::test]
+async fn an_answer_before_all_was_asked() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (done, wait) = tokio::sync::oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(b"HTTP/1.1 401 No\r\nContent-Length: 3\r\n\r\nno!").await.unwrap();
+        let _ = wait.await;
+    });
+    let world = World::with(Ca::new(), [(HOST, address)], |settings| settings.body_bytes_max = 1 << 30).await;
+    let lane = world.egress.lane();
+    let answer = world.client(&lane).post(format!("http://{HOST}/")).body(vec![0; 64 << 20]).send().await.unwrap();
+    assert_eq!(answer.status(), 401);
+    assert_eq!(answer.text().await.unwrap(), "no!");
+    let exchange = lane.take().pop().unwrap();
+    assert_eq!((exchange.status, exchange.received_bytes, exchange.error), (Some(401), 3, None));
+    assert!(exchange.sent_bytes < 64 << 20);
+    drop(done);
 }
 
 /// The bundle is ours first, then what the system trusts.

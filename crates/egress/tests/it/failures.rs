@@ -265,7 +265,7 @@ async fn answers_that_break_off() {
     let timeout = Duration::from_millis(400);
     let world = World::with(ca, [(HOST, host.address)], |settings| settings.timeout = timeout).await;
     let lane = world.egress.lane();
-    for (path, bytes, part) in [("cut", 5, "no answer from"), ("stuck", 7, "within 0.4 s")] {
+    for (path, bytes, part) in [("cut", 5, "broke off"), ("stuck", 7, "stopped for 0.4 s")] {
         let answer = world.client(&lane).get(format!("https://{HOST}/{path}")).send().await.unwrap();
         assert_eq!(answer.status(), 200);
         answer.bytes().await.unwrap_err();
