@@ -312,7 +312,7 @@ fn alias(parser: &mut Parser<'_>) -> Result<Option<String>, Diagnostic> {
 
 /// A column that a stage makes: a value, named behind `as` or as it is written.
 fn named(parser: &mut Parser<'_>) -> Result<(Named, Range<usize>), Diagnostic> {
-    let Read { expression, span } = parser.value()?;
+    let Read { expression, span, .. } = parser.value()?;
     let expression = match expression {
         Expression::Path(Path { root: Root::Row, .. }) => return Err(Diagnostic::new(span, "expected a value")),
         other => other,

@@ -37,8 +37,8 @@
 //!   `<` and its like compare numbers as numbers, RFC 3339 times as times, other texts byte by byte; what cannot be
 //!   ordered is not. `datetime` is the entry's time in milliseconds since 1970; a number compared with an RFC 3339 text
 //!   is taken for such.
-//! - In a text, `''` and `\'` are a quote and `\*` a star. A text in double quotes is taken for one where a value belongs
-//!   and no field has that name.
+//! - In a text, `''` and `\'` are a quote and `\*` a star. What stands in double quotes is a text, too, where a value or a
+//!   whole condition belongs and no field has that name.
 //! - `substr` counts from 0. `time_format` knows the letters y M d H m s S Z and UTC. Arithmetic on what is no number is
 //!   null, as is a division by zero.
 //!

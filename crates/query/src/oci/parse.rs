@@ -38,6 +38,14 @@ pub(super) fn condition(text: &str) -> Result<Expression, Diagnostic> {
 pub(super) struct Read {
     pub(super) expression: Expression,
     pub(super) span: Range<usize>,
+    /// It is a text only where a condition belongs: a name in double quotes that names nothing. Elsewhere this is wrong.
+    no_value: Option<Box<Diagnostic>>,
+}
+
+impl Read {
+    fn new(expression: Expression, span: Range<usize>) -> Read {
+        Read { expression, span, no_value: None }
+    }
 }
 
 pub(super) struct Parser<'a> {
@@ -139,7 +147,11 @@ impl<'a> Parser<'a> {
 
     /// Reads an expression that is worth a value.
     pub(super) fn value(&mut self) -> Result<Read, Diagnostic> {
-        self.expression(0)
+        let mut read = self.expression(0)?;
+        match read.no_value.take() {
+            Some(diagnostic) => Err(*diagnostic),
+            None => Ok(read),
+        }
     }
 
     fn deeper(&mut self, span: &Range<usize>) -> Result<(), Diagnostic> {
@@ -186,7 +198,7 @@ impl<'a> Parser<'a> {
             parts.push(self.truth(right)?);
         }
         let expression = if power == power::OR { Expression::One(parts) } else { Expression::All(parts) };
-        Ok(Read { expression, span: start..self.end() })
+        Ok(Read::new(expression, start..self.end()))
     }
 
     fn arithmetic(&mut self, left: Read, power: u8) -> Result<Read, Diagnostic> {
@@ -209,7 +221,7 @@ impl<'a> Parser<'a> {
         }
         let span = left.span.start..right.span.end;
         let expression = Expression::Arithmetic(operation, Box::new(left.expression), Box::new(right.expression));
-        Ok(Read { expression, span })
+        Ok(Read::new(expression, span))
     }
 
     /// Texts and conditions cannot be calculated with.
@@ -273,7 +285,7 @@ impl<'a> Parser<'a> {
         self.count_condition(&left.span)?;
         let span = left.span.start..right.span.end;
         let expression = compared(left, op, right, &sign)?;
-        Ok(Read { expression, span })
+        Ok(Read::new(expression, span))
     }
 
     /// A name in double quotes where a value belongs and that names nothing: what was meant is a text, and as one it may
@@ -284,8 +296,7 @@ impl<'a> Parser<'a> {
             return None;
         }
         let parts = name.split('*').map(str::to_owned).collect();
-        let read =
-            Read { expression: Expression::Literal(Literal::Text(Text::new(Pattern::new(parts)))), span: self.span() };
+        let read = Read::new(Expression::Literal(Literal::Text(Text::new(Pattern::new(parts)))), self.span());
         self.step();
         Some(read)
     }
@@ -332,7 +343,7 @@ impl<'a> Parser<'a> {
         }
         let span = left.span.start..self.end();
         let expression = Expression::Is(Box::new(left.expression), Check::In(literals), negated);
-        Ok(Read { expression, span })
+        Ok(Read::new(expression, span))
     }
 
     /// What operators stand between.
@@ -345,11 +356,11 @@ impl<'a> Parser<'a> {
                     return Err(Diagnostic::new(span, format!("`{text}` is no number"))
                         .help(format!("texts stand in single quotes: '{text}'")));
                 };
-                Ok(Read { expression: Expression::Literal(Literal::Number(number)), span })
+                Ok(Read::new(Expression::Literal(Literal::Number(number)), span))
             }
             Token::Text(parts) => {
                 self.step();
-                Ok(Read { expression: Expression::Literal(Literal::Text(Text::new(Pattern::new(parts)))), span })
+                Ok(Read::new(Expression::Literal(Literal::Text(Text::new(Pattern::new(parts)))), span))
             }
             Token::Symbol("-" | "+") => self.signed(span),
             Token::Symbol("(") => {
@@ -365,14 +376,33 @@ impl<'a> Parser<'a> {
                     });
                 }
                 self.nesting -= 1;
-                Ok(Read { expression: inner.expression, span: span.start..self.end() })
+                Ok(Read { span: span.start..self.end(), ..inner })
             }
             Token::Word(word) => self.word(word, span),
-            Token::Name(_) => self.path(),
+            Token::Name(_) => self.name(),
             Token::Symbol("*") => Err(self
                 .surprise("expected a field or value")
                 .help("for everything in the entry write logContent: logContent = '*text*'")),
             _ => Err(self.surprise("expected a condition, such as data.action = 'ACCEPT'")),
+        }
+    }
+
+    /// A path that begins with a name in double quotes; or, where it stands alone and names nothing, a text.
+    fn name(&mut self) -> Result<Read, Diagnostic> {
+        let is_alone = match self.after() {
+            Token::End | Token::Symbol("|" | ")") => true,
+            Token::Word(word) => word.eq_ignore_ascii_case("and") || word.eq_ignore_ascii_case("or"),
+            _ => false,
+        };
+        let before = self.at;
+        match self.path() {
+            Err(unknown) if is_alone => {
+                self.at = before;
+                let mut text = self.quoted_text().ok_or_else(|| unknown.clone())?;
+                text.no_value = Some(Box::new(unknown));
+                Ok(text)
+            }
+            read => read,
         }
     }
 
@@ -399,7 +429,7 @@ impl<'a> Parser<'a> {
             }
             _ => return Err(Diagnostic::new(span, "a sign stands before a number")),
         };
-        Ok(Read { expression, span: whole })
+        Ok(Read::new(expression, whole))
     }
 
     fn word(&mut self, word: &str, span: Range<usize>) -> Result<Read, Diagnostic> {
@@ -414,7 +444,7 @@ impl<'a> Parser<'a> {
             };
             if let Some(literal) = literal {
                 self.step();
-                return Ok(Read { expression: Expression::Literal(literal), span });
+                return Ok(Read::new(Expression::Literal(literal), span));
             }
             match &lower[..] {
                 "not" => {
@@ -424,7 +454,7 @@ impl<'a> Parser<'a> {
                     self.nesting -= 1;
                     let end = inner.span.end;
                     let expression = Expression::Not(Box::new(self.truth(inner)?));
-                    return Ok(Read { expression, span: span.start..end });
+                    return Ok(Read::new(expression, span.start..end));
                 }
                 "and" | "or" | "in" | "by" | "as" | "asc" | "desc" if !self.columns.knows(word) => {
                     return Err(self
@@ -458,7 +488,7 @@ impl<'a> Parser<'a> {
                 let quoted = if arguments.is_empty() { None } else { self.quoted_text() };
                 arguments.push(match quoted {
                     Some(read) => read,
-                    None => self.expression(0)?,
+                    None => self.value()?,
                 });
                 if !self.take_symbol(",") {
                     break;
@@ -508,7 +538,7 @@ impl<'a> Parser<'a> {
                 Expression::Call(function, arguments.into_iter().map(|argument| argument.expression).collect())
             }
         };
-        Ok(Read { expression, span: whole })
+        Ok(Read::new(expression, whole))
     }
 
     fn contains(
@@ -587,7 +617,7 @@ impl<'a> Parser<'a> {
         }
         let span = start.start..self.end();
         let path = self.columns.resolve(steps, &start, &span)?;
-        Ok(Read { expression: Expression::Path(path), span })
+        Ok(Read::new(Expression::Path(path), span))
     }
 
     /// What an expression is as a condition: a text is looked for everywhere in the entry, a field must be true.

@@ -220,6 +220,8 @@ fn full_text() {
     check("logContent = '*132.145.1.2*'", "PSF");
     check("'132.145.1.2'", "PSF");
     check("'10.0.2.121' and not 'ICMP'", "SF");
+    check("\"132.145.1.2\"", "PSF");
+    check("not (\"132.145.1.2\") and \"STOPPING\"", "A");
     check("logContent = 'STOPPING'", "A");
     check("logContent = 'STOP'", "");
     check("logContent = '*STOP*'", "A");

@@ -25,6 +25,8 @@ fn conditions() {
     check("‹eventName› = 'x'", "data.eventName");
     check("‹logcontent›.type = 'x'", "did you mean logContent?");
     check("‹\"data.message\"› = 'x'", "data.message");
+    check("upper(‹\"x\"›) = 'x'", "data.x");
+    check("‹\"\"›", "no text to look for");
     check("‹datetime.x› = 1", "has no fields");
     check("data.‹›", "expected a name after the point");
     check("data.x[‹a›] = 1", "number of an element");
@@ -113,6 +115,8 @@ fn searches() {
     check("search \"a\" | select type, ‹type›", "two columns");
     check("search \"a\" | select type | where ‹data.x› = 1", "there are type");
     check("search \"a\" | count | sort by ‹datetime›", "there are count");
+    check("search \"a\" | sort by ‹\"cuont\"›", "no `cuont`");
+    check("search \"a\" | select ‹\"x y\"›", "no `x y`");
     check("search \"a\" | summarize ‹cnt›() by type", "did you mean count?");
     check("search \"a\" | summarize ‹median›(data.x)", "aggregates are");
     check("search \"a\" | summarize ‹sum()›", "sum(data.bytesOut)");
