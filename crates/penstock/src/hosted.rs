@@ -187,10 +187,11 @@ fn is_for_installing(name: &str) -> bool {
 impl deliver::Invoke for Hosted {
     fn invoke<'a>(&'a self, call: FunctionCall) -> Pin<Box<dyn Future<Output = FunctionAnswer> + Send + 'a>> {
         Box::pin(async move {
+            let call_id = self.fresh_call_id();
             let made = Call {
                 body: call.body,
                 content_type: Some("application/json".to_owned()),
-                call_id: None,
+                call_id: Some(call_id.clone()),
                 headers: Vec::new(),
                 records: Some(call.records),
                 by: call.connector.name,
@@ -209,7 +210,16 @@ impl deliver::Invoke for Hosted {
                 Err(error @ (InvokeError::Unknown | InvokeError::NotInstalled)) => {
                     FunctionAnswer::Unknown { why: error.to_string() }
                 }
-                Err(error) => FunctionAnswer::Failed { call_id: None, status: None, why: error.to_string() },
+                // These never began.
+                Err(
+                    error @ (InvokeError::Busy { .. }
+                    | InvokeError::TooLarge { what: "request" }
+                    | InvokeError::Stopping),
+                ) => FunctionAnswer::Failed { call_id: None, status: None, why: error.to_string() },
+                Err(error) => {
+                    let status = if matches!(error, InvokeError::TimedOut { .. }) { 504 } else { 502 };
+                    FunctionAnswer::Failed { call_id: Some(call_id), status: Some(status), why: error.to_string() }
+                }
             }
         })
     }

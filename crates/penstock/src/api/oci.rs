@@ -1,11 +1,13 @@
 //! What of OCI's world its own API has no words for, over `/api/…`: users with keys, the calls of functions, and how
 //! functions run here.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use dialects::oci::Kind;
+use dialects::oci::{Kind, ListCall};
 use dialects::{Refusal, Scope};
 use event::InstanceId;
+use functions::CallReport;
 use http::{Method, StatusCode};
 use receive::OwnRequest;
 use serde_json::{Map, Value, json};
@@ -13,6 +15,7 @@ use serde_json::{Map, Value, json};
 use super::manage::{control, fields, meant, role, text};
 use super::{Answer, Api, Asker, blocking, json, not_found, parameter};
 use crate::control::ControlError;
+use crate::control::oci::connector_of;
 
 /// Calls that are shown where nobody says how many.
 const CALLS_SHOWN: usize = 100;
@@ -94,7 +97,7 @@ async fn instance_of(api: &Api, asker: &Asker, function: &str) -> Result<Instanc
 }
 
 async fn calls(api: &Api, asker: &Asker, request: &OwnRequest, id: &str) -> Result<Answer, Refusal> {
-    instance_of(api, asker, id).await?;
+    let instance = instance_of(api, asker, id).await?;
     let limit = match parameter(request, "limit") {
         None => CALLS_SHOWN,
         Some(limit) => limit.parse().map_err(|_| Refusal::invalid(format!("limit is {limit:?}: a number.")))?,
@@ -102,12 +105,29 @@ async fn calls(api: &Api, asker: &Asker, request: &OwnRequest, id: &str) -> Resu
     let Some(running) = api.functions.running().cloned() else {
         return Err(Refusal::new(dialects::Cause::WrongState, "Functions are switched off on this server."));
     };
-    let id = id.to_owned();
-    let calls = blocking(move || running.calls(&id, limit)).await?.map_err(|error| {
-        tracing::error!(%error, "the calls of a function cannot be read");
-        Refusal::internal()
-    })?;
-    let shown = calls.iter().map(|call| serde_json::to_value(call).unwrap_or(Value::Null)).collect();
+    let (control, id) = (Arc::clone(&api.control), id.to_owned());
+    let shown = blocking(move || {
+        let calls = running.calls(&id, limit).map_err(|error| {
+            tracing::error!(%error, "the calls of a function cannot be read");
+            Refusal::internal()
+        })?;
+        let all = ListCall { limit: usize::MAX, ..ListCall::default() };
+        let connectors = control.list_oci(instance, Kind::ServiceConnector, &all)?.0;
+        // A service connector calls under the name that it has within; it is shown by its owner's name for it.
+        let names: HashMap<String, Value> = connectors
+            .into_iter()
+            .map(|mut connector| (connector_of(&connector.id), connector.body["displayName"].take()))
+            .collect();
+        let show = |call: &CallReport| {
+            let mut shown = serde_json::to_value(call).unwrap_or(Value::Null);
+            if let Some(name) = names.get(&call.by) {
+                shown["by"] = name.clone();
+            }
+            shown
+        };
+        Ok::<_, Refusal>(calls.iter().map(show).collect())
+    })
+    .await??;
     Ok(json(StatusCode::OK, &Value::Array(shown)))
 }
 

@@ -111,6 +111,11 @@ impl Control {
             let below = if call.subtree { self.compartments_below(instance, compartment)? } else { Vec::new() };
             compartments = Some([vec![compartment.clone()], below].concat());
         }
+        if let Some(parent) = &call.parent {
+            // A log group or application of somebody else's is as little there as one that nobody made.
+            let above = if kind == Kind::Log { Kind::LogGroup } else { Kind::Application };
+            self.find_oci(instance, above, parent)?;
+        }
         let mut all = Vec::new();
         for document in kept(self.resources.list(document_kind(kind), Some(&instance.to_string())))? {
             let (body, state) = (&document.json["body"], document.json["state"].as_str().unwrap_or_default());
