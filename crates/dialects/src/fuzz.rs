@@ -14,12 +14,13 @@ use crate::log_types::{LogType, LogTypes};
 use crate::metadata_server::MetadataServer;
 use crate::resource::ResourceKind;
 use crate::snapshot::{
-    Account, ApiKey, Instance, IntakeKey, Limits, OnInvalid, RefreshToken, Secret, SecretHash, Snapshot,
+    Account, ApiKey, Instance, IntakeKey, Limits, OciCompartment, OciKey, OciLog, OciLogType, OnInvalid, RefreshToken,
+    Secret, SecretHash, Snapshot,
 };
 use crate::syslog::frames::{Frame, Frames};
 use crate::syslog::line::{Line, without_ending};
 use crate::syslog::relp::{Command, Session};
-use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth, when};
+use crate::{Dialect, Head, Intake, Lookup, Refusal, Reply, Request, Router, auth, oci, when};
 
 /// A server's knowledge, fixed: two instances with an account and a key each. Making it reads the UDM schema; make it
 /// once and keep it for all inputs.
@@ -30,6 +31,8 @@ pub struct Fuzz {
     metadata: MetadataServer,
     /// A token of the first instance's account that may ask for others' tokens.
     iam: String,
+    /// A token of that account for everything else.
+    all: String,
 }
 
 /// The API key of the first instance.
@@ -55,10 +58,13 @@ impl Fuzz {
         let quarantining = Snapshot { on_invalid: OnInvalid::Quarantine, ..refusing.clone() };
         let router = Router::new(crate::all()).expect("the built-in dialects claim different routes");
         let metadata = MetadataServer::new(ACCOUNT, "fuzz", instance(1));
-        let scope = "https://www.googleapis.com/auth/iam";
-        let grant = auth::grant_on_this_machine(ACCOUNT, scope, &refusing).expect("the account is there");
-        let iam = auth::mint(&grant, auth::Lifetime::STANDARD, &refusing, now()).text;
-        Fuzz { refusing, quarantining, router, metadata, iam }
+        let token = |scope: &str| {
+            let grant = auth::grant_on_this_machine(ACCOUNT, scope, &refusing).expect("the account is there");
+            auth::mint(&grant, auth::Lifetime::STANDARD, &refusing, now()).text
+        };
+        let iam = token("https://www.googleapis.com/auth/iam");
+        let all = token("https://www.googleapis.com/auth/cloud-platform");
+        Fuzz { refusing, quarantining, router, metadata, iam, all }
     }
 
     /// A body of raw logs.
@@ -112,6 +118,67 @@ impl Fuzz {
             meant = Some(intake);
         }
         meant
+    }
+
+    /// A body for OCI's APIs: its first byte chooses the call, what follows is sent to it. Gives what it means.
+    pub fn oci(&self, bytes: &[u8]) -> Option<Intake> {
+        let (first, body) = bytes.split_first()?;
+        let (method, path) = OCI_CALLS[usize::from(*first) % OCI_CALLS.len()];
+        let bearer = format!("Bearer {}", self.all).parse().expect("a token fits a header");
+        let headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, bearer)]);
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let head = Head::new(method.parse().expect("a method"), path, query, headers, [127, 0, 0, 1].into());
+        let request = Request { head: head.expect("a fixed path"), body: Bytes::copy_from_slice(body) };
+        let Lookup::Found(found) = self.router.lookup(&request.head) else { panic!("the path is claimed") };
+        let caller = found.dialect.authenticate(&found, &request.head, &self.refusing, now());
+        let caller = caller.unwrap_or_else(|refusal| panic!("the token is valid: {}", refusal.message));
+        let mut made = 0;
+        let mut next_id = || {
+            made += 1;
+            BatchId::from_u128(made << 80).expect("the low bits are zero")
+        };
+        let intake = found.dialect.accept(&found, &request, caller, &self.refusing, now(), &mut next_id);
+        match &intake {
+            Intake::Commit { batches, .. } => {
+                let mut written = 0;
+                for (caller, batch) in batches {
+                    assert_eq!((caller.instance(), batch.meta.instance), (Some(instance(1)), instance(1)));
+                    for record in &batch.records {
+                        written += record.data.len();
+                        let envelope: serde_json::Value =
+                            serde_json::from_slice(&record.data).expect("an envelope is JSON");
+                        for key in ["type", "source", "time"] {
+                            assert!(envelope[key].is_string(), "{key} is a string");
+                        }
+                        assert_eq!(envelope["oracle"]["logid"], "l");
+                    }
+                }
+                // What is written, and the frame.
+                assert!(2 * written <= found.dialect.work_bytes(&found, body), "there is room for what is written");
+            }
+            Intake::Refuse(refusal) => check_refusal(found.dialect.as_ref(), refusal),
+            Intake::Ask(ask) => check_question(ask),
+            Intake::Answer(_) => {}
+            Intake::Filtered { .. } => panic!("nothing is filtered here"),
+        }
+        Some(intake)
+    }
+
+    /// What follows `Signature` in the head of a request to OCI's APIs; it cannot be good. Gives why it is none.
+    pub fn oci_signature(&self, bytes: &[u8]) -> String {
+        let value = [b"Signature ", bytes].concat();
+        let Ok(value) = http::HeaderValue::from_bytes(&value) else { return String::new() };
+        let mut headers = HeaderMap::from_iter([(http::header::AUTHORIZATION, value)]);
+        headers.insert(http::header::HOST, http::HeaderValue::from_static("h"));
+        headers.insert(http::header::DATE, http::HeaderValue::from_static("Tue, 14 Nov 2023 22:13:20 GMT"));
+        let (path, query) = ("/20200531/logGroups", Some("compartmentId=c&displayName=a+b"));
+        let head = Head::new(http::Method::GET, path, query, headers, [127, 0, 0, 1].into()).expect("a fixed path");
+        let Lookup::Found(found) = self.router.lookup(&head) else { panic!("the path is claimed") };
+        let Err(refusal) = found.dialect.authenticate(&found, &head, &self.refusing, now()) else {
+            panic!("nobody has the key")
+        };
+        check_refusal(found.dialect.as_ref(), &refusal);
+        refusal.message
     }
 
     /// A body of UDM events.
@@ -368,6 +435,39 @@ const SYSLOG_BYTES_MAX: usize = 64;
 /// In pieces of how many bytes a connection's bytes come.
 const PIECES: [usize; 3] = [1, 7, 100];
 
+/// How many calls [`Fuzz::oci`] chooses from.
+pub const OCI_CALLS_COUNT: u8 = OCI_CALLS.len() as u8;
+
+/// Calls of OCI's APIs that have a body.
+const OCI_CALLS: [(&str, &str); 16] = [
+    ("POST", "/20200831/logs/l/actions/push"),
+    ("POST", "/20200831/logs/l/actions/replay"),
+    ("POST", "/20160918/compartments"),
+    ("POST", "/20200531/logGroups"),
+    ("POST", "/20200531/logGroups/g/logs"),
+    ("PUT", "/20200531/logGroups/g/logs/l"),
+    ("POST", "/20181201/applications"),
+    ("POST", "/20260325/applications"),
+    ("POST", "/20181201/functions"),
+    ("POST", "/20260325/functions"),
+    ("PUT", "/20260325/functions/f"),
+    ("POST", "/20200909/serviceConnectors"),
+    ("PUT", "/20200909/serviceConnectors/s"),
+    ("POST", "/20190909/search"),
+    ("POST", "/20180401/metrics/actions/summarizeMetricsData?compartmentId=c"),
+    ("POST", "/20180401/metrics/actions/listMetrics?compartmentId=c"),
+];
+
+/// Nothing is asked about another instance.
+fn check_question(ask: &Ask) {
+    assert_eq!(ask.caller.instance(), Some(instance(1)));
+    let Question::Oci { instance: asked, ask } = &ask.question else { panic!("OCI's calls ask OCI's questions") };
+    assert_eq!(*asked, instance(1));
+    if let oci::Question::Resource { act: oci::Act::Create { body, .. }, .. } = ask {
+        assert_ne!(body["compartmentId"], "d", "the compartment is another tenant's");
+    }
+}
+
 /// Nothing is asked about another instance, and what comes of a search can be said whatever was asked.
 fn check_ask(ask: Ask) {
     assert_eq!(ask.caller.instance(), Some(instance(1)));
@@ -447,6 +547,33 @@ fn snapshot() -> Snapshot {
         namespace: String::new(),
         disabled: false,
     };
+    let oci_key = OciKey {
+        instance: instance(1),
+        user: "u".to_owned(),
+        name: "u".to_owned(),
+        role: Role::Admin,
+        disabled: false,
+        key: vec![0x30, 0],
+    };
+    let oci_key = ("t/u/f".to_owned(), oci_key);
+    let compartment = |id: &str, number: u128| {
+        (id.to_owned(), OciCompartment { instance: instance(number), name: id.to_owned(), parent: None })
+    };
+    let log = |id: &str, number: u128| {
+        let log = OciLog {
+            id: id.to_owned(),
+            instance: instance(number),
+            compartment: "c".to_owned(),
+            log_group: "g".to_owned(),
+            name: id.to_owned(),
+            log_type: OciLogType::Custom,
+            enabled: true,
+            service: None,
+            resource: None,
+            category: None,
+        };
+        (id.to_owned(), Arc::new(log))
+    };
     Snapshot {
         instances: HashMap::from([tenant(1), tenant(2)]),
         accounts: HashMap::from([account(1), account(2)]),
@@ -461,10 +588,10 @@ fn snapshot() -> Snapshot {
         udm_mode: udm::Mode::Lenient,
         on_invalid: OnInvalid::Refuse,
         schema: udm::Schema::load(),
-        oci_keys: std::collections::HashMap::new(),
-        oci_compartments: std::collections::HashMap::new(),
-        oci_logs: std::collections::HashMap::new(),
+        oci_keys: HashMap::from([oci_key]),
+        oci_compartments: HashMap::from([compartment("c", 1), compartment("d", 2)]),
+        oci_logs: HashMap::from([log("l", 1), log("m", 2)]),
         oci_region: "us-ashburn-1".to_owned(),
-        oci_runtimes: Vec::new(),
+        oci_runtimes: vec!["python3.12".to_owned()],
     }
 }

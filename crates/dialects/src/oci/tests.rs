@@ -793,3 +793,75 @@ fn no_call_reaches_a_foreign_instance() {
     }
     assert!(asked > 20);
 }
+
+/// Bodies that are nearly good: pieces of good ones in any order.
+fn nearly_good() -> impl Strategy<Value = Vec<u8>> {
+    const PIECES: [&str; 40] = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"specversion\"",
+        "\"1.0\"",
+        "\"logEntryBatches\"",
+        "\"entries\"",
+        "\"data\"",
+        "\"id\"",
+        "\"time\"",
+        "\"source\"",
+        "\"type\"",
+        "\"subject\"",
+        "\"oracle\"",
+        "\"logid\"",
+        "\"2026-11-21T00:00:00Z\"",
+        "null",
+        "true",
+        "1e9",
+        "\"\\ud800\"",
+        "\"\\u0064ata\"",
+        "\"{\\\"a\\\":1}\"",
+        "\"compartmentId\"",
+        "\"c\"",
+        "\"displayName\"",
+        "\"sourceDetails\"",
+        "\"sourceType\"",
+        "\"ARCHIVE\"",
+        "\"config\"",
+        "\"kind\"",
+        "\"functions\"",
+        "\"target\"",
+        "\"tasks\"",
+        "\"condition\"",
+        "\"searchQuery\"",
+        "\"query\"",
+        "\u{e9}",
+    ];
+    let good = prop::sample::select(vec![
+        r#"{"specversion":"1.0","logEntryBatches":[{"source":"s","type":"t","entries":[{"data":"x"}]}]}"#,
+        r#"[{"source":"s","type":"t","data":{},"oracle":{"logid":"z"}}]"#,
+        r#"{"compartmentId":"d","displayName":"x","config":{"A":"b"},"source":{"kind":"logging","logSources":[{}]}}"#,
+        r#"{"displayName":"x","applicationId":"a","memoryInMBs":128,"sourceDetails":{"sourceType":"ARCHIVE"}}"#,
+    ]);
+    let pieces = prop::collection::vec(prop::sample::select(PIECES.to_vec()), 0..30).prop_map(|pieces| pieces.concat());
+    (any::<u8>(), good, pieces, any::<prop::sample::Index>()).prop_map(|(call, good, pieces, at)| {
+        let at = at.index(good.len() + 1);
+        [&[call], &good.as_bytes()[..at], pieces.as_bytes(), &good.as_bytes()[at..]].concat()
+    })
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_break_a_promise(bodies in prop::collection::vec(nearly_good(), 1..20), bytes: Vec<u8>, text in ".{0,200}") {
+        static FUZZ: LazyLock<crate::fuzz::Fuzz> = LazyLock::new(crate::fuzz::Fuzz::new);
+        for body in &bodies {
+            FUZZ.oci(body);
+        }
+        FUZZ.oci(&bytes);
+        FUZZ.oci_signature(&bytes);
+        FUZZ.oci_signature(text.as_bytes());
+        let nearly = format!("keyId=\"{text}\",signature=\"AAAA\",algorithm=\"rsa-sha256\",headers=\"date (request-target) host\"");
+        FUZZ.oci_signature(nearly.as_bytes());
+    }
+}
