@@ -14,7 +14,8 @@ import unittest
 
 # In the order of running: what tells most, soonest, first.
 MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "logstory_replay"]
-MODULES += ["sekoia_docs", "sekoia_sdk", "sekoia_syslog", "sekoia_large", "bad", "kill9"]
+MODULES += ["sekoia_docs", "sekoia_sdk", "sekoia_syslog", "sekoia_large"]
+MODULES += ["oci_lab", "oci_sdk", "oci_faults", "lab_doc", "bad", "kill9"]
 
 
 class Lines(unittest.TestResult):
@@ -83,6 +84,8 @@ def parse():
         "                         Google's library and command and logstory, through the same listener\n"
         "          run sekoia_docs sekoia_sdk sekoia_syslog\n"
         "                         Sekoia's documented examples, its SDK, and rsyslog as its forwarder\n"
+        "          run oci_lab oci_sdk oci_faults lab_doc\n"
+        "                         OCI's lab with Oracle's command and fdk, what goes wrong in it, and docs/lab-oci.md\n"
         "          run kill9 --rounds 20\n"
         "          run kill9 --unread-mb 2000\n"
         "          run bad --long",

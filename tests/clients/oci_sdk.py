@@ -286,14 +286,18 @@ class Calls(AsOci, unittest.TestCase):
         self.functions.delete_application(app)
         self.refused(404, "NotAuthorizedOrNotFound", self.functions.get_application, app)
 
-    def test_container_images_are_refused(self):
+    def test_a_container_image_is_nothing_that_runs(self):
+        """It is kept as what the function is, and calls say that there is no code."""
         models = self.models("functions")
         app = self.application("sdk-images")
         source = models.CreateContainerImageFunctionSourceDetails(image="iad.ocir.io/ns/repo/hello:0.0.1")
         details = models.CreateFunctionDetails(
             application_id=app, display_name="image", memory_in_mbs=128, source_details=source
         )
-        self.refused(400, "InvalidParameter", self.functions.create_function, details)
+        made = self.functions.create_function(details).data.id
+        self.refused(
+            502, "FunctionInvokeImageNotAvailable", self.invoking.invoke_function, made, invoke_function_body=b"1"
+        )
 
     def test_the_older_api_of_functions(self):
         """Of SDKs before 2.187.0, whose calls are signed by the library that is installed here."""
@@ -359,7 +363,7 @@ class Calls(AsOci, unittest.TestCase):
             (" and data.city = 'Lund'", 2),
             (" | where data.n >= 2", 2),
             (" | where not (data.city = 'Lund')", 2),
-            (" and data.city = '*ys*'", 1),
+            (" and data.city = '*Yst*'", 1),
             (" | sort by datetime desc | top 3 by datetime", 3),
         ]:
             with self.subTest(stages):
