@@ -526,8 +526,14 @@ impl Connector {
             None => self.open(work).await?,
         };
         let mut batch = std::mem::take(&mut reading.batch);
+        let limits = work.config.batch;
+        if reader.gather_quick(&mut batch, &limits) {
+            let cut = cut(&*work.target, batch, work.recipe.clone(), reader.place());
+            reading.reader = Some(reader);
+            return Ok((Step::Full, Some(cut)));
+        }
         let (orders, number) = (self.orders.clone(), self.number);
-        let (limits, target, recipe) = (work.config.batch, work.target.clone(), work.recipe.clone());
+        let (target, recipe) = (work.target.clone(), work.recipe.clone());
         let (reader, batch, step, cut) = blocking(move || {
             let interrupted = || orders.borrow().number != number;
             let until = Until { limits, place: None, pause_bytes, interrupted: &interrupted };

@@ -24,6 +24,9 @@ pub type ReadFrame = Arc<dyn Fn(Position, &Bytes) -> Result<Vec<Event>, CodecErr
 pub(crate) const PAUSE_BYTES: usize = 16 << 20;
 /// The same where something waits to be committed that must not wait for long.
 pub(crate) const PAUSE_BYTES_HURRIED: usize = 1 << 20;
+/// How many events are looked at, and how many bytes gathered, on a thread that must not be kept.
+const QUICK_EVENTS: u32 = 64;
+const QUICK_BYTES: usize = 128 << 10;
 /// After how many events the caller's wish to stop is looked at.
 const LOOK_EVERY: u32 = 1_024;
 
@@ -143,6 +146,19 @@ impl Reader {
         next.map_or("", |event| &event.batch.feed)
     }
 
+    /// Adds what little is needed to fill the batch from what is in memory, so that small batches do not cost a switch of
+    /// threads each. True: it is full. False: [`Reader::gather`] goes on.
+    pub(crate) fn gather_quick(&mut self, batch: &mut Gathering, limits: &BatchConfig) -> bool {
+        if limits.records_max > QUICK_EVENTS as usize || self.gap.is_some() || self.frame.is_none() {
+            return false;
+        }
+        let began = Instant::now();
+        let until = Until { limits: *limits, place: None, pause_bytes: 0, interrupted: &|| false };
+        let step = self.take(batch, &until, true);
+        batch.flow.reading += began.elapsed();
+        step == Some(Step::Full)
+    }
+
     /// Adds to the batch until it is full.
     pub(crate) fn gather(&mut self, batch: &mut Gathering, until: &Until<'_>) -> Result<Step, DeliverError> {
         let began = Instant::now();
@@ -163,7 +179,7 @@ impl Reader {
                 return Ok(Step::Gap(gap));
             }
             if self.frame.is_some()
-                && let Some(step) = self.take(batch, until)
+                && let Some(step) = self.take(batch, until, false)
             {
                 return Ok(step);
             }
@@ -199,14 +215,17 @@ impl Reader {
         }
     }
 
-    /// Takes events of the open frame; `None` when it is used up.
-    fn take(&mut self, batch: &mut Gathering, until: &Until<'_>) -> Option<Step> {
+    /// Takes events of the open frame, only a few of them if it must be quick; `None` when it is used up.
+    fn take(&mut self, batch: &mut Gathering, until: &Until<'_>, quick: bool) -> Option<Step> {
         let frame = self.frame.as_mut()?;
         let limits = &until.limits;
         let mut looked = 0;
         while let Some(event) = frame.events.get(frame.index) {
             if until.place == Some(self.place) {
                 return Some(Step::Full);
+            }
+            if quick && (looked == QUICK_EVENTS || batch.elements.bytes_len() + event.data.len() > QUICK_BYTES) {
+                return Some(Step::Pause);
             }
             looked += 1;
             if looked % LOOK_EVERY == 0 && (until.interrupted)() {

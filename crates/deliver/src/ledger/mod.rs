@@ -154,7 +154,7 @@ pub(crate) struct Account {
 }
 
 /// A part of the log that a connector did not get to read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct LostRange {
     /// First byte of it.
     #[serde(serialize_with = "as_text")]
@@ -989,4 +989,47 @@ pub(crate) fn elements_of(letters: &[DeadLetter]) -> Elements {
         elements.push_encoded(letter.record, &letter.element);
     }
     elements
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONNECTOR: &str = "c8c65bfa-5f2c-42d4-9189-64bb7b939f2c/siem";
+
+    #[test]
+    fn an_older_file_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Connection::open(dir.path().join("deliver.db")).unwrap();
+        old.execute_batch(FIRST).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        let insert = "INSERT INTO connectors (id, epoch, offset, skip, start_epoch, start_offset, written)
+                      VALUES (?1, 7, 640, 2, 7, 0, 5)";
+        old.execute(insert, [CONNECTOR]).unwrap();
+        let insert = "INSERT INTO plans (connector, ord, key, recipe, members, hash, received_at, attempts, read)
+                      VALUES (?1, 0, 'key', '{}', x'', zeroblob(32), 9, 3, 4)";
+        old.execute(insert, [CONNECTOR]).unwrap();
+        drop(old);
+
+        for _ in 0..2 {
+            let ledger = Ledger::open(dir.path()).unwrap();
+            let (id, account) = ledger.accounts().unwrap().remove(0);
+            assert_eq!(id.to_string(), CONNECTOR);
+            let cursor = Place { position: Position { epoch: 7, offset: 640 }, skip: 2 };
+            assert_eq!((account.cursor, account.written, account.stopped), (cursor, 5, Stopped::No));
+            assert_eq!((account.failing_since, account.suspicious, account.skip_to), (None, 0, None));
+            let plan = ledger.head(CONNECTOR).unwrap().unwrap();
+            assert_eq!((plan.attempts, plan.read, plan.hops, plan.passed_over), (3, 4, 0, 0));
+        }
+    }
+
+    #[test]
+    fn a_newer_file_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Ledger::open(dir.path()).unwrap());
+        let newer = Connection::open(dir.path().join("deliver.db")).unwrap();
+        newer.pragma_update(None, "user_version", 3).unwrap();
+        drop(newer);
+        assert!(matches!(Ledger::open(dir.path()), Err(DeliverError::Format { found: 3, known: 2 })));
+    }
 }

@@ -4,10 +4,16 @@
 #![allow(clippy::unwrap_used)] // A failed step of a story is a failed test.
 
 mod basics;
+mod calls;
 mod crash;
 mod encrypted;
 mod faults;
+mod function;
+mod loops;
 mod loss;
+mod metrics;
 mod property;
 mod reach;
+mod run_log;
+mod sources;
 mod world;

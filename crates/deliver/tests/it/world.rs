@@ -104,6 +104,11 @@ pub fn raw<'a>(records: impl IntoIterator<Item = &'a str>) -> Frame<'a> {
     Frame { instance: INSTANCE, kind: Kind::Raw, log_type: "OKTA", records }
 }
 
+/// Log entries of OCI.
+pub fn oci<'a>(records: impl IntoIterator<Item = &'a str>) -> Frame<'a> {
+    Frame { log_type: "OCI_LOGGING", ..raw(records) }
+}
+
 impl World {
     pub fn new() -> World {
         World::with(TestClock::still(), LogOptions::default())
@@ -125,6 +130,15 @@ impl World {
 
     /// Appends one frame with one batch; gives the records' ids and the frame's position.
     pub async fn append(&self, frame: Frame<'_>) -> (Vec<RecordId>, Position) {
+        self.append_as(frame, "", &[("site".to_owned(), "Zürich \"1\"".to_owned())]).await
+    }
+
+    pub async fn append_as(
+        &self,
+        frame: Frame<'_>,
+        feed: &str,
+        labels: &[(String, String)],
+    ) -> (Vec<RecordId>, Position) {
         let received_at = self.clock.now();
         let id = self.ids.lock().unwrap().next(received_at, 7);
         let meta = BatchMeta {
@@ -133,10 +147,13 @@ impl World {
             kind: frame.kind,
             received_at,
             log_type: frame.log_type.to_owned(),
-            feed: String::new(),
+            feed: feed.to_owned(),
             sender: "test".to_owned(),
             namespace: "corp".to_owned(),
-            labels: vec![Label { key: "site".to_owned(), value: "Zürich \"1\"".to_owned(), rbac_enabled: false }],
+            labels: labels
+                .iter()
+                .map(|(key, value)| Label { key: key.clone(), value: value.clone(), rbac_enabled: false })
+                .collect(),
         };
         let records: Vec<Record> = frame.records.iter().map(|text| Record::new(text.to_string())).collect();
         let count = records.len() as u32;
@@ -170,6 +187,10 @@ impl World {
 
     pub async fn apply(&self, deliver: &Deliver, documents: &[Value]) {
         deliver.apply(documents.iter().map(|document| self.config(document)).collect()).await.unwrap();
+    }
+
+    pub fn clock_now(&self) -> Time {
+        self.clock.now()
     }
 
     pub fn config(&self, document: &Value) -> ConnectorConfig {
