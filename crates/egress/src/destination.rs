@@ -36,7 +36,8 @@ impl Destination {
     /// The value of `Host`: what the function said, if it is the same host, since it may have signed the very letters.
     pub(crate) fn host_header(&self, said: Option<&HeaderValue>) -> HeaderValue {
         let is_same = |said: &&HeaderValue| {
-            let said = said.to_str().ok().and_then(|said| Destination::parse(self.tls, said));
+            let said = said.to_str().ok().filter(|said| !said.contains('@'));
+            let said = said.and_then(|said| Destination::parse(self.tls, said));
             said.as_ref() == Some(self)
         };
         let made = || HeaderValue::from_str(&self.authority()).expect("a host's letters are a header's");
@@ -183,6 +184,7 @@ mod tests {
         check(Some("Example.com:443"), "Example.com:443");
         check(Some("example.com:8443"), "example.com");
         check(Some("other.example"), "example.com");
+        check(Some("user@example.com"), "example.com");
         check(Some(""), "example.com");
     }
 
