@@ -405,6 +405,14 @@ impl StopSignals {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(StopSignals { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
+
+    /// Ends when one of them has come.
+    pub async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// How long requests in flight may take after a stop was asked for; the stages need the rest of [`limits::STOP_MAX`].

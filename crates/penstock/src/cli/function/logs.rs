@@ -18,7 +18,7 @@ use crate::cli::output::{Format, printable, say};
 use crate::cli::{CliError, Client};
 use crate::config::parse_duration;
 use crate::control::oci::stamp;
-use crate::serve;
+use crate::serve::{self, StopSignals};
 
 /// `penstock function logs`
 #[derive(Debug, Clone, Args)]
@@ -44,38 +44,49 @@ const PAGE_ROWS: usize = 1_000;
 
 /// `penstock function logs`
 pub async fn run(client: &Client, args: LogsArgs) -> Result<(), CliError> {
-    let mut from = since(&args.since, serve::now())?;
+    let from = since(&args.since, serve::now())?;
     let tenancy = Tenancy::open(client, &args.which.instance).await?;
     let function = find(&tenancy, &args.which).await?;
     let query = query(&function);
     let mut shown = Shown::default();
-    let mut gathered = Vec::new();
+    if args.follow {
+        // Caught once, before the first look: a signal that came between two futures that wait for it would be lost.
+        let mut signals = StopSignals::catch()
+            .map_err(|error| CliError::Refused(format!("cannot catch the signals that would end it: {error}")))?;
+        return tokio::select! {
+            ended = follow(&tenancy, &query, from, &mut shown) => ended,
+            () = signals.stop() => Ok(()),
+        };
+    }
+    let rows = search(&tenancy, &query, from, serve::now()).await?;
+    let records: Vec<Value> =
+        rows.iter().filter(|row| shown.is_new(row)).map(|row| row["logContent"].clone()).collect();
+    match client.format {
+        Format::Table if records.is_empty() => {
+            say("It said nothing since then; `penstock function calls` tells whether it was called.");
+        }
+        Format::Table => records.iter().for_each(|record| say(&line(record))),
+        format => format.list(&records, &[], ""),
+    }
+    Ok(())
+}
+
+/// Shows what comes, without end.
+async fn follow(tenancy: &Tenancy<'_>, query: &str, mut from: Time, shown: &mut Shown) -> Result<(), CliError> {
     loop {
-        for row in search(&tenancy, &query, from, serve::now()).await? {
+        for row in search(tenancy, query, from, serve::now()).await? {
             if !shown.is_new(&row) {
                 continue;
             }
-            match client.format {
-                Format::Json if !args.follow => gathered.push(row["logContent"].clone()),
+            match tenancy.client().format {
+                // What has no end is no array.
                 Format::Json | Format::Ndjson => say(&row["logContent"].to_string()),
                 Format::Table => say(&line(&row["logContent"])),
             }
         }
-        if !args.follow {
-            break;
-        }
         from = from.max(shown.horizon());
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-            _ = tokio::signal::ctrl_c() => break,
-        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
-    if client.format == Format::Json && !args.follow {
-        client.format.list(&gathered, &[], "");
-    } else if client.format == Format::Table && !args.follow && shown.ids.is_empty() {
-        say("It said nothing since then; `penstock function calls` tells whether it was called.");
-    }
-    Ok(())
 }
 
 /// The search for what a function said: its lines carry its OCID.
