@@ -5,11 +5,14 @@ functions reach them through the egress proxy; makes a user with `penstock oci-u
 library speak to the server.
 """
 
+import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import unittest
 import uuid
@@ -36,12 +39,36 @@ hosts = {{ "{placeholder.host}" = "{placeholder.address}", "{datadog.host}" = "{
 """
 
 
+def wheels():
+    """Settings with which a server's pip takes what functions need from a folder here, whatever the index has today. The folder
+    is filled once per lock and Python, beside the environment of the tests; where it cannot be, pip is left to itself.
+    """
+    lock = Path(__file__).with_name("functions.lock")
+    of = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "penstock"
+    folder = cache / f"wheels-{of}"
+    if not folder.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        fresh = tempfile.mkdtemp(prefix="wheels-new.", dir=cache)
+        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input"]
+        command += ["--require-hashes", "--only-binary", ":all:", "-d", fresh, "-r", str(lock)]
+        got = subprocess.run(command, capture_output=True)
+        try:
+            if got.returncode == 0:
+                os.rename(fresh, folder)
+        except OSError:
+            # Somebody else was faster.
+            pass
+        shutil.rmtree(fresh, ignore_errors=True)
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(folder)} if folder.exists() else {}
+
+
 class AsOci:
     @classmethod
     def setUpClass(cls):
         if os.environ.get("PENSTOCK_NO_PACKAGES"):
             raise unittest.SkipTest(os.environ["PENSTOCK_NO_PACKAGES"])
-        cls.server = Server(cls.options)
+        cls.server = Server(cls.options, wheels())
         cls.addClassCleanup(cls.server.close)
         authority = Authority(cls.server.folder / "third-parties")
         cls.placeholder, cls.datadog = Placeholder(authority), Datadog(authority)
@@ -211,17 +238,16 @@ class AsOci:
 
     @classmethod
     def function_id(cls, app, name):
-        listed = cls.oci("fn", "function", "list", "--application-id", app)["data"]
-        return next(one["id"] for one in listed if one["display-name"] == name)
+        listed = cls.client("functions.FunctionsManagementClient").list_functions(app, display_name=name).data
+        (function,) = listed
+        return function.id
 
     @classmethod
     def default_group(cls):
         """The log group that a compartment has without being asked, once there is something to log."""
-        listed = cls.oci(
-            *("logging", "log-group", "list", "--compartment-id", cls.compartment, "--display-name", "Default_Group")
-        )
-        (group,) = listed["data"]
-        return group["id"]
+        logging = cls.client("logging.LoggingManagementClient")
+        (group,) = logging.list_log_groups(cls.compartment, display_name="Default_Group").data
+        return group.id
 
     @classmethod
     def make_group(cls, name):
@@ -259,15 +285,27 @@ class AsOci:
     def switch(cls, verb, connector):
         cls.done("sch", "service-connector", verb, "--service-connector-id", connector)
 
-    def put(self, log, entries, kind="com.example.app", source="app"):
-        """Pushes entries in one request, as the command does it; gives their ids."""
-        now = rfc3339(datetime.now(timezone.utc))
-        batch = {"source": source, "type": kind, "defaultlogentrytime": now, "entries": []}
-        for data in entries:
-            text = data if isinstance(data, str) else json.dumps(data)
-            batch["entries"].append({"id": new_id(), "time": now, "data": text})
-        command = ("logging-ingestion", "put-logs", "--log-id", log, "--specversion", "1.0")
-        self.oci(*command, "--log-entry-batches", [batch])
+    def put(self, log, entries, kind="com.example.app", source="app", by_command=False):
+        """Pushes entries in one request, with the library or the command; gives their ids."""
+        import oci
+
+        now = datetime.now(timezone.utc)
+        texts = [data if isinstance(data, str) else json.dumps(data) for data in entries]
+        batch = {
+            "source": source,
+            "type": kind,
+            "defaultlogentrytime": rfc3339(now),
+            "entries": [{"id": new_id(), "time": rfc3339(now), "data": text} for text in texts],
+        }
+        if by_command:
+            command = ("logging-ingestion", "put-logs", "--log-id", log, "--specversion", "1.0")
+            self.oci(*command, "--log-entry-batches", [batch])
+        else:
+            models = oci.loggingingestion.models
+            taken = [models.LogEntry(id=entry["id"], time=now, data=entry["data"]) for entry in batch["entries"]]
+            batches = [models.LogEntryBatch(source=source, type=kind, defaultlogentrytime=now, entries=taken)]
+            details = models.PutLogsDetails(specversion="1.0", log_entry_batches=batches)
+            self.client("loggingingestion.LoggingClient").put_logs(log, details)
         return [entry["id"] for entry in batch["entries"]]
 
 

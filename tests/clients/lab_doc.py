@@ -13,6 +13,7 @@ import sys
 import unittest
 from pathlib import Path
 
+from as_oci import wheels
 from server import Server, until
 from third_party import Authority, Placeholder
 
@@ -34,7 +35,7 @@ class Document(unittest.TestCase):
             raise unittest.SkipTest(os.environ["PENSTOCK_NO_PACKAGES"])
 
     def test_every_command_works(self):
-        server = Server(self.options)
+        server = Server(self.options, wheels())
         self.addCleanup(server.close)
         authority = Authority(server.folder / "third-parties")
         placeholder = Placeholder(authority)

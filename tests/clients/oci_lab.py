@@ -160,7 +160,7 @@ class Story(AsOci):
             passing += self.ssh()
             self.assert_titles(audit=2, flows=2)
             pushed = [flow("203.0.113.9", MACHINE, port, "REJECT") for port in (23, 3389)]
-            passing += self.put(flows, pushed, kind=FLOW, source="-")
+            passing += self.put(flows, pushed, kind=FLOW, source="-", by_command=True)
             self.assert_titles(audit=2, flows=4)
             self.metric("MessagesReadFromSource", connector, 4)
             self.metric("MessagesWrittenToTarget", connector, 4)
