@@ -98,7 +98,12 @@ impl Columns {
     fn unknown(&self, name: &str, first: &Range<usize>, span: &Range<usize>) -> Diagnostic {
         let made = self.made.iter().map(|column| &column.name[..]);
         if !self.entry {
-            let names: Vec<String> = made.clone().take(12).map(|name| Name(name).to_string()).collect();
+            let mut shown = 0;
+            let few = made.clone().take_while(|name| {
+                shown += name.len();
+                shown < 300
+            });
+            let names: Vec<String> = few.map(|name| Name(name).to_string()).collect();
             let diagnostic = Diagnostic::new(span.clone(), format!("no column `{}` is left here", Name(name)))
                 .mistake(Mistake::Field);
             return diagnostic.help(format!("there are {}", names.join(", ")));

@@ -14,6 +14,7 @@ use udm::Instant;
 use super::path::{Path, Root, Step};
 use super::record;
 use super::value::{Check, Literal, Number, Scalar, millis, truth_text, unescape};
+use super::{PAIRED_MAX, TEXT_BYTES_MAX};
 use crate::test::Op;
 
 #[derive(Debug, Clone)]
@@ -508,18 +509,25 @@ fn compare(op: Op, left: &Worth<'_>, right: &Worth<'_>) -> bool {
     if op == Op::Ne {
         return !compare(Op::Eq, left, right);
     }
-    let mut holds = false;
+    let (mut holds, mut lefts) = (false, 0);
     left.visit(&mut |left| {
+        let mut rights = 0;
+        lefts += 1;
+        if holds || lefts > PAIRED_MAX {
+            return;
+        }
         right.visit(&mut |right| {
+            rights += 1;
             holds = holds
-                || compare_scalars(left, right).is_some_and(|order| match op {
-                    Op::Eq => order.is_eq(),
-                    Op::Ne => order.is_ne(),
-                    Op::Lt => order.is_lt(),
-                    Op::Le => order.is_le(),
-                    Op::Gt => order.is_gt(),
-                    Op::Ge => order.is_ge(),
-                });
+                || (rights <= PAIRED_MAX
+                    && compare_scalars(left, right).is_some_and(|order| match op {
+                        Op::Eq => order.is_eq(),
+                        Op::Ne => order.is_ne(),
+                        Op::Lt => order.is_lt(),
+                        Op::Le => order.is_le(),
+                        Op::Gt => order.is_gt(),
+                        Op::Ge => order.is_ge(),
+                    }));
         });
     });
     holds
@@ -544,7 +552,8 @@ fn call<'a>(function: Function, arguments: &'a [Expression], subject: Subject<'a
             let mut out = String::new();
             for argument in arguments {
                 if let Some(text) = argument.worth(subject).as_text() {
-                    out.push_str(&text);
+                    let room = TEXT_BYTES_MAX - out.len();
+                    out.push_str(&text[..text.floor_char_boundary(room)]);
                 }
             }
             Worth::text(out)

@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::{NAME_BYTES_MAX, WILDCARDS_MAX};
 use crate::{Diagnostic, Mistake};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,7 +83,12 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Spanned<'_>>, Diagnostic> {
                 (Token::Symbol(symbol), symbol.len())
             }
         };
-        out.push(Spanned { token, span: at..at + length });
+        let span = at..at + length;
+        if !matches!(token, Token::Text(_)) && length > NAME_BYTES_MAX + 2 {
+            let message = format!("a name or number of more than {NAME_BYTES_MAX} bytes");
+            return Err(Diagnostic::new(span, message).mistake(Mistake::TooLarge));
+        }
+        out.push(Spanned { token, span });
         at += length;
     }
 }
@@ -145,6 +151,12 @@ fn string(text: &str, start: usize) -> Result<(Token<'_>, usize), Diagnostic> {
                     continue;
                 }
                 parts.push(part);
+                if parts.len() > WILDCARDS_MAX + 1 {
+                    let message = format!("more than {WILDCARDS_MAX} wildcards in one text");
+                    return Err(Diagnostic::new(start..start + at + 1, message)
+                        .mistake(Mistake::TooLarge)
+                        .help("a star that stands for itself is written \\*"));
+                }
                 return Ok((Token::Text(parts), at + 1));
             }
             '*' => parts.push(std::mem::take(&mut part)),
@@ -191,6 +203,7 @@ fn number(text: &str, start: usize) -> Result<(Token<'_>, usize), Diagnostic> {
     let trailing = word_length(&text[start + length..]);
     if trailing > 0 {
         let written = &text[start..start + length + trailing];
+        let written = &written[..written.floor_char_boundary(NAME_BYTES_MAX)];
         return Err(Diagnostic::new(start..start + length + trailing, format!("`{written}` is no number"))
             .help(format!("texts stand in single quotes: '{written}'")));
     }

@@ -10,7 +10,7 @@ use super::lex::Token;
 use super::parse::{Parser, Read, nearest};
 use super::path::{Path, Root};
 use super::pipeline::{Aggregate, Aggregation, Named, Order, Output, Run, Stage};
-use super::{COLUMNS_MAX, Condition, ROWS_MAX, SCOPES_MAX, STAGES_MAX, Scope, all, predicate};
+use super::{COLUMNS_MAX, Condition, NAME_BYTES_MAX, ROWS_MAX, SCOPES_MAX, STAGES_MAX, Scope, all, predicate};
 use crate::{Diagnostic, Mistake, Predicate};
 
 /// A search of logs, such as `search "compartment/group" | data.action = 'REJECT' | count`.
@@ -325,7 +325,8 @@ fn named(parser: &mut Parser<'_>) -> Result<(Named, Range<usize>), Diagnostic> {
 fn written(parser: &Parser<'_>, span: &Range<usize>) -> String {
     let text = &parser.text[span.clone()];
     let inner = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).filter(|inner| !inner.contains('"'));
-    inner.unwrap_or(text).to_owned()
+    let name = inner.unwrap_or(text);
+    name[..name.floor_char_boundary(NAME_BYTES_MAX)].to_owned()
 }
 
 fn add(columns: &mut Vec<Column>, column: Column, span: &Range<usize>) -> Result<(), Diagnostic> {

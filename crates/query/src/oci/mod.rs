@@ -83,6 +83,18 @@ pub const OPERATIONS_MAX: usize = 200;
 /// Most steps of one path.
 pub const PATH_STEPS_MAX: usize = 32;
 
+/// Longest name of a field, column or function, and longest scope: three ids fit well.
+pub const NAME_BYTES_MAX: usize = 1_024;
+
+/// Most wildcards in one text.
+pub const WILDCARDS_MAX: usize = 100;
+
+/// Longest text that a function makes; what is longer is cut off.
+pub const TEXT_BYTES_MAX: usize = 1 << 20;
+
+/// Most values of each of two lists that are compared with one another; those behind them are not looked at.
+pub const PAIRED_MAX: usize = 1_000;
+
 /// Most scopes of one search.
 pub const SCOPES_MAX: usize = 100;
 
@@ -97,6 +109,9 @@ pub const GROUPS_MAX: usize = 10_000;
 
 /// Most rows that a stage holds at once, and most that come out.
 pub const ROWS_MAX: usize = 100_000;
+
+/// About how much memory the columns may take that one stage makes of one row.
+pub const ROW_BYTES_MAX: usize = 16 << 20;
 
 /// About how much memory the held rows may take together.
 pub const ROWS_BYTES_MAX: usize = 256 << 20;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::NAME_BYTES_MAX;
 use super::parse::nearest;
 use super::value::Pattern;
 use crate::{Diagnostic, Mistake};
@@ -281,6 +282,10 @@ impl Reader<'_> {
         let length = rest.find(is_end).unwrap_or(rest.len());
         if length == 0 {
             return Err(self.surprise(expected));
+        }
+        if length > NAME_BYTES_MAX {
+            let message = format!("a name of more than {NAME_BYTES_MAX} bytes");
+            return Err(Diagnostic::new(start..start + length, message).mistake(Mistake::TooLarge));
         }
         self.at += length;
         Ok(rest[..length].to_owned())

@@ -8,7 +8,7 @@ use super::expression::{Arithmetic, Expression, Function, check_time_format, int
 use super::lex::{Spanned, Token, tokens};
 use super::path::{Path, Root, Step};
 use super::value::{Check, Literal, Number, Pattern, Scalar, Text};
-use super::{NESTING_MAX, OPERATIONS_MAX, PATH_STEPS_MAX};
+use super::{NESTING_MAX, OPERATIONS_MAX, PATH_STEPS_MAX, WILDCARDS_MAX};
 use crate::raw::check_length;
 use crate::test::Op;
 use crate::{CONDITIONS_MAX, Diagnostic, Mistake};
@@ -295,7 +295,12 @@ impl<'a> Parser<'a> {
         if matches!(self.after(), Token::Symbol("." | "[")) || self.columns.knows(name) {
             return None;
         }
-        let parts = name.split('*').map(str::to_owned).collect();
+        // More wildcards than a text may have are one text that nothing matches but itself.
+        let parts = if name.matches('*').count() > WILDCARDS_MAX {
+            vec![name.clone()]
+        } else {
+            name.split('*').map(str::to_owned).collect()
+        };
         let read = Read::new(Expression::Literal(Literal::Text(Text::new(Pattern::new(parts)))), self.span());
         self.step();
         Some(read)

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::expression::{Expression, Subject, Worth, number_value};
 use super::log_query::LogQuery;
 use super::value::Number;
-use super::{GROUPS_MAX, ROWS_BYTES_MAX, ROWS_MAX};
+use super::{GROUPS_MAX, ROW_BYTES_MAX, ROWS_BYTES_MAX, ROWS_MAX};
 use crate::{Diagnostic, Mistake};
 
 /// What a search found.
@@ -241,14 +241,16 @@ impl<'q> Run<'q> {
                 (Stage::Where(condition), _) if condition.holds(Subject::Row(&row)) => {}
                 (Stage::Where(_), _) => return Ok(()),
                 (Stage::Extend(columns), _) => {
+                    let mut bytes = 0;
                     for column in columns {
                         let value = column.expression.worth(Subject::Row(&row)).into_value();
+                        check_row(&mut bytes, &value, span)?;
                         if let Value::Object(members) = &mut row {
                             members.insert(column.name.clone(), value);
                         }
                     }
                 }
-                (Stage::Select(columns), _) => row = selected(columns, &row),
+                (Stage::Select(columns), _) => row = selected(columns, &row, span)?,
                 (Stage::Limit(limit), State::Passed(passed)) => {
                     if *passed >= *limit {
                         return Ok(());
@@ -295,7 +297,11 @@ impl<'q> Run<'q> {
                         }
                     };
                     for (cell, aggregate) in groups[index].cells.iter_mut().zip(aggregates) {
+                        let kept = cell.weight();
                         cell.add(aggregate, &row);
+                        let keeps = cell.weight();
+                        self.held.bytes -= kept.min(self.held.bytes);
+                        self.held.add(keeps, span.clone())?;
                     }
                     return Ok(());
                 }
@@ -342,9 +348,24 @@ impl<'q> Run<'q> {
     }
 }
 
-fn selected(columns: &[Named], row: &Value) -> Value {
-    let worth = |column: &Named| (column.name.clone(), column.expression.worth(Subject::Row(row)).into_value());
-    Value::Object(columns.iter().map(worth).collect())
+fn selected(columns: &[Named], row: &Value, stage: &Range<usize>) -> Result<Value, Diagnostic> {
+    let mut bytes = 0;
+    let mut members = Map::new();
+    for column in columns {
+        let value = column.expression.worth(Subject::Row(row)).into_value();
+        check_row(&mut bytes, &value, stage)?;
+        members.insert(column.name.clone(), value);
+    }
+    Ok(Value::Object(members))
+}
+
+/// One row may hold a long entry, but not the same one in a hundred columns.
+fn check_row(bytes: &mut usize, value: &Value, stage: &Range<usize>) -> Result<(), Diagnostic> {
+    *bytes += weight(value);
+    if *bytes > ROW_BYTES_MAX {
+        return Err(too_large(stage.clone(), format!("a row of more than {} MiB", ROW_BYTES_MAX >> 20)));
+    }
+    Ok(())
 }
 
 /// A text that is the same for rows that are worth the same.
@@ -359,8 +380,8 @@ impl Ordered {
     }
 
     fn add(&mut self, orders: &[Order], row: Value, held: &mut Held, stage: &Range<usize>) -> Result<(), Diagnostic> {
-        let keys = orders.iter().map(|order| SortKey::of(order.by.worth(Subject::Row(&row)))).collect();
-        let bytes = weight(&row) + 64 * orders.len();
+        let keys: Vec<SortKey> = orders.iter().map(|order| SortKey::of(order.by.worth(Subject::Row(&row)))).collect();
+        let bytes = weight(&row) + keys.iter().map(SortKey::weight).sum::<usize>();
         held.add(bytes, stage.clone())?;
         self.rows.push(Keyed { keys, number: self.came, row, bytes });
         self.came += 1;
@@ -437,6 +458,13 @@ impl SortKey {
         if descending { order.reverse() } else { order }
     }
 
+    fn weight(&self) -> usize {
+        match self {
+            SortKey::Text(text) | SortKey::Whole(text) => 64 + text.len(),
+            _ => 64,
+        }
+    }
+
     fn rank(&self) -> u8 {
         match self {
             SortKey::Number(_) => 0,
@@ -489,6 +517,11 @@ impl Cell {
                 }
             }
         }
+    }
+
+    /// About how much memory its value takes.
+    fn weight(&self) -> usize {
+        self.value.as_ref().map_or(0, weight)
     }
 
     fn finish(self, aggregate: &Aggregate) -> Value {

@@ -173,7 +173,10 @@ impl Pattern {
         }
         if self.parts.iter().all(|part| part.is_ascii()) {
             // Folding makes no other character an ASCII one, so bytes can be compared as they stand.
-            return self.find(text, |_, part, text| find_ascii(part, text));
+            if self.parts.iter().all(|part| part.len() <= SHORT) {
+                return self.find(text, |_, part, text| find_ascii(part, text));
+            }
+            return self.find(&text.to_ascii_lowercase(), |finder, _, text| finder.find(text));
         }
         self.find(udm::fold(&String::from_utf8_lossy(text)).as_bytes(), |finder, _, text| finder.find(text))
     }
@@ -197,6 +200,9 @@ impl Pattern {
         true
     }
 }
+
+/// The longest needle that is looked for byte by byte: at worst that takes as many steps for each byte of the text.
+const SHORT: usize = 32;
 
 /// Where an ASCII text in lower case stands in any case of letters.
 fn find_ascii(needle: &[u8], text: &[u8]) -> Option<usize> {
@@ -491,6 +497,8 @@ mod tests {
             ("müll", true, "MÜLLER", true),
             ("müll", false, "MÜLLER", false),
             ("", true, "", true),
+            ("a needle that is longer than short ones", true, "-- A Needle that is longer than SHORT ones", true),
+            ("a needle that is longer than short ones", true, "-- A Needle that is longer than SHORT one", false),
         ] {
             let within = Pattern::exact(needle).within(ignore_case);
             assert_eq!(within.matches(text.as_bytes()), expected, "{needle:?} in {text:?}");

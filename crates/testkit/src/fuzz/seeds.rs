@@ -111,6 +111,63 @@ pub(super) const SEKOIA: &[&str] = &[
     "\u{6}{\"x\": 1, \"a\": {\"b\": [\"c\", \"d\"], \"e\": null}}",
 ];
 
+/// The first byte chooses the call.
+pub(super) const OCI: &[&str] = &[
+    "\u{0}{\"specversion\": \"1.0\", \"logEntryBatches\": [{\"source\": \"h\", \"type\": \"t\", \"subject\": \"s\", \"entries\": \
+     [{\"data\": \"{\\\"a\\\":1}\", \"id\": \"1\", \"time\": \"2026-01-02T03:04:05Z\"}, {\"data\": \"x\"}]}]}",
+    "\u{1}[{\"specversion\": \"1.0\", \"id\": \"1\", \"source\": \"-\", \"type\": \"com.oraclecloud.vcn.flowlogs.DataEvent\", \
+     \"time\": \"2026-01-02T03:04:05Z\", \"data\": {\"a\": null}, \"oracle\": {\"logid\": \"x\", \"vnicocid\": \"v\"}}]",
+    "\u{1}{\"source\": \"a\", \"type\": \"t\", \"data\": \"x\"}\n{\"source\": \"b\", \"type\": \"t\", \"data\": {}, \"oracle\": null}\n",
+    "\u{2}{\"compartmentId\": \"c\", \"name\": \"lab\", \"description\": \"d\", \"freeformTags\": {\"a\": \"b\"}}",
+    "\u{3}{\"compartmentId\": \"c\", \"displayName\": \"g\", \"definedTags\": {\"a\": {\"b\": 1}}}",
+    "\u{4}{\"displayName\": \"l\", \"logType\": \"SERVICE\", \"retentionDuration\": 30, \"configuration\": {\"compartmentId\": \"c\", \
+     \"source\": {\"sourceType\": \"OCISERVICE\", \"service\": \"flowlogs\", \"resource\": \"r\", \"category\": \"all\"}}}",
+    "\u{5}{\"isEnabled\": false, \"configuration\": {\"archiving\": {\"isEnabled\": false}}, \"freeformTags\": null}",
+    "\u{7}{\"compartmentId\": \"c\", \"displayName\": \"app\", \"subnetIds\": [\"s\"], \"config\": {\"A\": \"1\"}}",
+    "\u{8}{\"displayName\": \"f\", \"applicationId\": \"a\", \"image\": \"x:1\", \"memoryInMBs\": 128, \"timeoutInSeconds\": 30}",
+    "\u{9}{\"displayName\": \"f\", \"applicationId\": \"a\", \"memoryInMBs\": 256, \"sourceDetails\": {\"sourceType\": \"ARCHIVE\", \
+     \"archiveSourceDetails\": {\"archiveSourceType\": \"DIRECT_ARCHIVE\", \"archiveFile\": \"UEsDBBQAAAA=\"}, \"handler\": \"h\", \
+     \"runtimeConfig\": {\"runtimeConfigType\": \"FUNCTION_UPDATE\", \"functionsRuntimeName\": \"python3.12\"}}}",
+    "\u{a}{\"sourceDetails\": {\"sourceType\": \"CONTAINER_IMAGE\", \"image\": \"x:2\"}, \"config\": null}",
+    "\u{b}{\"displayName\": \"s\", \"compartmentId\": \"c\", \"source\": {\"kind\": \"logging\", \"logSources\": [{\"compartmentId\": \
+     \"c\", \"logGroupId\": \"_Audit\"}]}, \"tasks\": [{\"kind\": \"logRule\", \"condition\": \"type='x' or isNull(data.a)\"}], \
+     \"target\": {\"kind\": \"functions\", \"functionId\": \"f\", \"batchSizeInKbs\": 512, \"batchTimeInSec\": 60}}",
+    "\u{d}{\"timeStart\": \"2026-01-01T00:00:00Z\", \"timeEnd\": \"2026-01-02T00:00:00Z\", \"searchQuery\": \"search \\\"c/g\\\" | \
+     where type = 'x'\", \"isReturnFieldInfo\": true}",
+    "\u{e}{\"namespace\": \"oci_faas\", \"query\": \"FunctionInvocationCount[1m].sum()\", \"resolution\": \"5m\"}",
+    "\u{f}{\"namespace\": \"oci_faas\", \"dimensionFilters\": {\"a\": \"b\"}, \"groupBy\": [\"name\"]}",
+];
+
+pub(super) const OCI_SIGNATURES: &[&str] = &[
+    "algorithm=\"rsa-sha256\",headers=\"date (request-target) host\",keyId=\"t/u/f\",signature=\"QUJD\",version=\"1\"",
+    "version = \"1\" , keyId=t/u/g,signature=\"\", headers=\"(request-target) x-date host\",algorithm=\"RSA-SHA256\"",
+    "keyId=\"ST$eyJ\",algorithm=\"rsa-sha256\",headers=\"date host (request-target) x-more\",signature=\"QUJD\",other=\"7\"",
+];
+
+pub(super) const OCI_SIGNATURE: Syntax = Syntax {
+    words: &[
+        "algorithm=\"rsa-sha256\"",
+        "headers=\"",
+        "keyId=\"",
+        "signature=\"",
+        "version=\"1\"",
+        "(request-target)",
+        "date",
+        "x-date",
+        "host",
+        "authorization",
+        "t/u/f",
+        "ST$",
+        "\"",
+        ",",
+        "=",
+        " ",
+    ],
+    wraps: &[("\"", "\"")],
+    joins: &[",", " ", ", "],
+    is_binary: false,
+};
+
 pub(super) const SYSLOG: &[&str] = &[
     "<134>1 2026-11-21T20:39:32.650974+00:00 hostA appB 42 LOG [SEKOIA@53288 intake_key=\"K\"] hello world\n",
     "55 <13>1 - - - - - [SEKOIA@53288 intake_key=\"K\"][x@1 y=\"\\]\"] b\n",
@@ -309,6 +366,87 @@ pub(super) fn query_seeds() -> Vec<Vec<u8>> {
         "entity.user.userid = \"johndoe\"",
     ])
 }
+
+/// Valid queries in the languages of OCI.
+pub(super) const OCI_QUERIES: &[&str] = &[
+    "(logContent.type = 'com.oraclecloud.vcn.flowlogs.*') AND (isNull(data.subject) OR data.action != 'REJECT')",
+    "contains_ci(data.message, 'X') or data.list[1].k in ('v', 5) and not data.destinationPort + 1 >= 22",
+    "concat(upper(data.action), ':', data.destinationPort) = 'ACC*' -- a comment",
+    "search \"c/g/l\", \"d\" | where '10.0' | extend x = upper(type) | sort by datetime desc, x | limit 5",
+    "search \"c\" | summarize count() as n, avg(data.ratio) by rounddown(datetime, '1m') as t, source | top 3 by n",
+    "search \"c\" | select data.\"a.b\", substr(id, 0, 2) as s | dedup s | count",
+    "ErrorsAtTarget[5m]{connectorId = \"c\", errorCode =~ \"4*|5*\"}.groupBy(errorCode).sum()",
+];
+
+pub(super) const OCI_QUERY: Syntax = Syntax {
+    words: &[
+        "search \"a\" | ",
+        "where ",
+        "sort by ",
+        "top 5 by ",
+        "select ",
+        "summarize ",
+        "count",
+        "count()",
+        "dedup ",
+        "extend ",
+        "limit 5",
+        " desc",
+        " as x",
+        " by ",
+        "and",
+        "or",
+        "not ",
+        "in (1, 'a')",
+        "isNull(",
+        "isNotNull(",
+        "contains_ci(",
+        "contains_cs(",
+        "concat(",
+        "upper(",
+        "substr(",
+        "time_format(datetime, 'HH:mm')",
+        "rounddown(datetime, '1m')",
+        "sum(",
+        "avg(",
+        "min(",
+        "last(",
+        "true",
+        "false",
+        "null",
+        "data.x",
+        "data.list.k",
+        "data.list[2][1]",
+        "data.\"a.b\"",
+        "logContent",
+        "datetime",
+        "type",
+        "'ACCEPT'",
+        "'*'",
+        "'a*b'",
+        "'\\*'",
+        "''",
+        "'2026-01-02T03:04:05Z'",
+        "22",
+        "-1.5",
+        "1e400",
+        "!=",
+        "<=",
+        "-- ",
+        "/*",
+        "*/",
+        "[1m]",
+        "{a = \"b\"}",
+        ".grouping()",
+        ".sum()",
+        "=~",
+        "é",
+    ],
+    wraps: &[("(", ")"), ("not (", ")"), ("isNull(", ")"), ("'", "'"), ("\"", "\""), ("- ", ""), ("upper(", ")")],
+    joins: &[" and ", " or ", " | ", ", ", " = ", " + ", " - ", ".", "", " "],
+    is_binary: false,
+    bytes_max: BYTES_MAX,
+};
 
 pub(super) const QUERY_STRING: Syntax = Syntax {
     words: &[

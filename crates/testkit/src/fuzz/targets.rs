@@ -211,6 +211,16 @@ pub fn targets() -> Vec<Target> {
             }),
         },
         Target {
+            name: "oci_query",
+            seeds: seeds::texts(seeds::OCI_QUERIES),
+            syntax: seeds::OCI_QUERY,
+            change: None,
+            run: Box::new(|bytes, shown| {
+                query::oci::fuzz(bytes);
+                show_oci_query(&String::from_utf8_lossy(bytes), shown);
+            }),
+        },
+        Target {
             name: "udm",
             seeds: seeds::texts(seeds::RECORDS),
             syntax: seeds::JSON,
@@ -233,6 +243,31 @@ pub fn targets() -> Vec<Target> {
                         show_intake(&intake, shown);
                     }
                 }
+            }),
+        },
+        Target {
+            name: "oci",
+            seeds: seeds::texts(seeds::OCI),
+            syntax: seeds::JSON,
+            change: None,
+            run: Box::new({
+                let fuzz = Arc::clone(&fuzz);
+                move |bytes, shown| {
+                    if let Some(intake) = fuzz.oci(bytes) {
+                        shown.note(bytes[0] % dialects::fuzz::OCI_CALLS_COUNT);
+                        show_intake(&intake, shown);
+                    }
+                }
+            }),
+        },
+        Target {
+            name: "oci_signature",
+            seeds: seeds::texts(seeds::OCI_SIGNATURES),
+            syntax: seeds::OCI_SIGNATURE,
+            change: None,
+            run: Box::new({
+                let fuzz = Arc::clone(&fuzz);
+                move |bytes, shown| shown.note_message(&fuzz.oci_signature(bytes))
             }),
         },
         Target {
@@ -776,6 +811,31 @@ fn show_query(schema: &Arc<Schema>, bytes: &[u8], shown: &mut Shown) {
                 shown.note(pair);
             }
             shown.note((words.len().checked_ilog2(), printed.matches('(').count().min(5)));
+        }
+    }
+}
+
+fn show_oci_query(text: &str, shown: &mut Shown) {
+    use query::oci::{Condition, LogQuery, Mql};
+    let shape = |text: &str| text.chars().filter(|c| !c.is_alphanumeric() && *c != ' ').take(12).collect::<String>();
+    match (Condition::parse(text), LogQuery::parse(text), Mql::parse(text)) {
+        (Ok(condition), ..) => {
+            shown.valid();
+            shown.note(shape(&outline(&condition.to_string())));
+        }
+        (_, Ok(search), _) => {
+            shown.valid();
+            let condition = search.condition().map(|condition| shape(&outline(&condition.to_string())));
+            shown.note((search.scopes().len().min(3), search.reads_all(), condition));
+        }
+        (.., Ok(metric)) => {
+            shown.valid();
+            shown.note((std::mem::discriminant(&metric.grouping), metric.dimensions.len().min(3)));
+        }
+        (Err(condition), Err(search), Err(metric)) => {
+            for error in [condition, search, metric] {
+                shown.note_message(&error.message);
+            }
         }
     }
 }

@@ -79,6 +79,14 @@ fn scopes() {
         ("\"a/b\"", "a/b"),
         ("\"a/b/c\", \"d\", \"e/_Audit\"", "a/b/c d e/_Audit"),
         ("\"a\" \"b\"", "a b"),
+        (
+            "\"ocid1.compartment.oc1..aaaaaaaa2kkvrmxqkx3bbcxomvx7qzyk4dqz6cvv7kykvxkykvxkykvxkyk/\
+             ocid1.loggroup.oc1.us-ashburn-1.amaaaaaa2kkvrmxqkx3bbcxomvx7qzyk4dqz6cvv7kykvxkykvx/\
+             ocid1.log.oc1.us-ashburn-1.amaaaaaa2kkvrmxqkx3bbcxomvx7qzyk4dqz6cvv7kykvxkykvxkykvx\"",
+            "ocid1.compartment.oc1..aaaaaaaa2kkvrmxqkx3bbcxomvx7qzyk4dqz6cvv7kykvxkykvxkykvxkyk/\
+             ocid1.loggroup.oc1.us-ashburn-1.amaaaaaa2kkvrmxqkx3bbcxomvx7qzyk4dqz6cvv7kykvxkykvx/\
+             ocid1.log.oc1.us-ashburn-1.amaaaaaa2kkvrmxqkx3bbcxomvx7qzyk4dqz6cvv7kykvxkykvxkykvx",
+        ),
         ("'a'", "a"),
         ("\"My \"\"lab\"\"\"", "My \"lab\""),
     ] {
@@ -348,6 +356,20 @@ fn more_than_may_be_held() {
     assert_eq!(
         refused("search \"x\" | sort by datetime", &large),
         "sort by datetime: more than 256 MiB of rows to hold"
+    );
+    assert_eq!(
+        refused("search \"x\" | summarize max(data) by datetime", &large),
+        "summarize max(data) by datetime: more than 256 MiB of rows to hold"
+    );
+    let twice: String = (0..20).map(|n| format!(", c{} = concat(c{n}, c{n})", n + 1)).collect();
+    assert_eq!(
+        refused(&format!("search \"x\" | extend c0 = data.n{twice} | select c20"), &|_| {
+            json!({"datetime": 1, "logContent": {"data": {"n": "x".repeat(100_000)}}})
+        })
+        .split_once(": ")
+        .expect("a message")
+        .1,
+        "a row of more than 16 MiB"
     );
     assert_eq!(refused("search \"x\"", &small), ": more than 100000 rows");
 }
