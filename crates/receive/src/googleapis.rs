@@ -47,11 +47,7 @@ const REFUSED_MAX: usize = 1_000;
 impl Googleapis {
     /// With an authority that signs for the hosts.
     pub fn new(authority: Authority, now: Arc<dyn Fn() -> Time + Send + Sync>) -> Googleapis {
-        Googleapis {
-            hosts: Hosts::new(authority, Sessions::Never),
-            now,
-            refused: Mutex::default(),
-        }
+        Googleapis { hosts: Hosts::new(authority, Sessions::Never), now, refused: Mutex::default() }
     }
 
     /// The authority.

@@ -337,8 +337,8 @@ pub(super) fn page(token: Option<&str>) -> Result<usize, Refusal> {
 }
 
 /// An audit record as the Audit API shows it: the same facts, under the names of its own.
-fn audit_event(row: Value) -> Value {
-    let mut envelope = row["logContent"].clone();
+fn audit_event(mut row: Value) -> Value {
+    let mut envelope = row["logContent"].take();
     // In the log, the resource's name is the envelope's source; here it stands in the data.
     let name = envelope["source"].clone();
     if let Some(data) = envelope["data"].as_object_mut()

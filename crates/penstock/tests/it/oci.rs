@@ -8,6 +8,7 @@ use crate::server::{Reply, TestServer, send, until};
 
 /// Calls as the operator; the answer must have this status.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "bodies are written where they are sent")]
 fn call(server: &TestServer, method: Method, path: &str, body: Value, status: u16) -> impl Future<Output = Reply> {
     let caller = std::panic::Location::caller();
     let mut request = server.request(method, path);
@@ -109,7 +110,7 @@ async fn what_is_put_into_a_log_is_found_by_what_it_says_and_where_it_is() {
 
     for (query, count) in [
         (format!("search \"{root}\""), 3),
-        (format!("search \"default/group/flows\" | logContent = '*132.145.*'"), 1),
+        ("search \"default/group/flows\" | logContent = '*132.145.*'".to_owned(), 1),
         (format!("search \"{root}\" | type = '{kind}' and not data.action = 'ACCEPT'"), 1),
         (format!("search \"{root}/_Audit\""), 0),
     ] {

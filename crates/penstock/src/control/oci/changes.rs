@@ -89,7 +89,7 @@ impl Control {
                 own.insert("retry_until".to_owned(), Value::from(now.saturating_add_nanos(RETRY_TOKEN_NANOS).nanos()));
             }
             let state = if zip.is_some() { "CREATING" } else { "ACTIVE" };
-            let made = self.keep_oci(instance, kind, &id, body, state, own, now)?;
+            let made = self.keep_oci(instance, kind, &id, &body, state, &own, now)?;
             let compartment = self.compartment_of(instance, kind, &made.json["body"])?;
             match kind {
                 Kind::Application => self.make_service_log(instance, &compartment, &made, FUNCTIONS_SERVICE, now)?,
@@ -297,12 +297,12 @@ impl Control {
         instance: InstanceId,
         kind: Kind,
         id: &str,
-        body: Value,
+        body: &Value,
         state: &str,
-        own: Map<String, Value>,
+        own: &Map<String, Value>,
         now: Time,
     ) -> Result<Document, Refusal> {
-        self.check_oci(instance, kind, None, &body)?;
+        self.check_oci(instance, kind, None, body)?;
         let document = json!({ "body": body, "state": state, "details": null, "own": own });
         kept(self.resources.create(document_kind(kind), &instance.to_string(), id, &document, &now.to_string()))
     }
@@ -403,7 +403,7 @@ impl Control {
             None => {
                 let id = fresh_id(OcidKind::LogGroup, &self.settings.oci_region);
                 let body = json!({ "compartmentId": compartment, "displayName": DEFAULT_GROUP });
-                self.keep_oci(instance, Kind::LogGroup, &id, body, "ACTIVE", Map::new(), now)?.id
+                self.keep_oci(instance, Kind::LogGroup, &id, &body, "ACTIVE", &Map::new(), now)?.id
             }
         };
         let category = if service == FUNCTIONS_SERVICE { "invoke" } else { "runlog" };
@@ -430,7 +430,7 @@ impl Control {
                 "source": { "sourceType": "OCISERVICE", "service": service, "resource": of.id, "category": category },
             },
         });
-        self.keep_oci(instance, Kind::Log, &id, body, "ACTIVE", Map::new(), now).map(drop)
+        self.keep_oci(instance, Kind::Log, &id, &body, "ACTIVE", &Map::new(), now).map(drop)
     }
 
     fn fresh_work_request(&self, kind: Kind) -> String {
