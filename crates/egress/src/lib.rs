@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A function's code names its third party itself and speaks TLS with it. With `HTTPS_PROXY` (and `HTTP_PROXY`) naming a
-//! [`Lane`] and `REQUESTS_CA_BUNDLE` a file with [`Egress::ca_bundle_pem`] it goes through here unchanged
+//! [`Lane`] and `REQUESTS_CA_BUNDLE` a file with [`Egress::ca_pem`] it goes through here unchanged
 //! (contracts/oci.md §1.1). So every request and its answer is seen, although the function swallows what went wrong; an
 //! operator may put a stand-in where the code has a host written into it; and a function reaches no more of the network
 //! than [`Reach`] lets it. Towards the host nothing is taken lightly: its certificate is checked for the name that the
@@ -75,7 +75,6 @@ pub struct Egress {
     shared: Arc<Shared>,
     address: SocketAddr,
     ca: String,
-    bundle: String,
     accepting: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -100,15 +99,6 @@ pub enum EgressError {
         /// Why.
         #[source]
         source: rustls::pki_types::pem::Error,
-    },
-    /// The system's certificates cannot be read as text.
-    #[error("cannot read {path}")]
-    Bundle {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
     },
     /// No port to listen on.
     #[error("cannot listen on loopback")]
@@ -138,14 +128,8 @@ impl Egress {
         let stand_ins = StandIns::parse(&hosts)?;
         let mut roots = RootCertStore::empty();
         let ca = authority.certificate_pem();
-        let mut bundle = ca.clone();
         for path in [system_roots().map(PathBuf::from), upstream_ca].into_iter().flatten() {
             add_roots(&mut roots, &path).map_err(|source| EgressError::Roots { path, source })?;
-        }
-        // What a function does not send through here must be checked by the same roots as ever.
-        if let Some(path) = system_roots() {
-            let text = std::fs::read(path).map_err(|source| EgressError::Bundle { path: path.to_owned(), source })?;
-            bundle.push_str(&String::from_utf8_lossy(&text));
         }
         if roots.is_empty() {
             tracing::warn!("no certificates of authorities were found: functions can speak TLS with nobody");
@@ -161,7 +145,7 @@ impl Egress {
             lanes: Mutex::default(),
         });
         let accepting = tokio::spawn(proxy::accept(Arc::clone(&shared), listener));
-        Ok(Egress { shared, address, ca, bundle, accepting: Mutex::new(Some(accepting)) })
+        Ok(Egress { shared, address, ca, accepting: Mutex::new(Some(accepting)) })
     }
 
     /// Where it listens.
@@ -174,16 +158,11 @@ impl Egress {
         Lane::open(Arc::clone(&self.shared), self.address)
     }
 
-    /// Our authority's certificate alone. Enough for all that goes through here, and far less work than the bundle:
-    /// `requests` reads the file that `REQUESTS_CA_BUNDLE` names for every connection.
+    /// Our authority's certificate: enough for all that goes through here. The system's roots are not with it, because
+    /// `requests` reads the file that `REQUESTS_CA_BUNDLE` names for every connection, and a function speaks TLS with
+    /// nobody but the proxy.
     pub fn ca_pem(&self) -> String {
         self.ca.clone()
-    }
-
-    /// Our authority's certificate and then what the system trusts, for functions that also speak TLS past the proxy:
-    /// `REQUESTS_CA_BUNDLE` stands in place of all that a library brings itself.
-    pub fn ca_bundle_pem(&self) -> String {
-        self.bundle.clone()
     }
 
     /// Ends the listener and every connection, whatever is under way.

@@ -231,16 +231,3 @@ async fn an_answer_before_all_was_asked() {
     assert!(exchange.sent_bytes < 64 << 20);
     drop(done);
 }
-
-/// The bundle is ours first, then what the system trusts.
-#[tokio::test]
-async fn the_bundle_replaces_what_a_library_brings() {
-    let world = World::with(Ca::new(), [], |_| {}).await;
-    let bundle = world.egress.ca_bundle_pem();
-    assert!(bundle.starts_with(&world.egress.ca_pem()));
-    assert!(!bundle.contains("PRIVATE"));
-    let system = egress::system_roots().map_or_else(String::new, |path| std::fs::read_to_string(path).unwrap());
-    assert!(bundle.ends_with(&system));
-    let count = |text: &str| text.matches("BEGIN CERTIFICATE").count();
-    assert_eq!(count(&bundle), count(&system) + 1);
-}

@@ -54,7 +54,7 @@ async fn pythons_libraries() {
     let hosts = [(HOST, host.address), ("plain.example", plain.address), ("dead.example", dead)];
     let world = World::with(ca, hosts, |_| {}).await;
     let bundle = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(bundle.path(), world.egress.ca_bundle_pem()).unwrap();
+    std::fs::write(bundle.path(), world.egress.ca_pem()).unwrap();
 
     let mut count = 0;
     for python in ["python3", "python3.9", "python3.12", "python3.13", "python3.14"] {

@@ -65,7 +65,7 @@ impl World {
     }
 
     pub fn builder(&self, lane: &Lane) -> reqwest::ClientBuilder {
-        let tls = trusting(&self.egress.ca_bundle_pem());
+        let tls = trusting(&self.egress.ca_pem());
         reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .proxy(reqwest::Proxy::all(lane.proxy_url()).unwrap())
