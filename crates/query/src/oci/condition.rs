@@ -4,6 +4,7 @@
 use std::fmt;
 
 use memchr::memmem::Finder;
+use regex::bytes::{Regex, RegexBuilder};
 
 use super::expression::{Expression, Subject};
 use super::needs::Needs;
@@ -175,6 +176,8 @@ enum Quick {
     Unknown,
     Never,
     Text(Box<Finder<'static>>),
+    /// The same in any case of letters.
+    AnyCase(Box<Regex>),
     One(Vec<Quick>),
 }
 
@@ -186,24 +189,28 @@ impl Quick {
         match needs {
             Needs::Unknown => Quick::Unknown,
             Needs::Never => Quick::Never,
-            Needs::Text { ignore_case: true, .. } => Quick::Unknown,
-            Needs::Text { text, .. } => Quick::Text(Box::new(Finder::new(text).into_owned())),
-            // One look is worth it, more are not: the longest is likely the rarest.
-            Needs::All(parts) => parts.iter().map(Quick::new).max_by_key(Quick::worth).unwrap_or(Quick::Unknown),
-            Needs::One(parts) if parts.len() > QUICK_MAX => Quick::Unknown,
-            Needs::One(parts) => {
-                let parts: Vec<Quick> = parts.iter().map(Quick::new).collect();
-                if parts.iter().any(|part| matches!(part, Quick::Unknown)) { Quick::Unknown } else { Quick::One(parts) }
+            Needs::Text { text, ignore_case: true } => {
+                // Plain texts are ASCII, whose case needs no Unicode.
+                let regex =
+                    RegexBuilder::new(&regex_syntax::escape(text)).unicode(false).case_insensitive(true).build();
+                regex.map_or(Quick::Unknown, |regex| Quick::AnyCase(Box::new(regex)))
             }
+            Needs::Text { text, .. } => Quick::Text(Box::new(Finder::new(text).into_owned())),
+            Needs::All(parts) => parts.iter().max_by_key(|part| Quick::worth(part)).map_or(Quick::Unknown, Quick::new),
+            Needs::One(parts) if Quick::worth(needs) > 0 => Quick::One(parts.iter().map(Quick::new).collect()),
+            Needs::One(_) => Quick::Unknown,
         }
     }
 
-    fn worth(&self) -> usize {
-        match self {
-            Quick::Unknown => 0,
-            Quick::Never => usize::MAX,
-            Quick::Text(finder) => finder.needle().len(),
-            Quick::One(parts) => parts.iter().map(Quick::worth).min().unwrap_or(usize::MAX),
+    /// How much a look promises: one is worth it, more are not, and the longest text is likely the rarest.
+    fn worth(needs: &Needs) -> usize {
+        match needs {
+            Needs::Unknown => 0,
+            Needs::Never => usize::MAX,
+            Needs::Text { text, .. } => text.len(),
+            Needs::All(parts) => parts.iter().map(Quick::worth).max().unwrap_or(0),
+            Needs::One(parts) if parts.len() > QUICK_MAX => 0,
+            Needs::One(parts) => parts.iter().map(Quick::worth).min().unwrap_or(0),
         }
     }
 
@@ -212,6 +219,7 @@ impl Quick {
             Quick::Unknown => true,
             Quick::Never => false,
             Quick::Text(finder) => finder.find(record).is_some(),
+            Quick::AnyCase(regex) => regex.is_match(record),
             Quick::One(parts) => parts.iter().any(|part| part.possible(record)),
         }
     }
