@@ -4,11 +4,12 @@
 //! nothing about time.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use dialects::auth::Role;
 use dialects::chronicle_ingestion::encode;
-use dialects::snapshot::{ApiKey, Instance, Limits, OnInvalid, Secret, SecretHash};
+use dialects::snapshot::{ApiKey, Instance, Limits, OciLog, OciLogType, OnInvalid, Secret, SecretHash};
 use dialects::{Head, Intake, LogTypes, Lookup, Request, Router, Snapshot};
 use event::{BatchId, InstanceId, Time};
 
@@ -16,13 +17,25 @@ fn main() {
     let instance: InstanceId = "c8c65bfa-5f2c-42d4-9189-64bb7b939f2c".parse().expect("a fixed UUID");
     let log_types = LogTypes::builtin();
     let key = ApiKey { id: "bench".to_owned(), instance, role: Role::Ingest, disabled: false };
+    let log = OciLog {
+        id: "ocid1.log.oc1.us-ashburn-1.c8c65bfa5f2c42d4918964bb7b939f2c".to_owned(),
+        instance,
+        compartment: "ocid1.compartment.oc1..c8c65bfa5f2c42d4918964bb7b939f2c".to_owned(),
+        log_group: "ocid1.loggroup.oc1.us-ashburn-1.c8c65bfa5f2c42d4918964bb7b939f2c".to_owned(),
+        name: "bench".to_owned(),
+        log_type: OciLogType::Custom,
+        enabled: true,
+        service: None,
+        resource: None,
+        category: None,
+    };
     let snapshot = Snapshot {
         instances: HashMap::from([(instance, Instance::new("bench", log_types.clone()))]),
         accounts: HashMap::new(),
         api_keys: HashMap::from([(SecretHash::of("bench"), key)]),
         intakes: HashMap::new(),
         refresh_tokens: HashMap::new(),
-        operator_token: None,
+        operator_token: Some(SecretHash::of("bench")),
         token_secret: Secret([1; 32]),
         token_urls: Vec::new(),
         log_types,
@@ -32,7 +45,7 @@ fn main() {
         schema: udm::Schema::load(),
         oci_keys: HashMap::new(),
         oci_compartments: HashMap::new(),
-        oci_logs: HashMap::new(),
+        oci_logs: HashMap::from([("l".to_owned(), Arc::new(log))]),
         oci_region: "us-ashburn-1".to_owned(),
         oci_runtimes: Vec::new(),
     };
@@ -57,10 +70,16 @@ fn main() {
         ),
         ("logs, base64 (Chronicle API)", API_LOGS, import_logs(&okta)),
         ("logs, base64, one entry (Chronicle API)", API_LOGS, import_logs(&okta[..1])),
+        ("put-logs, JSON in strings (OCI)", "/20200831/logs/l/actions/push", put_logs(&okta)),
+        ("put-logs, plain strings (OCI)", "/20200831/logs/l/actions/push", put_logs(&plain)),
+        ("put-logs, 10 MB (OCI)", "/20200831/logs/l/actions/push", put_logs(&vec![okta[0].clone(); 10_000])),
     ];
     for (name, path, body) in cases {
-        let head =
-            Head::new(http::Method::POST, path, Some("key=bench"), http::HeaderMap::new(), [127, 0, 0, 1].into());
+        let mut headers = http::HeaderMap::new();
+        if path == "/20200831/logs/l/actions/push" {
+            headers.insert("authorization", http::HeaderValue::from_static("Bearer bench"));
+        }
+        let head = Head::new(http::Method::POST, path, Some("key=bench"), headers, [127, 0, 0, 1].into());
         let request = Request { head: head.expect("a fixed path"), body: Bytes::from(body) };
         let rounds = (600_000_000 / request.body.len()).min(400_000);
         let mut records = 0;
@@ -106,6 +125,18 @@ fn import_logs(texts: &[String]) -> Vec<u8> {
     let logs: Vec<String> = texts.iter().map(log).collect();
     let forwarder = "projects/p/locations/us/instances/c8c65bfa-5f2c-42d4-9189-64bb7b939f2c/forwarders/f";
     format!(r#"{{"inline_source": {{"logs": [{}], "forwarder": "{forwarder}"}}}}"#, logs.join(", ")).into_bytes()
+}
+
+/// A body of OCI's `put-logs` as its SDK writes it.
+fn put_logs(texts: &[String]) -> Vec<u8> {
+    let time = "2026-11-21T19:36:49.679Z";
+    let entry = |(index, text): (usize, &String)| {
+        let data = serde_json::to_string(text).expect("a text is JSON");
+        format!(r#"{{"data": {data}, "id": "{index}", "time": "{time}"}}"#)
+    };
+    let entries: Vec<String> = texts.iter().enumerate().map(entry).collect();
+    let batch = format!(r#"{{"entries": [{}], "source": "host1", "type": "my.type"}}"#, entries.join(", "));
+    format!(r#"{{"specversion": "1.0", "logEntryBatches": [{batch}]}}"#).into_bytes()
 }
 
 /// Seconds that this thread has run on a CPU (Linux).

@@ -119,7 +119,7 @@ impl<'a> Data<'a> {
         }
         let mut scanner = Scanner::new(trimmed.as_bytes());
         let is_json = scanner.skip().and_then(|_| scanner.end()).is_ok() && scanner.take_unclean().is_none();
-        if is_json { Data::Object(trimmed) } else { Data::Text(text) }
+        if is_json && !has_number_out_of_range(trimmed.as_bytes()) { Data::Object(trimmed) } else { Data::Text(text) }
     }
 
     /// Writes the value of `data` behind what `out` holds.
@@ -151,6 +151,27 @@ impl Kept<'_> {
         member("tenantid", self.tenant, out);
     }
 }
+
+/// Whether JSON holds a number that is none to most readers of it, such as `1e400`: the record would be there, and nobody
+/// could read it. Only what looks as if it might have one is read for it.
+pub(super) fn has_number_out_of_range(json: &[u8]) -> bool {
+    let digits = |from: usize| json[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let has_large_exponent = |at: usize| {
+        let sign = usize::from(json.get(at + 1) == Some(&b'+'));
+        at > 0 && json[at - 1].is_ascii_digit() && digits((at + 1 + sign).min(json.len())) >= EXPONENT_DIGITS
+    };
+    let is_suspicious = memchr::memchr2_iter(b'e', b'E', json).any(has_large_exponent)
+        || json.chunks(LONG_DIGITS).enumerate().any(|(place, chunk)| {
+            // Every run of twice as many holds a whole chunk.
+            chunk.len() == LONG_DIGITS && digits(place * LONG_DIGITS) >= LONG_DIGITS
+        });
+    is_suspicious && serde_json::from_slice::<serde_json::Value>(json).is_err()
+}
+
+/// Numbers with fewer digits behind `e`, and fewer than twice [`LONG_DIGITS`] before, are in range: together they stay below
+/// 10^308.
+const EXPONENT_DIGITS: usize = 3;
+const LONG_DIGITS: usize = 100;
 
 /// The log type of a record that stands in this group and is of this type.
 pub fn log_type(log_group: &str, kind: &str) -> &'static str {
@@ -347,6 +368,20 @@ mod tests {
         assert_eq!(shown.get("subject"), None);
         assert_eq!(shown["data"]["level"], "INFO");
         assert_eq!(shown["data"]["messageType"], "CONNECTOR_RUN_COMPLETED");
+    }
+
+    #[test]
+    fn numbers_that_nobody_can_read_stay_text() {
+        let check = |text: &str, is_object: bool| {
+            assert_eq!(matches!(Data::of(text), Data::Object(_)), is_object, "{text:.50}");
+        };
+        check(r#"{"a": 1.5e300, "b": -2E-999, "c": "1e999"}"#, true);
+        check(r#"{"a": 1e400}"#, false);
+        check(r#"{"a": [1E+0400]}"#, false);
+        check(&format!(r#"{{"a": {}}}"#, "9".repeat(400)), false);
+        check(&format!(r#"{{"a": {}e99}}"#, "9".repeat(250)), false);
+        check(&format!(r#"{{"a": {}, "b": "{}"}}"#, "9".repeat(150), "1".repeat(999)), true);
+        check(r#"{"id": "5f2c1e4001e400"}"#, true);
     }
 
     #[test]

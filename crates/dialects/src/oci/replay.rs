@@ -277,6 +277,8 @@ impl<'a> Reading<'a> {
         let range = self.scanner.skip()?;
         if let Some(unclean) = self.scanner.take_unclean() {
             self.written.faults.add(field(), format!("has a string that {}", unclean.describe()));
+        } else if envelope::has_number_out_of_range(&self.body[range.clone()]) {
+            self.written.faults.add(field(), "has a number that is out of range");
         }
         Ok(range)
     }

@@ -166,6 +166,7 @@ pub(super) const OCI_SIGNATURE: Syntax = Syntax {
     wraps: &[("\"", "\"")],
     joins: &[",", " ", ", "],
     is_binary: false,
+    bytes_max: 2 << 10,
 };
 
 pub(super) const SYSLOG: &[&str] = &[

@@ -290,6 +290,7 @@ fn wrong_envelopes_are_refused_by_name() {
             ("[0].time", "is no time"),
         ],
     );
+    check(r#"{"source":"s","type":"t","data":{"a":1e400}}"#, "InvalidParameter", &[("[0].data", "out of range")]);
     check(r#"{"source":"s","source":"s","type":"t","data":{}}"#, "InvalidParameter", &[("[0].source", "twice")]);
 }
 
