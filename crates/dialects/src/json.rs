@@ -115,9 +115,14 @@ pub(crate) struct Scanner<'a> {
     is_utf8: bool,
     /// The first unclean string that was skipped since it was last taken.
     skipped_unclean: Option<Unclean>,
+    /// Whether a number was read that may be out of the range of a double, since this was last taken.
+    large_number: bool,
 }
 
 const WORD: usize = 8;
+
+/// Numbers of so many bytes without an exponent are in the range of a double, which ends above 10^308.
+const IN_RANGE_BYTES: usize = 300;
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
@@ -142,7 +147,16 @@ fn is_special(byte: u8) -> bool {
 impl<'a> Scanner<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Scanner<'a> {
         let is_utf8 = std::str::from_utf8(bytes).is_ok();
-        Scanner { bytes, at: 0, depth: 0, side: Vec::new(), side_len: 0, is_utf8, skipped_unclean: None }
+        Scanner {
+            bytes,
+            at: 0,
+            depth: 0,
+            side: Vec::new(),
+            side_len: 0,
+            is_utf8,
+            skipped_unclean: None,
+            large_number: false,
+        }
     }
 
     /// The side buffer, when all is read.
@@ -279,11 +293,13 @@ impl<'a> Scanner<'a> {
         }
         if matches!(self.bytes.get(self.at), Some(b'e' | b'E')) {
             self.at += 1;
+            self.large_number = true;
             if matches!(self.bytes.get(self.at), Some(b'+' | b'-')) {
                 self.at += 1;
             }
             self.digits()?;
         }
+        self.large_number |= self.at - start > IN_RANGE_BYTES;
         Ok(start..self.at)
     }
 
@@ -371,6 +387,12 @@ impl<'a> Scanner<'a> {
     /// What was unclean in the values skipped since this was last asked.
     pub(crate) fn take_unclean(&mut self) -> Option<Unclean> {
         self.skipped_unclean.take()
+    }
+
+    /// Whether among the numbers read since this was last asked one may be out of the range of a double, such as `1e400`:
+    /// JSON it is, but serde_json and most others refuse it where they need its value.
+    pub(crate) fn take_large_number(&mut self) -> bool {
+        std::mem::take(&mut self.large_number)
     }
 
     /// The next byte that is not white space.

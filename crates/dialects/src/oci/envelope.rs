@@ -60,6 +60,8 @@ pub enum Data<'a> {
     Object(&'a str),
     /// A text, which becomes `{"message": text}`.
     Text(&'a str),
+    /// The same as it stands between the quotes of a JSON string.
+    Quoted(&'a [u8]),
 }
 
 impl Envelope<'_> {
@@ -119,7 +121,9 @@ impl<'a> Data<'a> {
         }
         let mut scanner = Scanner::new(trimmed.as_bytes());
         let is_json = scanner.skip().and_then(|_| scanner.end()).is_ok() && scanner.take_unclean().is_none();
-        if is_json && !has_number_out_of_range(trimmed.as_bytes()) { Data::Object(trimmed) } else { Data::Text(text) }
+        // Only what may hold such a number is read for it.
+        let is_readable = is_json && !(scanner.take_large_number() && is_unreadable(trimmed.as_bytes()));
+        if is_readable { Data::Object(trimmed) } else { Data::Text(text) }
     }
 
     /// Writes the value of `data` behind what `out` holds.
@@ -131,6 +135,19 @@ impl<'a> Data<'a> {
                 text(message, out);
                 out.push(b'}');
             }
+            Data::Quoted(message) => {
+                out.extend_from_slice(b"{\"message\":\"");
+                out.extend_from_slice(message);
+                out.extend_from_slice(b"\"}");
+            }
+        }
+    }
+
+    /// The same of a text that stood so between the quotes of a JSON string: what is no object need not be written anew.
+    pub(super) fn of_quoted(text: &'a str, raw: &'a [u8]) -> Data<'a> {
+        match Data::of(text) {
+            Data::Text(_) => Data::Quoted(raw),
+            data => data,
         }
     }
 }
@@ -152,26 +169,11 @@ impl Kept<'_> {
     }
 }
 
-/// Whether JSON holds a number that is none to most readers of it, such as `1e400`: the record would be there, and nobody
-/// could read it. Only what looks as if it might have one is read for it.
-pub(super) fn has_number_out_of_range(json: &[u8]) -> bool {
-    let digits = |from: usize| json[from..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let has_large_exponent = |at: usize| {
-        let sign = usize::from(json.get(at + 1) == Some(&b'+'));
-        at > 0 && json[at - 1].is_ascii_digit() && digits((at + 1 + sign).min(json.len())) >= EXPONENT_DIGITS
-    };
-    let is_suspicious = memchr::memchr2_iter(b'e', b'E', json).any(has_large_exponent)
-        || json.chunks(LONG_DIGITS).enumerate().any(|(place, chunk)| {
-            // Every run of twice as many holds a whole chunk.
-            chunk.len() == LONG_DIGITS && digits(place * LONG_DIGITS) >= LONG_DIGITS
-        });
-    is_suspicious && serde_json::from_slice::<serde_json::Value>(json).is_err()
+/// Whether nobody could read JSON that is one, for a number in it such as `1e400`: a record would be there and never be
+/// found.
+pub(super) fn is_unreadable(json: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(json).is_err()
 }
-
-/// Numbers with fewer digits behind `e`, and fewer than twice [`LONG_DIGITS`] before, are in range: together they stay below
-/// 10^308.
-const EXPONENT_DIGITS: usize = 3;
-const LONG_DIGITS: usize = 100;
 
 /// The log type of a record that stands in this group and is of this type.
 pub fn log_type(log_group: &str, kind: &str) -> &'static str {

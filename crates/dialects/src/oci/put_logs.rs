@@ -30,6 +30,7 @@ impl Asked<'_> {
         let capacity = records::WRITTEN_BYTES_MAX.min(body.len() + entries_of(body) * ENVELOPE_BYTES);
         let mut reading = Reading {
             scanner: Scanner::new(body),
+            body,
             target: &target,
             now: self.now,
             written: Written::with_capacity(capacity),
@@ -62,6 +63,7 @@ impl From<SyntaxError> for Stop {
 
 struct Reading<'a> {
     scanner: Scanner<'a>,
+    body: &'a [u8],
     target: &'a Target,
     now: Time,
     written: Written,
@@ -72,7 +74,7 @@ struct Reading<'a> {
 
 /// An entry, until its batch has ended.
 struct Entry {
-    data: Place,
+    data: Text,
     id: Option<Place>,
     time: Option<(Place, Time)>,
 }
@@ -276,7 +278,7 @@ impl Reading<'_> {
                     let most = limits::OCI_ENTRY_BYTES_MAX;
                     faults.add(at("data"), format!("has {bytes} bytes, more than the {most} allowed"));
                 }
-                Ok((faults.count == before).then_some(Entry { data: data.place, id, time: when }))
+                Ok((faults.count == before).then_some(Entry { data, id, time: when }))
             }
             None => {
                 if faults.count == before {
@@ -307,7 +309,8 @@ impl Reading<'_> {
         }
         let now = self.now.to_string();
         for entry in entries {
-            let data = scanner.text(&entry.data);
+            let data = scanner.text(&entry.data.place);
+            let raw = &self.body[entry.data.raw.clone()];
             let (text, time) = match entry.time.as_ref().or(default_time) {
                 Some((place, time)) => (scanner.text(place), *time),
                 None => (now.as_str().into(), self.now),
@@ -315,7 +318,7 @@ impl Reading<'_> {
             let id = entry.id.as_ref().map(|place| scanner.text(place));
             let add = |own_id: &mut dyn FnMut() -> String, out: &mut Vec<u8>| {
                 let id = id.unwrap_or_else(|| own_id().into());
-                mold.write(&id, &text, Data::of(&data), out);
+                mold.write(&id, &text, Data::of_quoted(&data, raw), out);
             };
             self.written.add(self.target, &kind, time, self.next_id, add).map_err(Stop::Refused)?;
         }

@@ -221,7 +221,9 @@ impl<'a> Reading<'a> {
             out.extend_from_slice(b",\"data\":");
             match &data {
                 Said::Object(range) => out.extend_from_slice(&body[range.clone()]),
-                Said::Text(text) => Data::of(&scanner.text(&text.place)).write(out),
+                Said::Text(text) => {
+                    Data::of_quoted(&scanner.text(&text.place), &body[text.raw.clone()]).write(out);
+                }
             }
             out.extend_from_slice(b",\"oracle\":{");
             out.extend_from_slice(kept);
@@ -277,7 +279,7 @@ impl<'a> Reading<'a> {
         let range = self.scanner.skip()?;
         if let Some(unclean) = self.scanner.take_unclean() {
             self.written.faults.add(field(), format!("has a string that {}", unclean.describe()));
-        } else if envelope::has_number_out_of_range(&self.body[range.clone()]) {
+        } else if self.scanner.take_large_number() && envelope::is_unreadable(&self.body[range.clone()]) {
             self.written.faults.add(field(), "has a number that is out of range");
         }
         Ok(range)
