@@ -30,7 +30,7 @@ const TASKS_MAX: usize = 5;
 /// The largest batch that a connector sends in KB: Oracle's own tests ask for 6144 (contracts/oci.md §2.4).
 const BATCH_KBS_MAX: i64 = 6_144;
 /// Most records of a batch.
-const BATCH_COUNT_MAX: i64 = 1_000_000;
+const BATCH_COUNT_MAX: i64 = 100_000;
 /// How long a batch may wait for more, in seconds.
 const BATCH_SECS_MAX: i64 = 600;
 

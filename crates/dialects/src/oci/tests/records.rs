@@ -294,6 +294,37 @@ fn wrong_envelopes_are_refused_by_name() {
     check(r#"{"source":"s","source":"s","type":"t","data":{}}"#, "InvalidParameter", &[("[0].source", "twice")]);
 }
 
+#[test]
+fn what_this_server_writes_itself_is_the_logs() {
+    use crate::auth::bound_to_log;
+    use crate::oci::envelope::{FunctionLine, Stream};
+    let mut world = world();
+    assert!(bound_to_log(DISABLED_LOG, &world.snapshot).is_none());
+    assert!(bound_to_log("unknown", &world.snapshot).is_none());
+    let sender = bound_to_log(LOG, &world.snapshot).unwrap();
+    let line = FunctionLine {
+        application: "a",
+        application_name: "app",
+        function: "f",
+        function_name: "fn",
+        process: "p",
+        request: "r",
+        stream: Stream::Stdout,
+        message: "hello",
+    };
+    let record = line.record("1", world.now, &sender.kept(world.now));
+    let id = event::BatchId::from_u128(1 << 80).unwrap();
+    let (caller, batch) = sender.batch(id, world.now, "function:f", Vec::new(), vec![record]);
+    assert_eq!((caller.instance(), batch.meta.instance), (Some(instance(OURS)), instance(OURS)));
+    assert_eq!((batch.meta.sender.as_str(), batch.meta.log_type.as_str()), ("function:f", "OCI_LOGGING"));
+    assert_eq!(batch.meta.feed, format!("oci/{LOG}"));
+    assert!(!caller.scopes().contains(crate::Scope::Read));
+    let envelope: Value = serde_json::from_slice(&batch.records[0].data).unwrap();
+    assert_eq!((&envelope["data"]["message"], &envelope["oracle"]["logid"]), (&json!("hello"), &json!(LOG)));
+    world.snapshot.instances.clear();
+    assert!(bound_to_log(LOG, &world.snapshot).is_none());
+}
+
 /// Texts of every kind, JSON among them.
 fn texts() -> impl Strategy<Value = String> {
     prop_oneof![

@@ -138,7 +138,8 @@ impl Control {
                 .into_iter()
                 .flatten()
                 .filter_map(|task| task["condition"].as_str())
-                .map(|condition| format!("({condition})"))
+                // On lines of their own, since a condition may end in a comment.
+                .map(|condition| format!("({condition}\n)"))
                 .collect();
             let mut source = json!({ "language": "oci", "scopes": scopes });
             if !conditions.is_empty() {
