@@ -164,6 +164,7 @@ impl Server {
             store_at_start: pipeline.at_start.clone(),
             ca,
             functions: functions.clone(),
+            own_logs: own_logs.clone(),
         };
         let front = Front {
             router: Arc::new(Router::new(dialects::all())?),

@@ -32,6 +32,12 @@ pub fn answer(api: &Api) -> Answer {
         "Requests refused before a credential was known to be good",
         api.ledger.strangers_refused() as f64,
     );
+    out.one(
+        "penstock_own_log_entries_let_go_total",
+        "counter",
+        "Lines of functions and entries of connectors' run logs that were not written because too many waited",
+        api.own_logs.let_go() as f64,
+    );
     out.one("penstock_request_memory_bytes", "gauge", "Memory that requests in flight hold", api.memory.used() as f64);
 
     let log = api.pipeline.log.status();

@@ -24,6 +24,7 @@ use tokio::sync::Semaphore;
 
 use crate::control::{Control, ControlError};
 use crate::hosted::Hosted;
+use crate::own_logs::OwnLogs;
 use crate::pipeline::{Clock, Pipeline};
 use crate::rates::Rates;
 
@@ -55,6 +56,8 @@ pub struct Api {
     pub ca: Option<Ca>,
     /// The functions.
     pub functions: Hosted,
+    /// Where functions and connectors leave what they have to say.
+    pub own_logs: OwnLogs,
 }
 
 /// What may be shown of the googleapis listener's authority.
