@@ -650,3 +650,36 @@ fn gzip(data: &[u8]) -> Bytes {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(data).and_then(|()| encoder.finish()).expect("a Vec takes all that is written to it").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_compressed_unless_they_must_stay_as_they_are() {
+        let check = |bytes: usize, wants_gzip: bool, as_it_is: bool, compressed: bool| {
+            let mut reply = Reply::json(StatusCode::OK, vec![b' '; bytes]);
+            if as_it_is {
+                reply = reply.with_header(header::CACHE_CONTROL, HeaderValue::from_static("no-transform"));
+            }
+            let response = finish(reply, wants_gzip);
+            let what = (bytes, wants_gzip, as_it_is);
+            assert_eq!(response.headers().contains_key(header::CONTENT_ENCODING), compressed, "{what:?}");
+        };
+        check(COMPRESS_BYTES_MIN, true, false, true);
+        check(COMPRESS_BYTES_MIN - 1, true, false, false);
+        check(COMPRESS_BYTES_MIN, false, false, false);
+        check(COMPRESS_BYTES_MIN, true, true, false);
+    }
+
+    #[test]
+    fn a_dialects_own_headers_give_way_to_the_replys() {
+        let id = header::HeaderName::from_static("opc-request-id");
+        let always = || vec![(id.clone(), HeaderValue::from_static("a"))];
+        let reply = || Reply::json(StatusCode::OK, "{}");
+        assert_eq!(with_headers(finish(reply(), false), always()).headers()[&id], "a");
+        let named = reply().with_header(id.clone(), HeaderValue::from_static("b"));
+        let response = with_headers(finish(named, false), always());
+        assert_eq!(response.headers().get_all(&id).iter().collect::<Vec<_>>(), ["b"]);
+    }
+}
