@@ -2,8 +2,8 @@
 
 Its blocks of `sh` are run in their order, each as a shell would go on from the one before: its folder and variables are handed over.
 A line `<!-- shows: TEXT -->` before a block says what somebody who follows the document sees sooner or later; such a block is run
-again until it shows that. What the test changes is the address of the server, which takes any free port here, and the third party,
-for which a stand-in is configured in the way that the document describes.
+again until it shows that. What the test changes is where the server listens, which is any free port here, and the third party, for which
+a stand-in is configured in the way that the document describes.
 """
 
 import os
@@ -19,7 +19,6 @@ from third_party import Authority, Placeholder
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "lab-oci.md"
 BLOCK = re.compile(r"(?:^<!-- shows: (?P<shows>[^\n]*) -->\n)?^```sh\n(?P<text>.*?)^```$", re.M | re.S)
-ADDRESS = "http://127.0.0.1:8480"
 
 STAND_IN = """
 [functions.egress]
@@ -55,7 +54,7 @@ class Document(unittest.TestCase):
         shell = Shell(server)
 
         for text, shows in rest:
-            shell.run(text.replace(ADDRESS, server.url), shows)
+            shell.run(text, shows)
         titles = [todo["title"] for todo in placeholder.bodies()]
         self.assertEqual(titles, ["me"] + ["compute-for-log-test"] * 2 + ["-"] * 3)
 

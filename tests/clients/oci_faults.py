@@ -7,9 +7,10 @@ One function of our own stands for all: it passes each record on by its id, afte
 import json
 import unittest
 from collections import Counter
+from datetime import datetime, timezone
 from pathlib import Path
 
-from as_oci import AsOci
+from as_oci import AsOci, rfc3339
 from server import until
 
 REQUIREMENTS = "fdk==0.1.128\nrequests==2.34.2\n"
@@ -49,6 +50,15 @@ def handler(ctx, data: io.BytesIO = None):
     return {"sent": len(records)}
 """
 
+# Sends nothing and says which process it is.
+NEIGHBOUR = """
+import os
+
+
+def handler(ctx, data=None):
+    return str(os.getpid())
+"""
+
 # Says what it could read of what is not its own, and what it could write.
 SNOOP = """
 import io
@@ -79,6 +89,9 @@ def handler(ctx, data: io.BytesIO = None):
 
 
 class Faults(AsOci, unittest.TestCase):
+    # The ids of all tests.
+    pushed = set()
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -87,6 +100,9 @@ class Faults(AsOci, unittest.TestCase):
         cls.deploy(cls.write_function("relay", {"func.py": RELAY, "requirements.txt": REQUIREMENTS}))
         cls.relay = cls.function_id(cls.app, "relay")
         cls.server.cli("function", "config", "relay", "--timeout", "5", "--memory", "128", "--expects", "per-record")
+        cls.deploy(cls.write_function("neighbour", {"func.py": NEIGHBOUR, "requirements.txt": "fdk==0.1.128\n"}))
+        cls.neighbour = cls.function_id(cls.app, "neighbour")
+        cls.server.cli("function", "config", "neighbour", "--expects", "nothing")
         cls.group = cls.default_group()
         cls.log = cls.make_log(cls.group, "app")
         cls.connector = cls.connect(
@@ -94,6 +110,7 @@ class Faults(AsOci, unittest.TestCase):
         )
 
     def setUp(self):
+        self.began = rfc3339(datetime.now(timezone.utc))
         self.mode("")
         self.placeholder.forget()
 
@@ -103,7 +120,9 @@ class Faults(AsOci, unittest.TestCase):
 
     def push(self, count):
         """Many small records in one request."""
-        return self.put(self.log, [{"number": number} for number in range(count)])
+        ids = self.put(self.log, [{"number": number} for number in range(count)])
+        self.pushed.update(ids)
+        return ids
 
     def arrived(self):
         return Counter(todo["record"] for todo in self.placeholder.bodies())
@@ -120,13 +139,14 @@ class Faults(AsOci, unittest.TestCase):
             missing = set(ids) - self.arrived().keys()
             calls = self.calls("relay", "--limit", "5")
             raise AssertionError(f"{len(missing)} of {len(ids)} did not arrive; {calls}\n{self.server.log()}") from None
-        self.assertEqual(self.arrived().keys(), set(ids))
+        # What an earlier test pushed may come once more, after a kill.
+        self.assertLessEqual(self.arrived().keys(), self.pushed)
 
     def assert_failed(self, note, status=None):
         """A call failed for this reason, and the run log says so."""
 
         def is_it(call):
-            return call["state"] == "failed" and note in (call["note"] or "")
+            return call["state"] == "failed" and note in (call["note"] or "") and call["began"] > self.began
 
         call = self.call_that("relay", is_it, f"failed with {note!r}")
         self.assertEqual(call["status"], status, call)
@@ -139,7 +159,7 @@ class Faults(AsOci, unittest.TestCase):
         self.mode(mode)
         ids = self.push(3)
         self.assert_failed(note, status)
-        self.assertEqual(self.arrived(), Counter())
+        self.assertFalse(self.arrived().keys() & set(ids))
         self.mode("")
         self.assert_all_arrive(ids)
 
@@ -154,8 +174,6 @@ class Faults(AsOci, unittest.TestCase):
 
     def test_a_function_that_takes_more_and_more_memory(self):
         """It is killed, and alone."""
-        others = {"func.py": "import os\n\n\ndef handler(ctx, data=None):\n    return str(os.getpid())\n"}
-        self.deploy(self.write_function("neighbour", {**others, "requirements.txt": "fdk==0.1.128\n"}))
         before = self.server.cli("function", "invoke", "neighbour").strip()
         self.assert_told("leak", "128 MiB")
         self.assertEqual(self.server.cli("function", "invoke", "neighbour").strip(), before, "the same process")
@@ -178,9 +196,10 @@ class Faults(AsOci, unittest.TestCase):
 
     def test_a_third_party_that_is_down_for_a_while(self):
         self.placeholder.down()
+        self.addCleanup(self.placeholder.up)
         ids = self.push(45)
         self.assert_failed("the handler raised an exception", status=502)
-        self.assertEqual(self.arrived(), Counter())
+        self.assertFalse(self.arrived().keys() & set(ids))
         self.placeholder.up()
         self.assert_all_arrive(ids)
 
@@ -206,7 +225,7 @@ class Faults(AsOci, unittest.TestCase):
         self.placeholder.delay = 0.0
         self.assert_all_arrive(ids)
         self.server.wait_stored()
-        again = sum(self.arrived().values()) - len(ids)
+        again = sum(count - 1 for record, count in self.arrived().items() if record in ids)
         self.assertLessEqual(again, 20, "only what was on its way is sent again")
 
     def processes(self):
@@ -221,6 +240,43 @@ class Faults(AsOci, unittest.TestCase):
             if b"FN_FORMAT=http-stream" in content and mark in content:
                 found.append(environment.parent.name)
         return found
+
+    def test_a_function_that_feeds_itself(self):
+        """A connector that reads what its own function logs would go on for ever; it is stopped, and says why."""
+        looping = self.connect("looping", {"logGroupId": self.group}, self.neighbour, "subject = 'neighbour'")
+        self.addCleanup(self.client("sch.ServiceConnectorClient").delete_service_connector, looping)
+        self.server.cli("function", "invoke", "neighbour")
+
+        def look():
+            state, details = self.state_of(looping)
+            return details if state == "NEEDS_ATTENTION" else None
+
+        details = until(look, "the loop is not stopped", 60)
+        self.assertIn("loop", details)
+        (told,) = self.runs("looping", "Stopped")
+        self.assertEqual(told["level"], "ERROR", told)
+        calls = [call for call in self.calls("neighbour", "--limit", "1000") if call["by"] == "looping"]
+        self.assertLess(len(calls), 20)
+        # The other connector is none the worse.
+        self.assert_all_arrive(self.push(1))
+
+    def test_a_version_that_cannot_be_installed(self):
+        """The version before goes on, and who deploys is told what is wrong."""
+        for name, content, told in [
+            ("requirements.txt", REQUIREMENTS + "a-package-that-nobody-has==1.0\n", "a-package-that-nobody-has"),
+            ("func.py", "def handler(ctx, data=None)\n    return 1\n", "func.py"),
+        ]:
+            with self.subTest(name):
+                good = {"func.py": RELAY, "requirements.txt": REQUIREMENTS}
+                folder = self.write_function("relay", {**good, name: content})
+                with self.assertRaises(AssertionError) as refused:
+                    self.deploy(folder)
+                self.assertIn("ended with 1", str(refused.exception))
+                self.assertIn(told, str(refused.exception))
+                self.assertIn("the version before goes on", str(refused.exception))
+                self.assert_all_arrive(self.push(1))
+                self.placeholder.forget()
+        self.write_function("relay", good)
 
     def test_a_function_that_looks_at_what_is_not_its_own(self):
         greeting = (self.server.folder / "server.out").read_text()

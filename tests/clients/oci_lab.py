@@ -233,7 +233,6 @@ class Story(AsOci):
             self.deploy(folder)
             name = "oci-logs-to-datadog-python"
             function = self.function_id(app, name)
-            self.server.cli("function", "config", name, "--expects", "per-record")
             group = self.default_group()
             log = self.make_log(group, "app")
             connector = self.connect("to-datadog", {"logGroupId": group, "logId": log}, function)

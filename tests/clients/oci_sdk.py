@@ -206,18 +206,19 @@ class Calls(AsOci, unittest.TestCase):
         )
         return self.functions.create_application(details).data.id
 
-    def function(self, app, name, config=None):
-        """A function of an archive, once it is installed."""
-        import oci
-
-        models = self.models("functions")
-        archive = io.BytesIO()
-        with zipfile.ZipFile(archive, "w") as file:
+    def archive(self):
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as file:
             file.writestr("func.py", HELLO)
             file.writestr("requirements.txt", "fdk==0.1.128\n")
+        return content.getvalue()
+
+    def function(self, app, name, config=None):
+        """A function of an archive, once it is installed."""
+        models = self.models("functions")
         source = models.CreateArchiveFunctionSourceDetails(
             archive_source_details=models.CreateDirectArchiveSourceDetails(
-                archive_file=base64.b64encode(archive.getvalue()).decode()
+                archive_file=base64.b64encode(self.archive()).decode()
             ),
             handler="func.handler",
             runtime_config=models.CreateFunctionUpdateRuntimeConfig(functions_runtime_name="python3.12"),
@@ -230,20 +231,39 @@ class Calls(AsOci, unittest.TestCase):
             config=config,
             source_details=source,
         )
-        made = self.functions.create_function(details).data
-        oci.wait_until(
-            self.functions,
-            self.functions.get_function(made.id),
-            "lifecycle_state",
-            "ACTIVE",
-            max_interval_seconds=1,
-            max_wait_seconds=180,
-        )
-        return made.id
+        return self.installed(self.functions.create_function(details).data.id)
 
-    def test_functions(self):
+    def installed(self, function):
         import oci
 
+        found = self.functions.get_function(function)
+        waits = {"max_interval_seconds": 1, "max_wait_seconds": 180}
+        return oci.wait_until(self.functions, found, "lifecycle_state", "ACTIVE", **waits).data.id
+
+    def test_a_function_by_command(self):
+        """Made of a zip file, given a configuration, called and deleted with nothing but the `oci` command."""
+        app = self.application("cli-functions")
+        file = self.server.folder / "hello.zip"
+        file.write_bytes(self.archive())
+        kind = ("archive-function", "direct-archive", "fn-update-runtime-config")
+        made = self.oci(
+            *("fn", "function", "create", *kind, "--display-name", "zipped", "--application-id", app),
+            *("--memory-in-mbs", "128", "--archive-file", str(file), "--handler", "func.handler"),
+            *("--functions-runtime-name", "python3.12"),
+        )["data"]["id"]
+        self.installed(made)
+        call = ("fn", "function", "invoke", "--function-id", made, "--file", "-")
+        self.assertEqual(self.oci(*call, "--body", '["x"]')["who"], "app")
+        change = ("--config", '{"WHO": "changed"}', "--force")
+        self.oci("fn", "function", "update", "archive-function", "--function-id", made, *change)
+        self.assertEqual(self.oci(*call, "--body", "")["who"], "changed")
+        self.assertIsNone(self.oci(*call, "--body", "1", "--fn-invoke-type", "detached"))
+        self.call_that("zipped", lambda seen: seen["state"] == "ok" and seen["records"] is None, "is ok")
+        said = self.oci(*call[:-2], "--file", "-", "--body", '"raise"', "--no-retry", status=1)
+        self.assertIn("FunctionInvokeExecutionFailed", said)
+        self.oci("fn", "function", "delete", "--function-id", made, "--force")
+
+    def test_functions(self):
         models = self.models("functions")
         app = self.application("sdk-functions")
         function = self.function(app, "hello", {"WHO": "function"})
@@ -511,7 +531,7 @@ class Calls(AsOci, unittest.TestCase):
 
     def test_the_folder_of_a_user(self):
         """What the command finds there is enough for it, and for nobody else's eyes; it warns of nothing."""
-        for name in ("config", "key.pem"):
+        for name in ("config", "key.pem", "oci_cli_rc"):
             self.assertEqual((self.as_user / name).stat().st_mode & 0o777, 0o600, name)
         ran = subprocess.run(
             [
@@ -528,6 +548,35 @@ class Calls(AsOci, unittest.TestCase):
             timeout=60,
         )
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+
+    def test_a_profile_beside_others(self):
+        """`--install` adds a profile behind those that are there, and touches none of them."""
+        home = self.server.folder / "somebody"
+        (home / ".oci").mkdir(parents=True)
+        config = home / ".oci" / "config"
+        before = "[DEFAULT]\nuser=ocid1.user.oc1..theirs\nregion=eu-frankfurt-1\n# theirs"
+        config.write_text(before)
+        config.chmod(0o600)
+        command = [self.options.binary, "oci-user", "create", "--out", str(home / "lab"), "--install"]
+        command += ["--server", self.server.url, "--data", str(self.server.data)]
+        command += ["--instance", self.server.customer_id]
+        environment = {**self.server.environment(), "HOME": str(home)}
+        run = lambda: subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60)
+        made = run()
+        self.assertEqual(made.returncode, 0, made.stderr)
+        now = config.read_text()
+        self.assertTrue(now.startswith(before))
+        self.assertEqual(now.count("[PENSTOCK]"), 1)
+        oci = [str(Path(sys.executable).with_name("oci")), "--profile", "PENSTOCK"]
+        oci += ["iam", "compartment", "list", "--compartment-id", self.compartment]
+        theirs = {name: value for name, value in self.environment.items() if not name.startswith("OCI_CLI_")}
+        listed = subprocess.run(oci, capture_output=True, text=True, env={**theirs, "HOME": str(home)}, timeout=60)
+        self.assertEqual((listed.returncode, listed.stderr), (0, ""))
+        command[4] = str(home / "again")
+        again = run()
+        self.assertEqual(again.returncode, 1, again.stdout)
+        self.assertIn("PENSTOCK", again.stderr)
+        self.assertEqual(config.read_text(), now)
 
     # Last: a server with two tenancies has to be told each time which is meant.
 

@@ -4,10 +4,12 @@ Each keeps what it was sent, and can be told to be down, slow, or to answer with
 made the way that a strict OpenSSL wants them: critical constraints and key usages, and identifiers of both keys.
 """
 
+import contextlib
 import datetime
 import http.server
 import ipaddress
 import json
+import socket
 import ssl
 import threading
 import time
@@ -101,6 +103,7 @@ class ThirdParty:
 
     def __init__(self, authority):
         self.sent = []
+        self.connections = set()
         self.lock = threading.Lock()
         self.refused = 0
         self.status = None
@@ -115,6 +118,8 @@ class ThirdParty:
 
     def up(self):
         """Listens, on the port that it had before."""
+        if self.server:
+            return
         party = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
@@ -150,7 +155,13 @@ class ThirdParty:
                 # The handshake is each connection's own matter: a slow one holds up nobody else.
                 request.settimeout(30)
                 with party.context.wrap_socket(request, server_side=True) as connection:
-                    super().finish_request(connection, client_address)
+                    with party.lock:
+                        party.connections.add(connection)
+                    try:
+                        super().finish_request(connection, client_address)
+                    finally:
+                        with party.lock:
+                            party.connections.discard(connection)
 
             def handle_error(self, *_):
                 """Clients that go away are no news here."""
@@ -160,10 +171,14 @@ class ThirdParty:
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def down(self):
-        """Takes no more connections."""
+        """Takes no more connections, and breaks those that there are."""
         self.server.shutdown()
         self.server.server_close()
         self.server = None
+        with self.lock:
+            for connection in self.connections:
+                with contextlib.suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
 
     def close(self):
         if self.server:
