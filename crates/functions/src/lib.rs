@@ -133,8 +133,10 @@ pub enum FunctionsError {
 /// All functions.
 pub struct Functions {
     shared: Arc<Shared>,
-    /// One installation at a time: pip takes all that the machine has.
-    installing: tokio::sync::Mutex<()>,
+    /// What is done to a function's folder is done one thing at a time.
+    turns: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// A few installations at a time: pip takes all that the machine has, but one that hangs must not keep everybody else's.
+    installing: Semaphore,
 }
 
 /// What all functions share.
@@ -187,7 +189,7 @@ impl Functions {
             stopping: AtomicBool::new(false),
             settings,
         });
-        Ok(Functions { shared, installing: tokio::sync::Mutex::new(()) })
+        Ok(Functions { shared, turns: Mutex::default(), installing: Semaphore::new(limits::INSTALLS_MAX) })
     }
 
     /// How much of the sandbox this kernel can do.
@@ -234,7 +236,8 @@ impl Functions {
         archive_zip: Bytes,
         progress: &(dyn Fn(&str) + Sync),
     ) -> Result<Installed, InstallError> {
-        let _turn = self.installing.lock().await;
+        let _turn = self.turn(function_id).lock_owned().await;
+        let _place = self.installing.acquire().await.expect("the semaphore is never closed");
         let in_use = self.shared.function(function_id).and_then(|function| function.spec().version.clone());
         install::install(&self.shared, function_id, archive_zip, in_use.as_deref(), progress).await
     }
@@ -272,7 +275,8 @@ impl Functions {
         self.shared.calls.counts(from)
     }
 
-    /// Ends a function at once and removes all that is there of it: versions, reports, counts.
+    /// Ends a function at once and removes all that is there of it: versions, reports, counts. While a version of it is
+    /// being installed, what is on disk goes behind that, and nobody waits for it.
     pub async fn remove(&self, id: &str) {
         let function = self.shared.functions.write().unwrap_or_else(PoisonError::into_inner).remove(id);
         let leaving = self.shared.leaving.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -280,22 +284,21 @@ impl Functions {
             function.order(Order::Remove);
             function.ended().await;
         }
-        let _turn = self.installing.lock().await;
-        let shared = self.shared.clone();
-        let id = id.to_owned();
-        let removed = tokio::task::spawn_blocking(move || {
-            if let Err(error) = shared.calls.remove(&id) {
-                tracing::warn!(function = id, %error, "what is kept of a removed function's calls stays");
-            }
-            let Some(dir) = shared.folders.function(&id) else { return };
-            match std::fs::remove_dir_all(&dir) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    tracing::warn!(path = %dir.display(), %error, "the code of a removed function stays");
-                }
-                _ => {}
-            }
-        });
-        let _ = removed.await;
+        let (shared, turn, id) = (self.shared.clone(), self.turn(id), id.to_owned());
+        match turn.clone().try_lock_owned() {
+            Ok(_turn) => remove_files(shared, id).await,
+            Err(_) => drop(tokio::spawn(async move {
+                let _turn = turn.lock_owned().await;
+                remove_files(shared, id).await;
+            })),
+        }
+    }
+
+    /// The turn of whoever does something to a function's folder.
+    fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.retain(|_, turn| Arc::strong_count(turn) > 1);
+        turns.entry(id.to_owned()).or_default().clone()
     }
 
     /// Ends all processes: running calls have a moment to end by themselves. Reports are on disk when this returns.
@@ -321,6 +324,23 @@ impl Functions {
         let shared = self.shared.clone();
         let _ = tokio::task::spawn_blocking(move || shared.calls.close()).await;
     }
+}
+
+/// Removes a function's versions and reports from the disk.
+async fn remove_files(shared: Arc<Shared>, id: String) {
+    let removed = tokio::task::spawn_blocking(move || {
+        if let Err(error) = shared.calls.remove(&id) {
+            tracing::warn!(function = id, %error, "what is kept of a removed function's calls stays");
+        }
+        let Some(dir) = shared.folders.function(&id) else { return };
+        match std::fs::remove_dir_all(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %dir.display(), %error, "the code of a removed function stays");
+            }
+            _ => {}
+        }
+    });
+    let _ = removed.await;
 }
 
 impl Drop for Functions {

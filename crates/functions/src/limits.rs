@@ -48,6 +48,8 @@ pub(crate) const FILE_BYTES_MAX: u64 = 64 << 20;
 pub const ARCHIVE_BYTES_MAX: usize = 32 << 20;
 pub(crate) const ARCHIVE_FILES_MAX: usize = 2_000;
 pub(crate) const ARCHIVE_UNPACKED_MAX: u64 = 128 << 20;
+/// Installations at a time.
+pub(crate) const INSTALLS_MAX: usize = 3;
 /// How long one run of pip may take, and how much it may write into one file.
 pub(crate) const PIP_TIME_MAX: Duration = Duration::from_secs(600);
 pub(crate) const PIP_FILE_BYTES_MAX: u64 = 4 << 30;

@@ -58,6 +58,33 @@ async fn what_cannot_be_installed_leaves_nothing() {
     assert_eq!(left, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_an_installation_that_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let functions = Arc::new(Functions::open(settings(dir.path()), Arc::new(Sink::default())).unwrap());
+    let without_code = || zip(&[("readme", "x")]);
+    let (go, held) = std::sync::mpsc::channel::<()>();
+    let (begun, begins) = tokio::sync::oneshot::channel();
+    let hanging = tokio::spawn({
+        let functions = functions.clone();
+        let (held, begun) = (Mutex::new(held), Mutex::new(Some(begun)));
+        async move {
+            let hold = |_: &str| {
+                begun.lock().unwrap().take().map(|begun| begun.send(()));
+                held.lock().unwrap().recv().unwrap_err();
+            };
+            functions.install("slow", without_code(), &hold).await
+        }
+    });
+    begins.await.unwrap();
+    let error = functions.install("other", without_code(), &|_| {}).await.unwrap_err();
+    assert!(matches!(error, InstallError::NoHandler(_)), "{error}");
+    functions.remove("other").await;
+    functions.remove("slow").await;
+    drop(go);
+    assert!(matches!(hanging.await.unwrap(), Err(InstallError::NoHandler(_))));
+}
+
 #[tokio::test]
 async fn a_handler_that_is_no_python_is_refused() {
     let Some(world) = World::open().await else { return };
