@@ -124,6 +124,10 @@ impl Control {
                 return Err(incorrect_state(FUNCTIONS_OFF));
             }
             let mut json = found.json;
+            // Who waits for the state to say that a version is installed must not be told of somebody else's.
+            if zip.is_some() && matches!(json["state"].as_str(), Some("CREATING" | "UPDATING")) {
+                return Err(incorrect_state(BEING_INSTALLED));
+            }
             let Some(body) = json["body"].as_object_mut() else { return Err(Refusal::internal()) };
             let Value::Object(change) = change else { return Err(Refusal::internal()) };
             dialects::oci::lay_over(body, change)?;
@@ -491,6 +495,9 @@ pub struct Installed {
 const FUNCTIONS_OFF: &str =
     "Functions are switched off on this server; its operator can set [functions] enabled = true.";
 
+const BEING_INSTALLED: &str =
+    "A version of the function is being installed; send the next one when its state is ACTIVE or FAILED again.";
+
 /// What must be empty before the other can go.
 const INNER: [(Kind, Kind); 4] = [
     (Kind::LogGroup, Kind::Log),
@@ -512,4 +519,42 @@ fn take_archive(kind: Kind, body: &mut Value) -> Result<Option<Vec<u8>>, Refusal
     };
     let zip = base64::engine::general_purpose::STANDARD.decode(file);
     zip.map(Some).map_err(|error| Refusal::invalid_field(field, format!("is no base64: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::serve;
+
+    const AT: Time = Time::from_nanos(1_795_809_600_000_000_000);
+
+    #[test]
+    fn versions_are_installed_one_after_the_other() {
+        let data = tempfile::tempdir().unwrap();
+        let settings = serve::settings(&Config::default(), udm::Schema::load());
+        let control = Control::open(data.path(), settings, None, AT).unwrap();
+        let instance = *control.snapshot().load().instances.keys().next().unwrap();
+        let root = ocid::tenancy(instance);
+        let make = |kind, body| control.create_oci(instance, kind, None, body, None, true, AT).unwrap();
+        let app = make(Kind::Application, json!({ "compartmentId": root, "displayName": "app" }));
+        let source = || {
+            let code = json!({ "archiveSourceType": "DIRECT_ARCHIVE", "archiveFile": "UEsFBg==" });
+            json!({ "sourceType": "ARCHIVE", "archiveSourceDetails": code })
+        };
+        let body = json!({
+            "applicationId": app.resource.unwrap().id, "displayName": "f", "memoryInMBs": 128, "sourceDetails": source(),
+        });
+        let id = make(Kind::Function, body).archive.unwrap().function;
+        let update = |change| control.update_oci(instance, Kind::Function, None, &id, None, change, true, AT);
+        let state = |done: Made| done.resource.unwrap().body["lifecycleState"].clone();
+
+        let refused = update(json!({ "sourceDetails": source() })).unwrap_err();
+        assert_eq!((refused.cause, &*refused.message), (Cause::WrongState, BEING_INSTALLED));
+        // What is no code changes meanwhile.
+        assert_eq!(state(update(json!({ "memoryInMBs": 256 })).unwrap()), "CREATING");
+        control.installed_oci(instance, &id, Err("no func.py".to_owned()), AT).unwrap();
+        assert_eq!(state(update(json!({ "sourceDetails": source() })).unwrap()), "UPDATING");
+        assert!(update(json!({ "sourceDetails": source() })).is_err());
+    }
 }
