@@ -168,27 +168,27 @@ class AsOci:
         query += f" and data.message = '*{needle}*' | sort by datetime asc"
         return [row["data"] for row in self.finding(query, count)]
 
-    def metric(self, name, connector, wanted, namespace="oci_service_connector_hub"):
-        """Waits until the sum of a connector's metric is what is wanted."""
+    def metric(self, name, resource, wanted, namespace="oci_service_connector_hub"):
+        """Waits until the sum of a metric of a connector or function is what is wanted."""
 
         def look():
-            total = self.sum_of(name, connector, namespace)
+            total = self.sum_of(name, resource, namespace)
             return total if total == wanted else None
 
         try:
             return until(look, name, 30, every=0.3)
         except AssertionError:
-            found = self.sum_of(name, connector, namespace)
-            raise AssertionError(f"{name} of {connector} is {found}, not {wanted}") from None
+            found = self.sum_of(name, resource, namespace)
+            raise AssertionError(f"{name} of {resource} is {found}, not {wanted}") from None
 
-    def sum_of(self, name, connector, namespace):
+    def sum_of(self, name, resource, namespace):
         import oci
 
         now = datetime.now(timezone.utc)
-        query = f'{name}[1m]{{connectorId = "{connector}"}}.sum()'
+        dimension = {"oci_service_connector_hub": "connectorId", "oci_faas": "resourceId"}[namespace]
         asked = oci.monitoring.models.SummarizeMetricsDataDetails(
             namespace=namespace,
-            query=query,
+            query=f'{name}[1m]{{{dimension} = "{resource}"}}.sum()',
             start_time=now - timedelta(minutes=30),
             end_time=now + timedelta(minutes=2),
         )

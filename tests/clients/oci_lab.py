@@ -196,6 +196,7 @@ class Story(AsOci):
             self.assertEqual({call["state"] for call in calls}, {"ok"}, calls)
             self.assertEqual(sum(call["records"] for call in calls), 14)
             self.assertEqual(sum(call["requests"] for call in calls), 14)
+            self.metric("FunctionInvocationCount", function, len(calls), "oci_faas")
         return passing
 
     def assert_audited(self, instance, count):
@@ -274,6 +275,14 @@ class Printed(Story, unittest.TestCase):
 
     def test_the_lab(self):
         self.tell(self.lab.first, self.lab.second, self.lab.requirements)
+        with task("what the function hides when the third party is down"):
+            self.placeholder.down()
+            record = {"type": "com.example.try", "source": "me", "time": "2026-11-27T10:00:00Z", "data": {}}
+            self.server.cli("function", "invoke", FUNCTION, "--body", json.dumps([record]))
+            (last,) = self.calls(FUNCTION, "--limit", "1")
+            self.assertEqual((last["state"], last["status"]), ("suspicious", 200), last)
+            self.assertIn("jsonplaceholder.typicode.com", last["note"])
+            self.assertEqual(last["requests_failed"], 1, last)
 
 
 class PrintedDatadog(Story, unittest.TestCase):
