@@ -102,10 +102,11 @@ impl Control {
 
     /// The service connectors as documents of `deliver`.
     pub(in crate::control) fn service_connectors(&self) -> Result<Vec<Value>, ControlError> {
-        let mut timeouts = HashMap::new();
-        for function in self.resources.list(document_kind(Kind::Function), None)? {
-            let secs = function.json["body"]["timeoutInSeconds"].as_u64().unwrap_or(TIMEOUT_SECS_DEFAULT);
-            timeouts.insert(function.id, secs);
+        let mut functions = HashMap::new();
+        for mut function in self.resources.list(document_kind(Kind::Function), None)? {
+            let body = &mut function.json["body"];
+            let secs = body["timeoutInSeconds"].as_u64().unwrap_or(TIMEOUT_SECS_DEFAULT);
+            functions.insert(function.id, (body["displayName"].take(), secs));
         }
         let mut connectors = Vec::new();
         for document in self.resources.list(document_kind(Kind::ServiceConnector), None)? {
@@ -153,15 +154,18 @@ impl Control {
                 (None, Some(_)) => BATCH_BYTES_MAX,
                 (None, None) => BATCH_KBS_DEFAULT * 1_000,
             };
-            let patience = timeouts.get(function).copied().unwrap_or(TIMEOUT_SECS_DEFAULT) + PATIENCE_SECS;
+            // A function that was deleted is called by its OCID.
+            let (name, secs) = functions.get(function).cloned().unwrap_or((Value::Null, TIMEOUT_SECS_DEFAULT));
             let mut deliver_to = json!({
                 "type": "function",
                 "function": function,
-                "name": body["displayName"],
                 "batch_bytes_max": bytes,
                 "batch_wait_ms": target["batchTimeInSec"].as_u64().unwrap_or(BATCH_SECS_DEFAULT) * 1_000,
-                "timeout_ms": patience * 1_000,
+                "timeout_ms": (secs + PATIENCE_SECS) * 1_000,
             });
+            if name.is_string() {
+                deliver_to["name"] = name;
+            }
             if let Some(number) = number {
                 deliver_to["batch_records_max"] = Value::from(number);
             }
