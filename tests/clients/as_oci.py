@@ -22,6 +22,9 @@ from pathlib import Path
 from server import Server, until
 from third_party import Authority, Datadog, Placeholder
 
+# Oracle's `oci`. Its program in the environment knows where that was made, which is not where it is.
+OCI = [sys.executable, "-m", "oci_cli.cli"]
+
 APP = "oci-hol-fn-app"
 INVOKED = "com.oraclecloud.functions.application.functioninvoke"
 RUN = "com.oraclecloud.sch.serviceconnector.runlog"
@@ -102,9 +105,8 @@ class AsOci:
     def oci(cls, *arguments, status=0):
         """What `oci …` prints, parsed; what is no text among the arguments goes as JSON."""
         words = [word if isinstance(word, str) else json.dumps(word) for word in arguments]
-        command = [str(Path(sys.executable).with_name("oci")), *words]
         ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=180, env=cls.environment, stdin=subprocess.DEVNULL
+            [*OCI, *words], capture_output=True, text=True, timeout=180, env=cls.environment, stdin=subprocess.DEVNULL
         )
         if ran.returncode != status:
             raise AssertionError(f"oci {words} ended with {ran.returncode}, not {status}:\n{ran.stdout}{ran.stderr}")

@@ -8,12 +8,12 @@ a stand-in is configured in the way that the document describes.
 
 import os
 import re
+import shlex
 import subprocess
-import sys
 import unittest
 from pathlib import Path
 
-from as_oci import wheels
+from as_oci import OCI, wheels
 from server import Server, until
 from third_party import Authority, Placeholder
 
@@ -66,11 +66,12 @@ class Shell:
         self.server = server
         folder = server.folder / "shell"
         folder.mkdir(exist_ok=True)
-        (folder / "penstock").unlink(missing_ok=True)
-        (folder / "penstock").symlink_to(server.options.binary)
-        programs = f"{folder}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        for name, command in [("penstock", [server.options.binary]), ("oci", OCI)]:
+            program = folder / name
+            program.write_text(f'#!/bin/sh\nexec {shlex.join(command)} "$@"\n')
+            program.chmod(0o755)
         kept = {name: value for name, value in server.environment().items() if not name.startswith("OCI_")}
-        self.environment = {**kept, "HOME": str(folder), "PATH": programs, "COLUMNS": "200"}
+        self.environment = {**kept, "HOME": str(folder), "PATH": f"{folder}:{os.environ['PATH']}", "COLUMNS": "200"}
         if server.process:
             self.environment["PENSTOCK_SERVER"] = server.url
         self.state = folder / "state"

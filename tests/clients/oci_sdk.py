@@ -6,13 +6,11 @@ import base64
 import io
 import json
 import subprocess
-import sys
 import unittest
 import zipfile
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
-from as_oci import AsOci, new_id, window
+from as_oci import OCI, AsOci, new_id, window
 
 HELLO = """
 import io
@@ -533,20 +531,8 @@ class Calls(AsOci, unittest.TestCase):
         """What the command finds there is enough for it, and for nobody else's eyes; it warns of nothing."""
         for name in ("config", "key.pem", "oci_cli_rc"):
             self.assertEqual((self.as_user / name).stat().st_mode & 0o777, 0o600, name)
-        ran = subprocess.run(
-            [
-                str(Path(sys.executable).with_name("oci")),
-                "iam",
-                "compartment",
-                "list",
-                "--compartment-id",
-                self.compartment,
-            ],
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            timeout=60,
-        )
+        listing = [*OCI, "iam", "compartment", "list", "--compartment-id", self.compartment]
+        ran = subprocess.run(listing, capture_output=True, text=True, env=self.environment, timeout=60)
         self.assertEqual((ran.returncode, ran.stderr), (0, ""))
 
     def test_a_profile_beside_others(self):
@@ -567,8 +553,7 @@ class Calls(AsOci, unittest.TestCase):
         now = config.read_text()
         self.assertTrue(now.startswith(before))
         self.assertEqual(now.count("[PENSTOCK]"), 1)
-        oci = [str(Path(sys.executable).with_name("oci")), "--profile", "PENSTOCK"]
-        oci += ["iam", "compartment", "list", "--compartment-id", self.compartment]
+        oci = [*OCI, "--profile", "PENSTOCK", "iam", "compartment", "list", "--compartment-id", self.compartment]
         theirs = {name: value for name, value in self.environment.items() if not name.startswith("OCI_CLI_")}
         listed = subprocess.run(oci, capture_output=True, text=True, env={**theirs, "HOME": str(home)}, timeout=60)
         self.assertEqual((listed.returncode, listed.stderr), (0, ""))
