@@ -35,6 +35,10 @@ pub const OCI_ENTRIES_MAX: usize = 100_000;
 /// Most that a function is given and gives back in one call (contracts/oci.md §3.3: 6 MB, read as 6 × 2^20).
 pub const OCI_INVOKE_BYTES_MAX: usize = 6 << 20;
 
+/// What of [`ANSWERS_BYTES`] a call of a function holds while it waits and runs, which may be minutes. What it gives back is paid for
+/// when it is there; until then the number of processes and the queues of the functions bound it.
+pub const OCI_INVOKE_HELD_BYTES: usize = 64 << 10;
+
 /// How far an OCI signature's date may be from our clock, in seconds.
 pub const OCI_DATE_SKEW_SECS: i64 = 300;
 

@@ -412,6 +412,8 @@ async fn answer_ask(front: &Front, dialect: &'static str, ask: Ask) -> Result<Re
             tracing::error!(%error, dialect, "an answer could not be written");
             Err(Refusal::internal())
         })?;
+        // How much a function gives back is not known before.
+        permit.overdraw(reply.body.len()).await;
         permit.shrink_to(reply.body.len());
         reply.body = Bytes::from_owner(Paid { body: reply.body, _permit: permit });
         Ok(reply)

@@ -29,7 +29,8 @@ pub enum Question {
 }
 
 impl Question {
-    /// Most memory that its answer takes, from its first record until the client has read it.
+    /// Most memory that its answer takes, from its first record until the client has read it; of a function's, what is held until
+    /// there is one.
     pub fn answer_bytes_max(&self) -> usize {
         match self {
             Question::Resource { act: Act::List(_), .. } => limits::RESOURCES_BYTES_MAX * limits::COPIES_OF_AN_ANSWER,
@@ -39,7 +40,7 @@ impl Question {
             Question::Search(LogSearch { bytes_max, .. }) | Question::AuditEvents(AuditCall { bytes_max, .. }) => {
                 bytes_max * limits::COPIES_OF_AN_ANSWER
             }
-            Question::Invoke(_) => limits::OCI_INVOKE_BYTES_MAX * 2,
+            Question::Invoke(_) => limits::OCI_INVOKE_HELD_BYTES,
         }
     }
 }
