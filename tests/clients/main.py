@@ -77,7 +77,7 @@ def parse():
         prog="tests/clients/run",
         description="Runs real clients against a real server. PENSTOCK_BIN names the binary; PENSTOCK_SEEDS, if set, "
         "the folder with the seed documents.",
-        epilog="examples: run            everything (under five minutes)\n"
+        epilog="examples: run            everything (under ten minutes)\n"
         "          run sample     the sample program and what follows from it\n"
         "          run adc        credentials as Google's library finds them, through the googleapis listener\n"
         "          run secops_sdk secops_cli logstory_replay\n"
