@@ -1,8 +1,8 @@
 """A server in OCI's place: what the tests of its lab share.
 
-`AsOci` comes first among the bases of a case. It starts stand-ins of the third parties and one server for the whole case, whose
-functions reach them through the egress proxy; makes a user with `penstock oci-user create`; and has Oracle's own command and
-library speak to the server.
+`AsOci` comes first among the bases of a case. It starts stand-ins of the third parties and one server for the whole
+case, whose functions reach them through the egress proxy; makes a user with `penstock oci-user create`; and has
+Oracle's own command and library speak to the server.
 """
 
 import hashlib
@@ -43,8 +43,10 @@ hosts = {{ "{placeholder.host}" = "{placeholder.address}", "{datadog.host}" = "{
 
 
 def wheels():
-    """Settings with which a server's pip takes what functions need from a folder here, whatever the index has today. The folder
-    is filled once per lock and Python, beside the environment of the tests; where it cannot be, pip is left to itself.
+    """Settings with which a server's pip takes what functions need from a folder here, whatever the index has today.
+
+    The folder is filled once per lock and Python, beside the environment of the tests; where it cannot be, pip is left
+    to itself.
     """
     lock = Path(__file__).with_name("functions.lock")
     of = hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]

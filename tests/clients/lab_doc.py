@@ -1,9 +1,9 @@
 """docs/lab-oci.md, followed by a shell to the letter.
 
-Its blocks of `sh` are run in their order, each as a shell would go on from the one before: its folder and variables are handed over.
-A line `<!-- shows: TEXT -->` before a block says what somebody who follows the document sees sooner or later; such a block is run
-again until it shows that. What the test changes is where the server listens, which is any free port here, and the third party, for which
-a stand-in is configured in the way that the document describes.
+Its blocks of `sh` are run in their order, each as a shell would go on from the one before: its folder and variables
+are handed over. A line `<!-- shows: TEXT -->` before a block says what somebody who follows the document sees sooner
+or later; such a block is run again until it shows that. What the test changes is where the server listens, which is
+any free port here, and the third party, for which a stand-in is configured in the way that the document describes.
 """
 
 import os

@@ -1,5 +1,5 @@
-"""What goes wrong between logs, functions and third parties: nothing is skipped, all is delivered at least once, and each failure can
-be read afterwards, in `penstock function calls` and in the connector's run log.
+"""What goes wrong between logs, functions and third parties: nothing is skipped, all is delivered at least once, and
+each failure can be read afterwards, in `penstock function calls` and in the connector's run log.
 
 One function of our own stands for all: it passes each record on by its id, after doing what its configuration says.
 """

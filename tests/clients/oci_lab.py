@@ -1,8 +1,8 @@
 """OCI's lab on connectors and functions, from beginning to end, with Oracle's own `oci` command and `fdk`.
 
-Told twice: with the functions that the lab prints, taken at test time from the folder that PENSTOCK_SEEDS names and deployed with
-nothing changed, and with functions of our own that do the same work and say by id what they pass on, which always run. The third
-party is a stand-in on this machine for the host that the functions name.
+Told twice: with the functions that the lab prints, taken at test time from the folder that PENSTOCK_SEEDS names and
+deployed with nothing changed, and with functions of our own that do the same work and say by id what they pass on,
+which always run. The third party is a stand-in on this machine for the host that the functions name.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ FLOWS = """        if record["type"] == "com.oraclecloud.vcn.flowlogs.DataEvent"
             )
 """
 
-# What stops after the first record because of a misspelt name, and hides it: the trouble of the lab's example for Datadog.
+# Stops after the first record because of a misspelt name, and hides it: the trouble of the lab's example for Datadog.
 OWN_DATADOG = """
 import io
 import json

@@ -1,5 +1,5 @@
-"""Oracle's library against the calls of OCI that are served: what is made is found, changed, listed in pages and removed; what is refused
-says so in OCI's form; and nothing is taken whose signature is not right.
+"""Oracle's library against the calls of OCI that are served: what is made is found, changed, listed in pages and
+removed; what is refused says so in OCI's form; and nothing is taken whose signature is not right.
 """
 
 import base64

@@ -1,7 +1,9 @@
-"""Third parties on this machine: TLS servers that stand in for hosts of the internet, certified by an authority of their own.
+"""Third parties on this machine: TLS servers that stand in for hosts of the internet, certified by an authority of
+their own.
 
-Each keeps what it was sent, and can be told to be down, slow, or to answer with an error. The authority and the certificates are
-made the way that a strict OpenSSL wants them: critical constraints and key usages, and identifiers of both keys.
+Each keeps what it was sent, and can be told to be down, slow, or to answer with an error. The authority and the
+certificates are made the way that a strict OpenSSL wants them: critical constraints and key usages, and identifiers
+of both keys.
 """
 
 import contextlib
