@@ -28,6 +28,10 @@ const WAITING_BYTES_MAX: usize = 64 << 20;
 /// Entries that become one frame at most.
 const ENTRIES_AT_ONCE: usize = 4_096;
 
+/// How long entries are gathered before they are appended. Every append is a sync of the disk, which a function that is
+/// called several hundred times a second would otherwise ask for with every call, beside the one of its connector.
+const GATHER: Duration = Duration::from_millis(100);
+
 /// How long a full disk is waited for before it is tried again.
 const FULL_PAUSE: Duration = Duration::from_secs(1);
 
@@ -119,6 +123,15 @@ pub async fn write(front: Front, mut entries: Entries) {
     let mut together = Vec::with_capacity(ENTRIES_AT_ONCE);
     let mut told = 0;
     while entries.receiver.recv_many(&mut together, ENTRIES_AT_ONCE).await > 0 {
+        let hurried = |left: &Left| matches!(left, Left::Asked(_));
+        if together.len() < ENTRIES_AT_ONCE && !together.iter().any(hurried) {
+            tokio::time::sleep(GATHER).await;
+            while together.len() < ENTRIES_AT_ONCE
+                && let Ok(left) = entries.receiver.try_recv()
+            {
+                together.push(left);
+            }
+        }
         let (mut said, mut asked) = (Vec::with_capacity(together.len()), Vec::new());
         for left in together.drain(..) {
             match left {
