@@ -2,10 +2,12 @@
 //! It prints calls per second and the processor time of the whole process per call; nothing is asserted.
 //!
 //! ```text
-//! cargo run --release -p deliver --example calls -- [CONNECTORS] [CALLS OF EACH] [DIRECTORY]
+//! cargo run --release -p deliver --example calls -- [CONNECTORS] [CALLS OF EACH] [RECORDS PER SECOND] [DIRECTORY]
 //! ```
 //!
-//! The directory decides which disk is measured: every batch is frozen and settled on it.
+//! Without records per second (0) all of them are in the log already. With it they are put there meanwhile, each in a frame
+//! of its own, and that costs processor time, too. The directory decides which disk is measured: every batch is frozen and
+//! settled on it.
 
 use std::path::PathBuf;
 use std::pin::Pin;
@@ -43,7 +45,7 @@ impl Invoke for NoOp {
 async fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: u64| arguments.next().map_or(default, |text| text.parse().expect("a number"));
-    let (connectors, calls) = (number(1), number(5_000));
+    let (connectors, calls, per_second) = (number(1), number(5_000), number(0));
     let own = tempfile::tempdir().expect("a directory can be made");
     let dir = arguments.next().map_or_else(|| own.path().to_owned(), PathBuf::from);
 
@@ -55,7 +57,10 @@ async fn main() {
     let deliver = Deliver::open_with(&dir.join("deliver"), log.clone(), Arc::new(read), schema.clone(), surroundings)
         .expect("deliver.db opens");
 
-    append(&log, calls).await;
+    let mut ids = IdSource::default();
+    if per_second == 0 {
+        append(&log, &mut ids, calls, RECORDS_OF_A_FRAME).await;
+    }
     let documents: Vec<ConnectorConfig> = (0..connectors)
         .map(|number| {
             let document = json!({
@@ -75,6 +80,13 @@ async fn main() {
 
     let (began, cpu) = (Instant::now(), cpu_time());
     deliver.apply(documents).await.expect("the connectors start");
+    if per_second > 0 {
+        let mut turn = tokio::time::interval(Duration::from_secs_f64(1.0 / per_second as f64));
+        for _ in 0..calls {
+            turn.tick().await;
+            append(&log, &mut ids, 1, 1).await;
+        }
+    }
     let mut changes = deliver.changes();
     while deliver.status().iter().any(|status| status.written < calls) {
         changes.changed().await.expect("the connectors run");
@@ -91,11 +103,10 @@ async fn main() {
 }
 
 /// Audit records of about 1.2 KB.
-async fn append(log: &Log, count: u64) {
-    let mut ids = IdSource::default();
+async fn append(log: &Log, ids: &mut IdSource, count: u64, of_a_frame: usize) {
     let mut left = count as usize;
     while left > 0 {
-        let records = left.min(RECORDS_OF_A_FRAME);
+        let records = left.min(of_a_frame);
         let received_at = now();
         let id = ids.next(received_at, 7);
         let meta = BatchMeta {

@@ -613,7 +613,7 @@ impl Connector {
         self.gauge.fault(now, None, &Fault::LOOP);
         self.tell(&work.config, |runs, now, out| {
             runs.complete(now, out);
-            out.push(runs::loop_stopped(now, &reason, hops));
+            out.push(runs::loop_stopped(now, &reason));
         });
         self.live.set_phase(Phase::Stuck { reason });
         self.ordered().await;

@@ -273,6 +273,10 @@ impl Gauge {
         for (minute, more) in minutes {
             known.entry(minute).or_default().merge(more);
         }
+        // A disk that refuses for a day costs the oldest, not the memory.
+        while known.len() > KEEP_MINUTES as usize {
+            known.pop_first();
+        }
     }
 }
 

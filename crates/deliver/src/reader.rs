@@ -1,6 +1,7 @@
 //! From the log to a batch: reads frames, keeps what the filter selects, encodes until the batch is full. Blocking and
 //! bounded; `connector` calls it on a blocking thread and decides how long to wait for more.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,9 @@ pub(crate) const PAUSE_BYTES_HURRIED: usize = 1 << 20;
 /// How many events are looked at, and how many bytes gathered, on a thread that must not be kept.
 const QUICK_EVENTS: u32 = 64;
 const QUICK_BYTES: usize = 128 << 10;
+/// How many frames, and bytes of them, are taken out of the log before they are asked for.
+const AHEAD_FRAMES: usize = 16;
+const AHEAD_BYTES: u64 = 64 << 10;
 /// After how many events the caller's wish to stop is looked at.
 const LOOK_EVERY: u32 = 1_024;
 
@@ -39,6 +43,8 @@ pub(crate) struct Reader {
     target: Arc<dyn Target>,
     gate: Gate,
     frame: Option<Frame>,
+    /// What the follower has given and nobody has looked at.
+    ahead: VecDeque<Followed>,
     /// Everything before has been read.
     place: Place,
     gap: Option<Gap>,
@@ -127,7 +133,18 @@ impl Reader {
         place: Place,
     ) -> Result<Reader, DeliverError> {
         let follower = log.follow(Some(place.position))?;
-        Ok(Reader { follower, read, instance, source, target, gate, frame: None, place, gap: None })
+        Ok(Reader {
+            follower,
+            read,
+            instance,
+            source,
+            target,
+            gate,
+            frame: None,
+            ahead: VecDeque::new(),
+            place,
+            gap: None,
+        })
     }
 
     /// Everything before this place has been read.
@@ -137,7 +154,7 @@ impl Reader {
 
     /// Ends when the log has more; false when it never will, since it is closed.
     pub(crate) async fn changed(&mut self) -> bool {
-        self.follower.changed().await
+        !self.ahead.is_empty() || self.follower.changed().await
     }
 
     /// The feed of the record that is next, where one has been looked at.
@@ -149,22 +166,58 @@ impl Reader {
     /// Adds what little is needed to fill the batch from what is in memory, so that small batches do not cost a switch of
     /// threads each. True: it is full. False: [`Reader::gather`] goes on.
     pub(crate) fn gather_quick(&mut self, batch: &mut Gathering, limits: &BatchConfig) -> bool {
-        if limits.records_max > QUICK_EVENTS as usize || self.gap.is_some() || self.frame.is_none() {
+        if limits.records_max > QUICK_EVENTS as usize {
             return false;
         }
         let began = Instant::now();
         let until = Until { limits: *limits, place: None, pause_bytes: 0, interrupted: &|| false };
-        let step = self.take(batch, &until, true);
+        let full = self.take_quick(batch, &until);
         batch.flow.reading += began.elapsed();
-        step == Some(Step::Full)
+        full
+    }
+
+    fn take_quick(&mut self, batch: &mut Gathering, until: &Until<'_>) -> bool {
+        loop {
+            if self.gap.is_some() {
+                return false;
+            }
+            if self.frame.is_some()
+                && let Some(step) = self.take(batch, until, true)
+            {
+                return step == Step::Full;
+            }
+            let Some(Followed::Frame { position, next, payload, .. }) = self.ahead.front().cloned() else {
+                return false;
+            };
+            self.ahead.pop_front();
+            self.open(position, next, &payload);
+        }
     }
 
     /// Adds to the batch until it is full.
     pub(crate) fn gather(&mut self, batch: &mut Gathering, until: &Until<'_>) -> Result<Step, DeliverError> {
         let began = Instant::now();
         let step = self.read_on(batch, until);
+        let used_up = self.frame.as_ref().is_none_or(|frame| frame.index >= frame.events.len());
+        if used_up && until.limits.records_max <= QUICK_EVENTS as usize {
+            self.look_ahead();
+        }
         batch.flow.reading += began.elapsed();
         step
+    }
+
+    /// Takes some small frames out of the log for [`Reader::gather_quick`], where this thread may wait for a disk anyway.
+    fn look_ahead(&mut self) {
+        let mut bytes = 0;
+        while self.ahead.len() < AHEAD_FRAMES {
+            bytes += self.follower.next_bytes().unwrap_or(u64::MAX / 2);
+            if bytes > AHEAD_BYTES {
+                return;
+            }
+            // What goes wrong here comes up again: the follower stays where it is.
+            let Ok(Some(followed)) = self.follower.read() else { return };
+            self.ahead.push_back(followed);
+        }
     }
 
     fn read_on(&mut self, batch: &mut Gathering, until: &Until<'_>) -> Result<Step, DeliverError> {
@@ -189,7 +242,11 @@ impl Reader {
             if scanned >= until.pause_bytes || (until.interrupted)() {
                 return Ok(Step::Pause);
             }
-            match self.follower.read()? {
+            let followed = match self.ahead.pop_front() {
+                Some(followed) => Some(followed),
+                None => self.follower.read()?,
+            };
+            match followed {
                 None => return Ok(Step::Dry),
                 Some(Followed::Lost { from, to }) => self.gap = Some(Gap { from, to, why: Loss::Kept }),
                 Some(Followed::Damaged { from, to }) => self.gap = Some(Gap { from, to, why: Loss::Damaged }),

@@ -204,15 +204,13 @@ impl Runs {
     }
 }
 
-/// A loop stopped the connector before records of so many hops.
-pub(crate) fn loop_stopped(now: Time, reason: &str, hops: u32) -> RunEntry {
-    let about = Call { hops, ..Call::default() };
-    entry(now, RunLevel::Error, RunMessage::LoopStopped, format!("Stopped: {reason}"), &about)
+/// A loop stopped the connector. The entry is about no call: who reads the run log is not in the loop.
+pub(crate) fn loop_stopped(now: Time, reason: &str) -> RunEntry {
+    entry(now, RunLevel::Error, RunMessage::LoopStopped, format!("Stopped: {reason}"), &Call::default())
 }
 
 /// Looping records were left out.
 pub(crate) fn loop_passed_over(now: Time, records: u64, first: &str) -> RunEntry {
-    // They are told of, not delivered: this entry may be read on.
     let about = Call { records, ..Call::default() };
     let message = format!("Passed over {} of a loop, the first of them {first}", messages(records));
     entry(now, RunLevel::Warn, RunMessage::LoopPassedOver, message, &about)

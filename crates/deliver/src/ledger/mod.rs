@@ -43,6 +43,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use event::{Position, RecordId, Time};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::Serialize;
 
@@ -315,6 +316,8 @@ impl Ledger {
         connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
         connection.pragma_update(None, "synchronous", "full")?;
         connection.set_prepared_statement_cache_capacity(64);
+        // Without this SQLite plans a statement anew for every value that is bound, which cost more than running it.
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         let known = FORMATS.len() as i64;
         let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         if !(0..=known).contains(&found) {
@@ -622,10 +625,7 @@ pub(crate) fn delivered(
     next: Option<Arc<Plan>>,
 ) -> impl FnOnce(&Connection) -> Outcome<Account> {
     move |connection| {
-        settle(connection, &id, &plan)?;
-        connection
-            .prepare_cached("UPDATE connectors SET written = written + ?2 WHERE id = ?1")?
-            .execute(params![id, plan.members.len() as i64])?;
+        settle(connection, &id, &plan, plan.members.len())?;
         if let Some((at, note)) = &note {
             connection
                 .prepare_cached(
@@ -670,7 +670,7 @@ pub(crate) fn bury(
 ) -> impl FnOnce(&Connection) -> Outcome<Account> {
     move |connection| {
         let record = plan.members[0].id;
-        settle(connection, &id, &plan)?;
+        settle(connection, &id, &plan, 0)?;
         // Built anew after a disk error a record can be refused a second time; its newest answer stands.
         let before = connection.execute(
             "DELETE FROM dead_letters WHERE connector = ?1 AND record = ?2 AND element = ?3",
@@ -875,17 +875,24 @@ fn count_read(connection: &Connection, id: &str, read: u64, passed_over: u64) ->
 }
 
 /// Ends a plan: its row goes, the cursor moves, what was read for it counts, failures are over.
-fn settle(connection: &Connection, id: &str, plan: &Plan) -> Outcome<()> {
+fn settle(connection: &Connection, id: &str, plan: &Plan, written: usize) -> Outcome<()> {
     connection.prepare_cached("DELETE FROM plans WHERE connector = ?1 AND ord = ?2")?.execute(params![id, plan.ord])?;
-    if let Some(to) = plan.advance {
-        move_cursor(connection, id, to)?;
-    }
     connection
         .prepare_cached(
-            "UPDATE connectors SET read = read + ?2, passed_over = passed_over + ?3, failing_since = NULL
+            "UPDATE connectors
+             SET epoch = coalesce(?2, epoch), offset = coalesce(?3, offset), skip = coalesce(?4, skip),
+                 read = read + ?5, passed_over = passed_over + ?6, written = written + ?7, failing_since = NULL
              WHERE id = ?1",
         )?
-        .execute(params![id, plan.read as i64, plan.passed_over as i64])
+        .execute(params![
+            id,
+            plan.advance.map(|to| to.position.epoch as i64),
+            plan.advance.map(|to| to.position.offset as i64),
+            plan.advance.map(|to| to.skip),
+            plan.read as i64,
+            plan.passed_over as i64,
+            written as i64,
+        ])
         .map(drop)
 }
 

@@ -3,7 +3,7 @@
 use deliver::{ConnectorState, Whereabouts};
 use serde_json::{Value, json};
 
-use crate::function::{Function, LOG, answered, to_function};
+use crate::fake_function::{Function, LOG, answered, to_function};
 use crate::world::{World, id, instance, needs_attention, until, waits, with};
 
 /// The seventh call in a row is made, the eighth is not.
@@ -123,7 +123,7 @@ async fn a_crash_on_the_way_over_a_loop() {
     let document = to_function();
     let deliver = world.start(std::slice::from_ref(&document)).await;
     until(&deliver, needs_attention).await;
-    function.script([crate::function::Told::Silent]);
+    function.script([crate::fake_function::Told::Silent]);
     deliver.activate_again(&id("siem")).await.unwrap();
     function.wait_for(1).await;
     drop(deliver);

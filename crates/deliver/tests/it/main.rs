@@ -4,11 +4,11 @@
 #![allow(clippy::unwrap_used)] // A failed step of a story is a failed test.
 
 mod basics;
-mod calls;
 mod crash;
 mod encrypted;
+mod fake_function;
 mod faults;
-mod function;
+mod functions;
 mod loops;
 mod loss;
 mod metrics;

@@ -6,7 +6,7 @@ use deliver::{ConnectorId, Deliver, Metric, MetricsQuery, Series};
 use event::Time;
 use serde_json::json;
 
-use crate::function::{Function, answered, entry, failed, to_function};
+use crate::fake_function::{Function, answered, entry, failed, to_function};
 use crate::world::{EPOCH, World, id, instance, until, waits, with};
 
 fn query(metrics: &[Metric]) -> MetricsQuery {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use deliver::{RunLevel, RunMessage};
 use serde_json::json;
 
-use crate::function::{Function, answered, suspicious, to_function, unknown};
+use crate::fake_function::{Function, answered, suspicious, to_function, unknown};
 use crate::world::{World, needs_attention, until, waits, with};
 
 fn said(function: &Function) -> Vec<String> {

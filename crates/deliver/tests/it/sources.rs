@@ -4,7 +4,7 @@ use deliver::ConnectorConfig;
 use event::Kind;
 use serde_json::{Value, json};
 
-use crate::function::{COMPARTMENT, Function, GROUP, LOG, entry, entry_of, to_function};
+use crate::fake_function::{COMPARTMENT, Function, GROUP, LOG, entry, entry_of, to_function};
 use crate::world::{Frame, INSTANCE, OTHER_INSTANCE, World, oci, raw, until, with};
 
 /// Sources, and what of a mixed log they let through.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use testkit::third_party::{Answer, ThirdParty};
 use tokio::sync::Notify;
 
-use crate::function::{Function, Told, answered, entry, failed, ok, suspicious, to_function, unknown};
+use crate::fake_function::{Function, Told, answered, entry, failed, ok, suspicious, to_function, unknown};
 use crate::world::{
     Frame, INSTANCE, TestClock, World, connector, id, needs_attention, oci, raw, until, until_named, waits, with,
 };
@@ -213,6 +213,24 @@ async fn deactivating_waits_for_the_call_under_way_and_activating_leaves_no_gap(
     world.apply(&deliver, &[active]).await;
     until(&deliver, |status| status.written == 4).await;
     assert_eq!(function.numbers(), [vec![1, 2], vec![3, 4]]);
+}
+
+#[tokio::test]
+async fn what_waited_to_become_a_batch_is_read_again() {
+    let mut world = World::new();
+    let function = Function::of(&mut world);
+    let document = with(to_function(), json!({"target": {"batch_wait_ms": 60_000}}));
+    let deliver = world.start(std::slice::from_ref(&document)).await;
+    world.log([1]).await;
+    world.clock.waited_for(1).await;
+    world.apply(&deliver, &[with(document.clone(), json!({"state": "inactive"}))]).await;
+    until(&deliver, |status| status.state == ConnectorState::Inactive).await;
+    world.log([2]).await;
+    world.apply(&deliver, &[document]).await;
+    world.clock.waited_for(2).await;
+    world.clock.advance(SECS(60));
+    let status = until(&deliver, |status| status.written == 2).await;
+    assert_eq!((function.numbers(), status.read), (vec![vec![1, 2]], 2));
 }
 
 #[tokio::test]
