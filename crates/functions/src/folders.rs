@@ -3,7 +3,7 @@
 //! ```text
 //! <dir>/calls.db                               what is kept of calls
 //! <dir>/ca.pem                                 whom functions trust, with an egress proxy
-//! <dir>/cache/                                 pip's
+//! <dir>/cache/<function>/                      pip's
 //! <dir>/code/<function>/<version>/code         the archive, unpacked
 //! <dir>/code/<function>/<version>/packages     what its requirements.txt asked for
 //! <dir>/code/<function>/.new-<…>               a version that is being made
@@ -86,6 +86,12 @@ impl Folders {
     /// The folder of a function's versions; `None` for an id that can be no folder's name.
     pub(crate) fn function(&self, id: &str) -> Option<PathBuf> {
         is_name(id).then(|| self.dir.join("code").join(id))
+    }
+
+    /// Where pip keeps what it fetched for a function. One for each: whoever deploys code may run it while it is
+    /// installed, and could leave something there for the others.
+    pub(crate) fn cache(&self, id: &str) -> Option<PathBuf> {
+        is_name(id).then(|| self.dir.join("cache").join(id))
     }
 
     /// The folder of a version.

@@ -111,7 +111,8 @@ pub(crate) async fn install(
         let staging = staging.0.clone();
         blocking(move || unpack(&archive_zip, &staging)).await?
     };
-    let pip = Pip { shared, staging: &staging.0 };
+    let cache = shared.folders.cache(function_id).ok_or_else(|| InstallError::Id(function_id.to_owned()))?;
+    let pip = Pip { shared, staging: &staging.0, cache: &cache };
     progress("resolving requirements");
     let resolved = pip.resolve(&unpacked).await?;
     let lean = resolved.needed();
@@ -315,6 +316,7 @@ fn normal(requirement: &str) -> String {
 struct Pip<'a> {
     shared: &'a Arc<Shared>,
     staging: &'a Path,
+    cache: &'a Path,
 }
 
 struct Ran {
@@ -416,7 +418,7 @@ impl Pip<'_> {
             .collect();
             let theirs = &shared.settings.install_env;
             env.extend(theirs.iter().map(|(name, value)| (name.into(), value.into())));
-            env.push(("PIP_CACHE_DIR".into(), shared.folders.dir.join("cache").into()));
+            env.push(("PIP_CACHE_DIR".into(), self.cache.into()));
             env.push(("HOME".into(), folders.home.clone().into()));
             env.push(("TMPDIR".into(), folders.tmp.clone().into()));
 
@@ -425,8 +427,8 @@ impl Pip<'_> {
                 ["/bin", "/sbin", "/usr", "/etc/pip.conf", "/etc/xdg/pip", "/etc/ssl", "/etc/pki", "/etc/passwd"];
             reads.extend(system.iter().map(PathBuf::from));
             reads.extend(theirs.iter().flat_map(|(_, value)| paths_in(value)));
-            let cache = shared.folders.dir.join("cache");
-            let writes = [self.staging, &cache, &folders.tmp, &folders.home, &folders.socket];
+            folders::make(self.cache)?;
+            let writes = [self.staging, self.cache, &folders.tmp, &folders.home, &folders.socket];
             let cage = Cage::build(
                 &Rules {
                     reads: &reads,
@@ -472,7 +474,7 @@ fn paths_in(value: &str) -> Vec<PathBuf> {
 }
 
 /// The last lines that are written, until the end.
-async fn last_lines(pipe: &mut tokio::net::unix::pipe::Receiver) -> Vec<String> {
+async fn last_lines(pipe: &mut crate::pipe::Pipe) -> Vec<String> {
     const LINES_MAX: usize = 15;
     let mut lines = VecDeque::new();
     let mut reader = BufReader::new(pipe);

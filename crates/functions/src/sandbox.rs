@@ -6,15 +6,16 @@
 //!   folder. Not the data directory, not other functions, not `/proc`. No TCP ports are opened, and where there is an
 //!   egress proxy, TCP connects only to it. No signals and no abstract sockets out of the sandbox (from ABI 6).
 //! - **seccomp**: a short list of calls that no function needs: leaving the process group (which is how all of it is
-//!   killed), tracing, namespaces, mounts, keyrings, BPF, io_uring, ….
+//!   killed), tracing, namespaces, mounts, keyrings, BPF, io_uring, …; owners and attributes of files. Changes of files'
+//!   modes and times are answered as done, and not done: they would reach the server's own files, which Landlock allows.
 //! - no_new_privs, no capabilities (the server may be root), limits on open files, file sizes, data, core dumps.
 //! - The kernel kills it when the server dies.
 //!
 //! Memory is watched from outside (`process`), since a limit on address space says little about memory used; the one
 //! that is set is only a backstop.
 //!
-//! Not held back: UDP, unix sockets whose path the process knows, and the metadata of files of the server's own user
-//! (`stat`, `chmod`): Landlock has no rule for them. A container or a user of its own for the server adds that.
+//! Not held back: UDP, unix sockets whose path the process knows, and looking at files' metadata (`stat`): Landlock has no
+//! rule for them. A container or a user of its own for the server adds that.
 
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd};
@@ -299,6 +300,25 @@ fn filter() -> Vec<libc::sock_filter> {
     Vec::new()
 }
 
+/// Changes a file's mode or times.
+#[cfg(target_arch = "x86_64")]
+const METADATA: [libc::c_long; 8] = [
+    libc::SYS_chmod,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    SYS_FCHMODAT2,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_futimesat,
+    libc::SYS_utimensat,
+];
+#[cfg(target_arch = "aarch64")]
+const METADATA: [libc::c_long; 4] = [libc::SYS_fchmod, libc::SYS_fchmodat, SYS_FCHMODAT2, libc::SYS_utimensat];
+
+/// Newer than the C library's list of numbers; the same on both.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const SYS_FCHMODAT2: libc::c_long = 452;
+
 /// The filter of system calls, as a program of the kernel's small machine.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 fn filter() -> Vec<libc::sock_filter> {
@@ -308,6 +328,8 @@ fn filter() -> Vec<libc::sock_filter> {
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
     const EPERM: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
     const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
+    // Answers 0 without doing the call.
+    const NOTHING: u32 = libc::SECCOMP_RET_ERRNO;
     let op = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter { code: code as u16, jt, jf, k };
     let load = |offset| op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0);
     let equal = |value, jt, jf| op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, value, jt, jf);
@@ -357,9 +379,24 @@ fn filter() -> Vec<libc::sock_filter> {
         libc::SYS_swapoff,
         libc::SYS_reboot,
         libc::SYS_personality,
+        libc::SYS_fchown,
+        libc::SYS_fchownat,
+        libc::SYS_setxattr,
+        libc::SYS_lsetxattr,
+        libc::SYS_fsetxattr,
+        libc::SYS_removexattr,
+        libc::SYS_lremovexattr,
+        libc::SYS_fremovexattr,
     ];
+    #[cfg(target_arch = "x86_64")]
+    let refused = refused.into_iter().chain([libc::SYS_chown, libc::SYS_lchown]);
     for number in refused {
         program.extend([equal(number as u32, 0, 1), answer(EPERM)]);
+    }
+    // Landlock lets metadata be changed of whatever can be named, and the server's files have the same owner. What programs
+    // do to files of their own without thinking (the FDK to its socket) is answered as done, and nothing is done.
+    for number in METADATA {
+        program.extend([equal(number as u32, 0, 1), answer(NOTHING)]);
     }
     // Its flags cannot be looked at; without it the C library takes clone.
     program.extend([equal(libc::SYS_clone3 as u32, 0, 1), answer(ENOSYS)]);

@@ -42,6 +42,8 @@ def handler(ctx, data=None):
     actions = {
         'read': read, 'write': write, 'list': os.listdir, 'connect': connect, 'listen': listen, 'ptrace': ptrace,
         'kill': lambda pid: os.kill(int(pid), 0), 'run': lambda path: subprocess.run([path], check=True),
+        'chmod': lambda path: os.chmod(path, 0o777), 'utime': lambda path: os.utime(path, (1, 1)),
+        'chown': lambda path: os.chown(path, os.getuid(), os.getgid()),
         'setsid': lambda _: os.setsid(), 'files': files, 'fill': fill, 'mkdir': os.mkdir,
     }
     try:
@@ -89,13 +91,19 @@ async fn files_outside_are_out_of_reach() {
         ("read /proc/self/environ", "PermissionError"),
         ("list /", "PermissionError"),
         ("list /tmp", "PermissionError"),
-        ("write /tmp/x", "PermissionError"),
+        ("write /tmp/a-function-was-here", "PermissionError"),
         ("mkdir /dev/shm/x", "PermissionError"),
         ("run /bin/true", "PermissionError"),
         ("fill 1", "done"),
     ];
     tries.extend(others.map(|(what, expected)| (what.to_owned(), expected)));
+    // Answered as done where the filter of system calls can, and never done.
+    tries.extend([(at("chmod", "operator.token"), "done"), (at("utime", "operator.token"), "done")]);
+    tries.push((at("chown", "operator.token"), "PermissionError"));
+    let before = std::fs::metadata(data.join("operator.token")).unwrap();
     check(&world, &tries).await;
+    let after = std::fs::metadata(data.join("operator.token")).unwrap();
+    assert_eq!((before.permissions(), before.modified().unwrap()), (after.permissions(), after.modified().unwrap()));
 }
 
 #[tokio::test]
