@@ -6,6 +6,7 @@
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use dialects::oci::{
     Act, AuditCall, Invoke, Invoked, Kind, ListCall, LogSearch, NotInvoked, Outcome, Question, Resource, ocid,
@@ -21,6 +22,9 @@ use crate::api::blocking;
 use crate::control::Control;
 use crate::control::oci::{Made, connector_of};
 use functions::InvokeError;
+
+/// How long a search may take. OCI's command gives up after a minute, too.
+const SEARCH_TIME_MAX: Duration = Duration::from_secs(50);
 
 /// Most audit records of one list.
 const ROWS_READ_MAX: usize = 100_000;
@@ -209,7 +213,7 @@ impl Answers {
             let fields = output.fields.into_iter().map(|(name, kind)| (name, kind.to_owned())).collect();
             Ok(Outcome::Rows { rows, fields, next_page })
         });
-        searched.await?
+        in_time(searched).await?
     }
 
     async fn oci_audit_events(&self, instance: InstanceId, call: AuditCall) -> Result<Outcome, Refusal> {
@@ -260,7 +264,7 @@ impl Answers {
             });
             summary.map(|summary| (rows, summary.truncated || bytes >= bytes_max))
         });
-        searched.await?.map_err(|error| failed(&error))
+        in_time(searched).await?.map_err(|error| failed(&error))
     }
 
     async fn oci_invoke(&self, caller: &Caller, instance: InstanceId, call: Invoke) -> Result<Outcome, Refusal> {
@@ -311,6 +315,19 @@ impl Answers {
                 Outcome::NotInvoked { call_id: Some(call_id), why, message: error.to_string() }
             }
         })
+    }
+}
+
+/// What a search gives if it ends in time. One that does not is told to stop by what is dropped with it.
+async fn in_time<T>(searched: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    match tokio::time::timeout(SEARCH_TIME_MAX, searched).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let secs = SEARCH_TIME_MAX.as_secs();
+            let message =
+                format!("The search took more than {secs} s; search a shorter time, or with fewer computed fields.");
+            Err(Refusal::invalid(message))
+        }
     }
 }
 

@@ -114,7 +114,10 @@ pub const ROWS_MAX: usize = 100_000;
 pub const ROW_BYTES_MAX: usize = 16 << 20;
 
 /// About how much memory the held rows may take together.
-pub const ROWS_BYTES_MAX: usize = 256 << 20;
+pub const ROWS_BYTES_MAX: usize = 96 << 20;
+
+/// About how much memory the rows that come out may take together: a `select` can make many times of what was read.
+pub const OUT_BYTES_MAX: usize = 32 << 20;
 
 /// Which logs are meant, by their ids as the envelope has them (`oracle.compartmentid`, `loggroupid`, `logid`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

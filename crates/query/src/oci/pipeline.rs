@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::expression::{Expression, Subject, Worth, number_value};
 use super::log_query::LogQuery;
 use super::value::Number;
-use super::{GROUPS_MAX, ROW_BYTES_MAX, ROWS_BYTES_MAX, ROWS_MAX};
+use super::{GROUPS_MAX, OUT_BYTES_MAX, ROW_BYTES_MAX, ROWS_BYTES_MAX, ROWS_MAX};
 use crate::{Diagnostic, Mistake};
 
 /// What a search found.
@@ -87,6 +87,7 @@ pub struct Run<'q> {
     states: Vec<State>,
     out: Vec<Value>,
     out_max: usize,
+    out_bytes: usize,
     held: Held,
 }
 
@@ -178,7 +179,14 @@ impl<'q> Run<'q> {
             needed = stage.rows_needed(needed);
         }
         states.reverse();
-        Run { query, states, out: Vec::new(), out_max: wanted.unwrap_or(usize::MAX), held: Held::default() }
+        Run {
+            query,
+            states,
+            out: Vec::new(),
+            out_max: wanted.unwrap_or(usize::MAX),
+            out_bytes: 0,
+            held: Held::default(),
+        }
     }
 
     /// Takes the next row. False: no more rows are needed.
@@ -316,7 +324,12 @@ impl<'q> Run<'q> {
         if self.out.len() == ROWS_MAX {
             return Err(too_large(last, format!("more than {ROWS_MAX} rows")));
         }
-        self.held.add(weight(&row), last)?;
+        let bytes = weight(&row);
+        self.out_bytes += bytes;
+        if self.out_bytes > OUT_BYTES_MAX {
+            return Err(too_large(last, format!("an answer of more than {} MiB", OUT_BYTES_MAX >> 20)));
+        }
+        self.held.add(bytes, last)?;
         self.out.push(row);
         Ok(())
     }
