@@ -339,6 +339,9 @@ async fn remove_files(shared: Arc<Shared>, id: String) {
             }
             _ => {}
         }
+        if let Some(cache) = shared.folders.cache(&id) {
+            let _ = std::fs::remove_dir_all(cache);
+        }
     });
     let _ = removed.await;
 }
