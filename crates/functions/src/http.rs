@@ -1,25 +1,29 @@
 //! One HTTP/1.1 call over a unix socket, by hand: one connect, one write, the answer, close.
 //!
 //! The FDK spins on a connection that is kept, so none is; without connections to keep, a client library would only
-//! add tasks and wake-ups. The socket is reached through a handle that was opened once: the process cannot point us
+//! add tasks and wake-ups. What the socket takes at once is sent without asking the runtime, and only the answer is waited
+//! for. The socket is reached through a handle that was opened once: the process cannot point us
 //! elsewhere later by putting a link in its place.
 
 use std::fmt::Write as _;
+use std::io::{self, IoSlice, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use bytes::{Bytes, BytesMut};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
+use socket2::{Domain, SockAddr, Type};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::limits::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
+use crate::pipe::Incoming;
 
 /// A socket that somebody listens on.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// Keeps the path below valid.
+    /// Keeps the address below valid.
     _handle: OwnedFd,
-    path: String,
+    address: SockAddr,
 }
 
 /// What came back.
@@ -61,19 +65,35 @@ impl Socket {
         if !opened.metadata().is_ok_and(|meta| meta.file_type().is_socket()) {
             return Err("its listener is no socket".to_owned());
         }
-        let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
-        Ok(Socket { _handle: opened.into(), path })
+        let address = SockAddr::unix(format!("/proc/self/fd/{}", opened.as_raw_fd()));
+        Ok(Socket { address: address.map_err(|error| format!("its listener: {error}"))?, _handle: opened.into() })
     }
 
     /// Sends a whole request and reads the whole answer.
     pub(crate) async fn call(&self, head: &[u8], body: &Bytes) -> Result<Response, CallError> {
-        let mut stream = UnixStream::connect(&self.path).await?;
+        let stream = self.connect()?;
+        let (answer, written) = match write_now(&stream, head, body) {
+            Ok(sent) if sent < head.len() + body.len() => {
+                let mut stream = tokio::net::UnixStream::from_std(stream)?;
+                let written = write_rest(&mut stream, head, body, sent).await;
+                (read(&mut stream).await, written)
+            }
+            written => (read(&mut Incoming::new(stream)?).await, written.map(drop)),
+        };
         // An FDK that has its answer before it has read everything closes early; then the answer counts.
-        let written = write(&mut stream, head, body).await;
-        match read(&mut stream).await {
+        match answer {
             Err(CallError::Closed) => Err(written.err().map_or(CallError::Closed, CallError::Io)),
             other => other,
         }
+    }
+
+    /// A connection that does not block. It does not block on being made either: where the process's backlog is full,
+    /// because it fills it itself, it is refused.
+    fn connect(&self) -> io::Result<UnixStream> {
+        let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&self.address)?;
+        Ok(OwnedFd::from(socket).into())
     }
 }
 
@@ -120,19 +140,34 @@ pub(crate) fn is_header_value(value: &str) -> bool {
     value.bytes().all(|byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7F))
 }
 
-async fn write(stream: &mut UnixStream, head: &[u8], body: &Bytes) -> std::io::Result<()> {
-    const TOGETHER_MAX: usize = 16 << 10;
-    if head.len() + body.len() <= TOGETHER_MAX {
-        let mut both = Vec::with_capacity(head.len() + body.len());
-        both.extend_from_slice(head);
-        both.extend_from_slice(body);
-        return stream.write_all(&both).await;
+/// Sends what the socket takes at once; how much that was.
+fn write_now(mut stream: &UnixStream, head: &[u8], body: &[u8]) -> io::Result<usize> {
+    let mut sent = 0;
+    while sent < head.len() + body.len() {
+        let (head, body) = rest(head, body, sent);
+        match stream.write_vectored(&[IoSlice::new(head), IoSlice::new(body)]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(taken) => sent += taken,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
+    Ok(sent)
+}
+
+async fn write_rest(stream: &mut tokio::net::UnixStream, head: &[u8], body: &[u8], sent: usize) -> io::Result<()> {
+    let (head, body) = rest(head, body, sent);
     stream.write_all(head).await?;
     stream.write_all(body).await
 }
 
-async fn read(stream: &mut UnixStream) -> Result<Response, CallError> {
+/// What is left of a request of which so much has been sent.
+fn rest<'a>(head: &'a [u8], body: &'a [u8], sent: usize) -> (&'a [u8], &'a [u8]) {
+    (&head[sent.min(head.len())..], &body[sent.saturating_sub(head.len())..])
+}
+
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Result<Response, CallError> {
     let mut buffer = BytesMut::with_capacity(4 << 10);
     let (status, headers) = loop {
         if let Some((length, status, headers)) = parse_head(&buffer)? {
@@ -201,7 +236,7 @@ fn parse_head(bytes: &[u8]) -> Result<Option<Head>, CallError> {
     }
 }
 
-async fn read_chunks(stream: &mut UnixStream, mut buffer: BytesMut) -> Result<Bytes, CallError> {
+async fn read_chunks(stream: &mut (impl AsyncRead + Unpin), mut buffer: BytesMut) -> Result<Bytes, CallError> {
     let mut body = BytesMut::new();
     loop {
         match httparse::parse_chunk_size(&buffer) {
@@ -238,11 +273,19 @@ async fn read_chunks(stream: &mut UnixStream, mut buffer: BytesMut) -> Result<By
 mod tests {
     use super::*;
 
+    fn pair() -> (Incoming, tokio::net::UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        for end in [&ours, &theirs] {
+            end.set_nonblocking(true).unwrap();
+        }
+        (Incoming::new(ours).unwrap(), tokio::net::UnixStream::from_std(theirs).unwrap())
+    }
+
     /// What an answer on the wire is read as: status and body, or the error's beginning.
     async fn check(wire: &str, expected: Result<(u16, &str), &str>) {
         // Once whole, once byte by byte: tearing changes nothing.
         for step in [wire.len().max(1), 1] {
-            let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+            let (mut ours, mut theirs) = pair();
             let bytes = wire.as_bytes().to_vec();
             let writer = tokio::spawn(async move {
                 for chunk in bytes.chunks(step) {
@@ -280,6 +323,41 @@ mod tests {
         check("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFF\r\n", Err("too large")).await;
         check("", Err("closed")).await;
         check("nonsense\r\n\r\n", Err("no HTTP")).await;
+    }
+
+    /// Calls a socket with a body of this length; what came there, and what came back.
+    async fn exchange(body_len: usize) -> (Vec<u8>, Result<Response, CallError>) {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = tokio::net::UnixListener::bind(dir.path().join("lsnr.sock")).unwrap();
+        let socket = Socket::open(dir.path()).unwrap();
+        let body = Bytes::from(vec![b'x'; body_len]);
+        let serve = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut seen = vec![0; "head ".len() + body_len];
+            stream.read_exact(&mut seen).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await.unwrap();
+            seen
+        };
+        tokio::join!(serve, socket.call(b"head ", &body))
+    }
+
+    #[tokio::test]
+    async fn requests_go_out_whole_whatever_the_socket_takes_at_once() {
+        for body_len in [0, 10, 100_000, BODY_BYTES_MAX] {
+            let (seen, answer) = exchange(body_len).await;
+            let answer = answer.unwrap();
+            assert_eq!((answer.status, &answer.body[..]), (200, &b"ok"[..]));
+            assert!(seen == [b"head ".to_vec(), vec![b'x'; body_len]].concat(), "{body_len}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_listens_any_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let listener = tokio::net::UnixListener::bind(dir.path().join("lsnr.sock")).unwrap();
+        let socket = Socket::open(dir.path()).unwrap();
+        drop(listener);
+        assert!(matches!(socket.call(b"x", &Bytes::new()).await, Err(CallError::Io(_))));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod install;
 mod limits;
 mod lines;
 mod log;
+mod pipe;
 mod process;
 mod python;
 mod sandbox;

@@ -1,8 +1,9 @@
 //! One process of a function: the FDK with the user's code, from its start to its end.
 //!
 //! A process has one owner, the task that serves its function's queue (`function`), so nothing here is shared and
-//! nothing is locked. Its output is read whenever it writes, so that it never waits for us; its memory is looked at all
-//! the time. A call ends with an answer, or with the process.
+//! nothing is locked. Its output is read at least every 25 ms while it serves a call, so that it hardly ever waits for us,
+//! and whenever it writes once the call lasts longer; its memory is looked at all the time. A call ends with an answer, or
+//! with the process.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -19,7 +20,6 @@ use egress::{Exchange, Lane};
 use event::Time;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio::time::{Interval, MissedTickBehavior};
 
@@ -33,8 +33,9 @@ use crate::limits::{
 };
 use crate::lines::{FRAME_NAME, Origin, Output};
 use crate::log::Stream;
+use crate::pipe::Pipe;
 use crate::sandbox::{Cage, Rules};
-use crate::spawn::{Child, Plan, drain};
+use crate::spawn::{Child, Plan};
 use crate::spec::{Answer, Call, CallReport, InvokeError, Spec};
 use crate::verdict::{Ended, Request, Seen, judge};
 
@@ -254,6 +255,9 @@ impl Process {
     ) -> End {
         let Process { shared, child, socket, meter, output, buffer, tick, open, .. } = self;
         let now = &shared.settings.now;
+        // Most calls are over before it is worth while to wait for what they print.
+        child.stdout.leave();
+        child.stderr.leave();
         let exchange = socket.call(head.as_bytes(), &call.body);
         tokio::pin!(exchange);
         let limit = memory_limit(spec);
@@ -276,6 +280,13 @@ impl Process {
                         child.kill();
                         break End::Killed(why);
                     }
+                    if !child.stdout.is_watched() {
+                        drain(child, output, buffer, now);
+                    }
+                    if started.elapsed() >= WATCH_EVERY {
+                        child.stdout.watch();
+                        child.stderr.watch();
+                    }
                     flush_if_due(shared, output, now());
                 }
                 why = ordered_to_end(orders) => {
@@ -294,8 +305,9 @@ impl Process {
     /// May be dropped at any time: nothing is half done at an await.
     pub(crate) async fn idle(&mut self, spec: &Spec) -> String {
         loop {
-            let Process { shared, child, meter, output, buffer, idle_tick, open, .. } = self;
+            let Process { shared, child, meter, output, buffer, tick, idle_tick, open, .. } = self;
             let now = &shared.settings.now;
+            let unwatched = !child.stdout.is_watched() || !child.stderr.is_watched();
             tokio::select! {
                 () = readable(&child.stdout, open[0]) => {
                     open[0] = read(&child.stdout, buffer, |bytes| output.push(Stream::Stdout, bytes, now()));
@@ -304,6 +316,12 @@ impl Process {
                     open[1] = read(&child.stderr, buffer, |bytes| output.push(Stream::Stderr, bytes, now()));
                 }
                 () = child.exited() => return "it ended between calls".to_owned(),
+                // Where one call follows the other, it does not come to this.
+                _ = tick.tick(), if unwatched => {
+                    drain(child, output, buffer, now);
+                    child.stdout.watch();
+                    child.stderr.watch();
+                }
                 _ = idle_tick.tick() => {
                     if let Some(why) = meter.over(memory_limit(spec), spec.memory_mib) {
                         return why;
@@ -356,9 +374,7 @@ impl Process {
 
     fn drain(&mut self) {
         let Process { shared, child, output, buffer, .. } = self;
-        let now = &shared.settings.now;
-        drain(&child.stdout, buffer, DRAIN_BYTES_MAX, |bytes| output.push(Stream::Stdout, bytes, now()));
-        drain(&child.stderr, buffer, DRAIN_BYTES_MAX, |bytes| output.push(Stream::Stderr, bytes, now()));
+        drain(child, output, buffer, &shared.settings.now);
     }
 
     fn flush(&mut self) {
@@ -443,9 +459,7 @@ impl Starting {
 
     fn drain(&mut self, shared: &Shared) {
         let Starting { child, output, buffer, .. } = self;
-        let now = &shared.settings.now;
-        drain(&child.stdout, buffer, DRAIN_BYTES_MAX, |bytes| output.push(Stream::Stdout, bytes, now()));
-        drain(&child.stderr, buffer, DRAIN_BYTES_MAX, |bytes| output.push(Stream::Stderr, bytes, now()));
+        drain(child, output, buffer, &shared.settings.now);
     }
 }
 
@@ -493,15 +507,16 @@ impl Ready {
     }
 }
 
-async fn readable(pipe: &pipe::Receiver, open: bool) {
+async fn readable(pipe: &Pipe, open: bool) {
     // A pipe whose writers are all gone is readable for ever.
-    if !open || pipe.readable().await.is_err() {
+    if !open {
         std::future::pending::<()>().await;
     }
+    pipe.readable().await;
 }
 
 /// Reads once; whether there may be more.
-fn read(pipe: &pipe::Receiver, buffer: &mut [u8], take: impl FnOnce(&[u8])) -> bool {
+fn read(pipe: &Pipe, buffer: &mut [u8], take: impl FnOnce(&[u8])) -> bool {
     match pipe.try_read(buffer) {
         Ok(0) => false,
         Ok(length) => {
@@ -510,6 +525,12 @@ fn read(pipe: &pipe::Receiver, buffer: &mut [u8], take: impl FnOnce(&[u8])) -> b
         }
         Err(error) => error.kind() == io::ErrorKind::WouldBlock,
     }
+}
+
+/// Takes what is in both pipes.
+fn drain(child: &Child, output: &mut Output, buffer: &mut [u8], now: &Arc<dyn Fn() -> Time + Send + Sync>) {
+    child.stdout.drain(buffer, DRAIN_BYTES_MAX, |bytes| output.push(Stream::Stdout, bytes, now()));
+    child.stderr.drain(buffer, DRAIN_BYTES_MAX, |bytes| output.push(Stream::Stderr, bytes, now()));
 }
 
 fn flush_if_due(shared: &Shared, output: &mut Output, now: Time) {

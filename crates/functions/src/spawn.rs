@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::net::unix::pipe;
 use tokio::sync::oneshot;
 
+use crate::pipe::Pipe;
 use crate::sandbox::Cage;
 
 /// What to start.
@@ -49,8 +49,8 @@ pub(crate) struct Child {
     inner: Option<std::process::Child>,
     pid: libc::pid_t,
     exit: AsyncFd<OwnedFd>,
-    pub stdout: pipe::Receiver,
-    pub stderr: pipe::Receiver,
+    pub stdout: Pipe,
+    pub stderr: Pipe,
     orders: mpsc::Sender<Order>,
 }
 
@@ -86,7 +86,7 @@ impl Spawner {
 }
 
 impl Child {
-    fn adopt(inner: &mut std::process::Child) -> io::Result<(AsyncFd<OwnedFd>, pipe::Receiver, pipe::Receiver)> {
+    fn adopt(inner: &mut std::process::Child) -> io::Result<(AsyncFd<OwnedFd>, Pipe, Pipe)> {
         let stdout = inner.stdout.take().expect("it was piped");
         let stderr = inner.stderr.take().expect("it was piped");
         // SAFETY: the call answers a new descriptor, which is ours alone, or an error.
@@ -99,11 +99,7 @@ impl Child {
         };
         // SAFETY: an owned descriptor is always the same one, and open until it is dropped.
         let exit = unsafe { AsyncFd::register_with_interest(exit, Interest::READABLE) };
-        Ok((
-            exit.map_err(|error| error.into_parts().1)?,
-            pipe::Receiver::from_owned_fd(stdout.into())?,
-            pipe::Receiver::from_owned_fd(stderr.into())?,
-        ))
+        Ok((exit.map_err(|error| error.into_parts().1)?, Pipe::new(stdout.into())?, Pipe::new(stderr.into())?))
     }
 
     pub(crate) fn pid(&self) -> libc::pid_t {
@@ -165,28 +161,6 @@ impl Drop for Child {
 fn signal_group(leader: libc::pid_t, signal: libc::c_int) {
     // SAFETY: plain system call; the leader has not been waited for, so the group is still its.
     unsafe { libc::kill(-leader, signal) };
-}
-
-/// Reads what is in a pipe right now, whatever the runtime knows of it yet: at the moment of an answer all that the
-/// function printed before is in there. Reads at most `bytes_max`.
-pub(crate) fn drain(pipe: &pipe::Receiver, buffer: &mut [u8], bytes_max: usize, mut take: impl FnMut(&[u8])) {
-    let mut total = 0;
-    while total < bytes_max {
-        // SAFETY: the buffer is live and as long as said.
-        let read = unsafe { libc::read(pipe.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len()) };
-        match usize::try_from(read) {
-            Ok(0) => return,
-            Ok(read) => {
-                take(&buffer[..read]);
-                total += read;
-                if read < buffer.len() {
-                    return;
-                }
-            }
-            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::Interrupted => {}
-            Err(_) => return,
-        }
-    }
 }
 
 fn run(orders: &mpsc::Receiver<Order>) {
