@@ -682,6 +682,11 @@ impl Control {
             .map_err(|error| ControlError::Invalid(error.to_string()))?;
         let parent = config.id.instance.to_string();
         self.resources.get(INSTANCE, "", &parent)?;
+        if let Some(function) = document["target"]["function"].as_str() {
+            // One of another instance is as if it did not exist.
+            self.get_oci(config.id.instance, dialects::oci::Kind::Function, None, function)
+                .map_err(|refusal| ControlError::Invalid(format!("target.function: {}", refusal.message)))?;
+        }
         self.change(|| {
             let made = self.resources.create(CONNECTOR, &parent, &config.id.name, document, &now.to_string())?;
             Ok(deliver::ConnectorConfig::shown(&made.json))

@@ -4,11 +4,13 @@
 //! Where it sits: `components` invokes and installs through it, `deliver` is handed it as [`deliver::Invoke`]. Absent:
 //! processes, sandbox and verdicts, which are `functions`' own.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use anyhow::Context;
+use arc_swap::ArcSwap;
 use deliver::{FunctionAnswer, FunctionCall};
 use dialects::Refusal;
 use event::InstanceId;
@@ -26,6 +28,8 @@ use crate::pipeline::Clock;
 pub struct Hosted {
     running: Option<Arc<Functions>>,
     egress: Option<Arc<egress::Egress>>,
+    /// Whose each function is: a connector calls those of its own instance.
+    owners: Arc<ArcSwap<HashMap<String, InstanceId>>>,
     /// Of two changes the later one's documents are the ones that stay.
     applying: Arc<tokio::sync::Mutex<()>>,
 }
@@ -35,7 +39,7 @@ impl Hosted {
     pub async fn start(config: &Config, clock: &Clock, logs: &OwnLogs) -> anyhow::Result<Hosted> {
         let settings = &config.functions;
         if !settings.enabled {
-            return Ok(Hosted { running: None, egress: None, applying: Arc::default() });
+            return Ok(Hosted { running: None, egress: None, owners: Arc::default(), applying: Arc::default() });
         }
         let egress = if settings.egress.enabled {
             // Nobody but the processes of this run trusts it, so it need not outlive them.
@@ -67,7 +71,7 @@ impl Hosted {
         let logs = logs.clone();
         let opened = tokio::task::spawn_blocking(move || Functions::open(made, Arc::new(logs))).await?;
         let running = opened.context("functions cannot run here (functions.enabled)")?;
-        Ok(Hosted { running: Some(Arc::new(running)), egress, applying: Arc::default() })
+        Ok(Hosted { running: Some(Arc::new(running)), egress, owners: Arc::default(), applying: Arc::default() })
     }
 
     /// Whether functions run here.
@@ -86,7 +90,9 @@ impl Hosted {
         let _one_at_a_time = self.applying.lock().await;
         let control = Arc::clone(control);
         let specs = blocking(move || control.function_specs()).await??;
-        running.apply(specs).await;
+        let owners = specs.iter().map(|(instance, spec)| (spec.id.clone(), *instance)).collect();
+        self.owners.store(Arc::new(owners));
+        running.apply(specs.into_iter().map(|(_, spec)| spec).collect()).await;
         Ok(())
     }
 

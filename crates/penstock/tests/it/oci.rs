@@ -72,6 +72,11 @@ async fn search(server: &TestServer, query: &str) -> Vec<Value> {
     found["results"].as_array().unwrap().iter().map(|result| result["data"].clone()).collect()
 }
 
+fn with_instance(mut document: Value, server: &TestServer) -> Value {
+    document["instance"] = Value::from(server.instance.to_string());
+    document
+}
+
 /// An application and a function in it that has no code.
 async fn function(server: &TestServer, compartment: &str) -> (String, String) {
     let body = json!({ "compartmentId": compartment, "displayName": "app", "subnetIds": ["ocid1.subnet.oc1..s"] });
@@ -289,6 +294,12 @@ async fn one_tenancy_knows_nothing_of_another() {
         let reply = ask(method.clone(), &path, body).await;
         assert_eq!(reply.status, 404, "{method} {path}: {}", reply.text());
     }
+    // Nor by way of a connector.
+    let connector = json!({ "name": "mine", "target": { "type": "function", "function": function } });
+    let reply = ask(Method::POST, "/api/connectors", connector.clone()).await;
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(reply.error().contains("There is no function"), "{}", reply.text());
+    server.api(Method::POST, "/api/connectors", Some(with_instance(connector, &server))).await;
     let reply = ask(Method::POST, "/20190909/search", search).await;
     assert!(matches!(reply.status.as_u16(), 400 | 404), "{}", reply.text());
 }

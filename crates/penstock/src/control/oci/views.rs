@@ -181,8 +181,8 @@ impl Control {
         Ok(connectors)
     }
 
-    /// The functions of all instances as they are to run now.
-    pub fn function_specs(&self) -> Result<Vec<Spec>, Refusal> {
+    /// The functions of all instances as they are to run now, each with whose it is.
+    pub fn function_specs(&self) -> Result<Vec<(InstanceId, Spec)>, Refusal> {
         let mut applications = HashMap::new();
         for application in kept(self.resources.list(document_kind(Kind::Application), None))? {
             let body = &application.json["body"];
@@ -194,6 +194,7 @@ impl Control {
             let (body, own) = (&document.json["body"], &document.json["own"]);
             let app_id = body["applicationId"].as_str().unwrap_or_default().to_owned();
             let Some((app_name, app_config)) = applications.get(&app_id) else { continue };
+            let Ok(instance) = document.parent.parse::<InstanceId>() else { continue };
             let mut config = app_config.clone();
             config.extend(texts(&body["config"]));
             let number = |value: &Value, default: u64| value.as_u64().unwrap_or(default);
@@ -201,7 +202,7 @@ impl Control {
                 .as_str()
                 .or(body["sourceDetails"]["handler"].as_str())
                 .or(own["handler"].as_str());
-            specs.push(Spec {
+            let spec = Spec {
                 id: document.id.clone(),
                 name: body["displayName"].as_str().unwrap_or_default().to_owned(),
                 app_id,
@@ -218,7 +219,8 @@ impl Control {
                     Some("nothing") => Expects::Nothing,
                     _ => Expects::PerRecord,
                 },
-            });
+            };
+            specs.push((instance, spec));
         }
         Ok(specs)
     }
