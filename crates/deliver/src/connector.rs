@@ -10,7 +10,13 @@
 //! The order of records is the log's: one batch is under way at a time, and nothing overtakes it. What decides is pure
 //! and elsewhere (`backoff`, `targets`, `loops`, `runs`); what survives a crash is `ledger`'s. A connector holds one frame,
 //! one batch and its body, and a task of its own, so that a dead target costs the others nothing.
+//!
+//! A function whose calls are quick would wait for the disk longer than for its calls. Its batches are frozen several at a
+//! time, and settled together as soon as all of these are taken, something else comes, or the first has been taken for
+//! [`TOGETHER_FOR`]. A crash in between means that it is called again with up to [`TOGETHER_MAX`] batches instead of one. With
+//! `http` targets, to which every repeat is a request to somebody else, it stays at one.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +32,7 @@ use crate::clock::{Clock, Waiting};
 use crate::config::{BatchConfig, ConnectorConfig, ConnectorId, Source};
 use crate::elements::Elements;
 use crate::invoke::{FunctionAnswer, FunctionCall, Invoke};
-use crate::ledger::{self, Ledger, Loss, LostRange, Name, Place, Plan, Refusal, elements_of};
+use crate::ledger::{self, Account, Ledger, Loss, LostRange, Name, Place, Plan, Refusal, Taken, elements_of};
 use crate::live::{Live, Phase};
 use crate::loops::{self, Gate, Next};
 use crate::meter::{Fault, Gauge, Meter, Metric};
@@ -44,6 +50,11 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_millis(20);
 /// How long progress over records that the filter left out may go uncommitted.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// Most batches of a function that share a transaction, the bytes of their bodies, and how long one may wait for it.
+pub(crate) const TOGETHER_MAX: usize = 8;
+const TOGETHER_BYTES_MAX: usize = 256 << 10;
+const TOGETHER_FOR: Duration = Duration::from_millis(25);
 
 /// What all connectors share.
 pub(crate) struct Parts {
@@ -93,6 +104,40 @@ pub(crate) struct Connector {
     pub troubles: u32,
     /// What is told in the run log.
     pub runs: Runs,
+    pub together: Together,
+}
+
+/// Batches of a function that share transactions.
+#[derive(Debug, Default)]
+pub(crate) struct Together {
+    /// Frozen, behind the one under way; nothing else is in the ledger.
+    frozen: VecDeque<Arc<Plan>>,
+    /// Taken by the function, to be settled.
+    taken: Vec<Taken>,
+    /// When the first of those was taken.
+    since: Option<Instant>,
+}
+
+impl Together {
+    fn take(&mut self, taken: Taken) {
+        self.since.get_or_insert_with(Instant::now);
+        self.taken.push(taken);
+    }
+
+    /// Whether what was taken may wait for more.
+    fn may_wait(&self) -> bool {
+        self.taken.len() < TOGETHER_MAX && self.since.is_none_or(|since| since.elapsed() < TOGETHER_FOR)
+    }
+
+    /// When it may not any more; `None` when nothing waits.
+    fn due(&self) -> Option<Instant> {
+        self.since.map(|since| since + TOGETHER_FOR)
+    }
+
+    fn settled(&mut self) {
+        self.taken.clear();
+        self.since = None;
+    }
 }
 
 /// How a batch was made, kept in its plan row so that it can be made again.
@@ -245,33 +290,43 @@ impl Connector {
         let recipe = Recipe { source: config.source.text.clone(), form: target.form() };
         let recipe = serde_json::to_string(&recipe).expect("texts always have a JSON form");
         let work = Work { config, target, sender, recipe };
+        let ended = self.follow(&work).await;
+        // Whatever it ended with: what was taken is not to be given again.
+        let settled = self.settle_taken(&[]).await;
+        ended.and(settled)
+    }
+
+    async fn follow(&mut self, work: &Work) -> Result<(), DeliverError> {
         let mut reading = Reading::default();
         let mut then = Then::Look;
         loop {
             then = match then {
                 Then::Look => {
+                    self.settle_taken(&[]).await?;
+                    // They are found in their rows.
+                    self.together.frozen.clear();
                     let (parts, name) = (self.parts.clone(), self.name.clone());
                     match blocking(move || parts.ledger.head(&name)).await? {
                         Some(plan) => {
                             // Whatever was read on in the meantime begins behind the plan, or is read again.
                             reading = Reading::default();
-                            self.settle(&work, plan).await?
+                            self.settle(work, plan).await?
                         }
                         None => {
                             self.troubles = 0;
-                            match self.send_again(&work).await? {
-                                Some(plan) => self.deliver(&work, plan, None).await?,
+                            match self.send_again(work).await? {
+                                Some(plan) => self.deliver(work, plan, None).await?,
                                 None => Then::Read,
                             }
                         }
                     }
                 }
-                Then::Read => match self.next_batch(&work, &mut reading).await? {
+                Then::Read => match self.next_batch(work, &mut reading).await? {
                     Some(plan) => Then::Send(plan),
                     None if self.is_ordered() => Then::Ordered,
                     None => Then::Look,
                 },
-                Then::Send(plan) => self.deliver(&work, plan, Some(&mut reading)).await?,
+                Then::Send(plan) => self.deliver(work, plan, Some(&mut reading)).await?,
                 Then::Ordered => return Ok(()),
             }
         }
@@ -655,7 +710,11 @@ impl Connector {
             }
         };
         loop {
-            let Some(outcome) = self.attempt(work, &*target, &plan, &body).await else {
+            let (outcome, settled) = self.attempt(work, &*target, &plan, &body).await;
+            if settled {
+                self.together.settled();
+            }
+            let Some(outcome) = outcome else {
                 if !plan.stored {
                     self.parts.ledger.write(ledger::keep_body(self.name.clone(), plan.ord, body)).await?;
                 }
@@ -682,6 +741,7 @@ impl Connector {
                 Verdict::Stuck(reason) => (backoff::ATTENTION, reason, true),
             };
 
+            self.settle_taken(&[]).await?;
             let keep = (!plan.stored).then(|| body.clone());
             plan = Arc::new(Plan { attempts: failures, stored: true, ..Plan::clone(&plan) });
             let failed = ledger::failed(self.name.clone(), plan.ord, failures, keep, reason.clone(), now);
@@ -700,8 +760,9 @@ impl Connector {
         }
     }
 
-    /// One attempt. `None` when it was cut off by another order.
-    async fn attempt(&self, work: &Work, target: &dyn Target, plan: &Plan, body: &Bytes) -> Option<Outcome> {
+    /// One attempt; no outcome when it was cut off by another order. Besides, whether what had been taken before it was
+    /// settled meanwhile, which it is when the attempt takes long.
+    async fn attempt(&self, work: &Work, target: &dyn Target, plan: &Plan, body: &Bytes) -> (Option<Outcome>, bool) {
         let began = Instant::now();
         let sending = async {
             let records = plan.members.len() as u64;
@@ -734,8 +795,30 @@ impl Connector {
             outcome
         };
         let mut sending = std::pin::pin!(sending);
+        let mut settled = false;
+        if let Some(due) = self.together.due() {
+            let is_due = tokio::select! {
+                outcome = &mut sending => return (Some(outcome), false),
+                () = tokio::time::sleep_until(due) => true,
+                () = self.ordered() => false,
+            };
+            if is_due {
+                // Not given up midway: it is written even if nobody waits. If it fails, it is tried again after the call.
+                let mut settling = std::pin::pin!(self.write_settled(&[]));
+                let mut outcome = None;
+                settled = loop {
+                    tokio::select! {
+                        written = &mut settling => break written.is_ok(),
+                        said = &mut sending, if outcome.is_none() => outcome = Some(said),
+                    }
+                };
+                if outcome.is_some() {
+                    return (outcome, settled);
+                }
+            }
+        }
         tokio::select! {
-            outcome = &mut sending => return Some(outcome),
+            outcome = &mut sending => return (Some(outcome), settled),
             () = self.ordered() => {}
         }
         // The target may have it already; a little patience spares it a repeat. A function's call is waited for, as long
@@ -747,12 +830,12 @@ impl Connector {
                 What::Run(_) if work.config.target.function().is_none() => GRACE,
                 What::Run(_) => {
                     tokio::select! {
-                        outcome = &mut sending => return Some(outcome),
+                        outcome = &mut sending => return (Some(outcome), settled),
                         () = self.ordered_after(order.number) => continue,
                     }
                 }
             };
-            return tokio::time::timeout(patience, sending).await.ok();
+            return (tokio::time::timeout(patience, sending).await.ok(), settled);
         }
     }
 
@@ -790,28 +873,29 @@ impl Connector {
         reading: Option<&mut Reading>,
     ) -> Result<Then, DeliverError> {
         let now = self.parts.clock.now();
-        // What is there already is frozen in the same transaction: one sync of the disk for each batch instead of two.
+        self.together.take(Taken { plan: plan.clone(), note: note.clone().map(|note| (now, note)) });
         let alone = reading.is_some();
         let nudged = self.take_nudge();
-        let next = match reading {
-            Some(reading) if !nudged && !self.is_ordered() => self.read_ahead(work, reading).await,
-            _ => None,
-        };
-        let noted = note.clone().map(|note| (now, note));
-        loop {
-            let next_plan = next.as_ref().map(|cut| cut.plan.clone());
-            let write = ledger::delivered(self.name.clone(), plan.clone(), noted.clone(), next_plan);
-            let error = match self.parts.ledger.write(write).await {
-                Ok(account) => {
-                    self.live.set_account(account);
-                    break;
-                }
-                Err(error) => error,
+        let goes_on = alone && !nudged && !self.is_ordered();
+        let waits = goes_on && work.config.target.function().is_some() && self.together.may_wait();
+        let mut next = if waits { self.together.frozen.pop_front() } else { None };
+        if next.is_none() {
+            // What is there already is frozen in the same transaction: one sync of the disk for each batch instead of two.
+            let cuts = match reading {
+                Some(reading) if goes_on && self.together.frozen.is_empty() => self.read_ahead(work, reading).await,
+                _ => Vec::new(),
             };
-            if self.is_ordered() {
-                return Err(error);
+            while let Err(error) = self.settle_taken(&cuts).await {
+                if self.is_ordered() {
+                    return Err(error);
+                }
+                self.trouble(&error).await;
             }
-            self.trouble(&error).await;
+            for cut in cuts {
+                let plan = self.frozen(work, cut);
+                self.together.frozen.push_back(plan);
+            }
+            next = if goes_on { self.together.frozen.pop_front() } else { None };
         }
         self.troubles = 0;
         self.live.set_phase(Phase::Running);
@@ -827,7 +911,6 @@ impl Connector {
             tracing::warn!(connector = %self.id, call = call.id, records = call.records, note, "a call is suspicious");
         }
         self.tell(&work.config, |runs, now, out| runs.delivered(now, &call, note.as_deref(), out));
-        let next = next.map(|cut| self.frozen(work, cut));
         Ok(match next {
             // What is ordered comes first; the batch is found in its row.
             _ if self.is_ordered() => {
@@ -837,30 +920,63 @@ impl Connector {
             Some(plan) => Then::Send(plan),
             None => {
                 self.live.set_oldest(None);
-                if alone && !nudged { Then::Read } else { Then::Look }
+                if goes_on { Then::Read } else { Then::Look }
             }
         })
     }
 
-    /// Reads what is there, while a batch waits to be settled: not for long, and nothing that goes wrong here counts.
-    async fn read_ahead(&mut self, work: &Work, reading: &mut Reading) -> Option<Cut> {
+    /// Settles what was taken, if anything was, and freezes what was cut.
+    async fn settle_taken(&mut self, cuts: &[Cut]) -> Result<(), DeliverError> {
+        if self.together.taken.is_empty() && cuts.is_empty() {
+            return Ok(());
+        }
+        self.write_settled(cuts).await?;
+        self.together.settled();
+        Ok(())
+    }
+
+    /// The same without taking note of it here.
+    async fn write_settled(&self, cuts: &[Cut]) -> Result<(), DeliverError> {
+        let next = cuts.iter().map(|cut| cut.plan.clone()).collect();
+        let write = ledger::delivered(self.name.clone(), self.together.taken.clone(), next);
+        let account: Account = self.parts.ledger.write(write).await?;
+        self.live.set_account(account);
+        Ok(())
+    }
+
+    /// Reads what is there, while batches wait to be settled: not for long, and nothing that goes wrong here counts. More than
+    /// one batch only for a function, and as far as it is in memory.
+    async fn read_ahead(&mut self, work: &Work, reading: &mut Reading) -> Vec<Cut> {
         // Opening may have to name a loss, which must not be written before what was delivered.
         if reading.reader.is_none() || reading.gap.is_some() {
-            return None;
+            return Vec::new();
         }
-        match self.gather(work, reading, PAUSE_BYTES_HURRIED).await {
-            Ok((_, Some(cut))) => Some(cut),
+        let mut cuts = match self.gather(work, reading, PAUSE_BYTES_HURRIED).await {
+            Ok((_, Some(cut))) => vec![cut],
             Ok((Step::Gap(gap), None)) => {
                 reading.gap = Some(gap);
-                None
+                return Vec::new();
             }
-            Ok((_, None)) => None,
+            Ok((_, None)) => return Vec::new(),
             // It comes up again when it is read in earnest.
             Err(_) => {
                 *reading = Reading::default();
-                None
+                return Vec::new();
             }
+        };
+        let mut bytes = cuts[0].plan.body.as_ref().map_or(0, Bytes::len);
+        while work.config.target.function().is_some() && cuts.len() < TOGETHER_MAX && bytes < TOGETHER_BYTES_MAX {
+            let Some(reader) = reading.reader.as_mut() else { break };
+            if !reader.gather_quick(&mut reading.batch, &work.config.batch) {
+                break;
+            }
+            let batch = std::mem::take(&mut reading.batch);
+            let Cut { plan, flow, first_passed_over } = cut(&*work.target, batch, work.recipe.clone(), reader.place());
+            bytes += plan.body.as_ref().map_or(0, Bytes::len);
+            let plan = Arc::new(Plan { ord: cuts.len() as i64, ..Arc::unwrap_or_clone(plan) });
+            cuts.push(Cut { plan, flow, first_passed_over });
         }
+        cuts
     }
 
     fn take_nudge(&self) -> bool {

@@ -471,6 +471,7 @@ impl Deliver {
             number: 0,
             troubles: 0,
             runs: Runs::default(),
+            together: connector::Together::default(),
         };
         let task = Task(tokio::spawn(connector.run()));
         Slot { config, live, orders, nudge, task }

@@ -14,7 +14,9 @@
 //!
 //! The transaction that settles a batch may freeze the next one, too, which spares half of the disk's syncs. Nothing of the
 //! above changes: the next batch is not sent before that transaction has committed, and should it not commit, the settled
-//! batch is still in its row and is sent again, byte for byte. Transactions of several connectors may be one on disk
+//! batch is still in its row and is sent again, byte for byte. Of a function whose calls are quick, one transaction settles
+//! several batches and freezes as many (`connector`): a process that dies before has them all in their rows, and gives those
+//! again that the function had taken meanwhile, in their order. Transactions of several connectors may be one on disk
 //! (`writer`): each still stands or falls whole, and its connector goes on only after the commit.
 //!
 //! What is left: killed during a batch's very first attempt *and* before the next start the log's frames are gone or
@@ -252,6 +254,14 @@ pub(crate) struct Plan {
     pub hops: u32,
     /// Looping records that were passed over on its way, counted with its delivery.
     pub passed_over: u64,
+}
+
+/// A batch that the target has, whose row still stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Taken {
+    pub plan: Arc<Plan>,
+    /// What speaks against it, and when that was said.
+    pub note: Option<(Time, String)>,
 }
 
 /// A record that a target refused by itself.
@@ -617,16 +627,16 @@ pub(crate) fn failed(
     }
 }
 
-/// The target has the batch; `note` is what speaks against it. `next`, if there is one, is frozen with it.
+/// The target has these batches. What is `next`, if there is anything, is frozen with it.
 pub(crate) fn delivered(
     id: Name,
-    plan: Arc<Plan>,
-    note: Option<(Time, String)>,
-    next: Option<Arc<Plan>>,
+    taken: Vec<Taken>,
+    next: Vec<Arc<Plan>>,
 ) -> impl FnOnce(&Connection) -> Outcome<Account> {
     move |connection| {
-        settle(connection, &id, &plan, plan.members.len())?;
-        if let Some((at, note)) = &note {
+        let written = taken.iter().map(|taken| taken.plan.members.len()).sum();
+        settle(connection, &id, taken.iter().map(|taken| &*taken.plan), written)?;
+        for (at, note) in taken.iter().filter_map(|taken| taken.note.as_ref()) {
             connection
                 .prepare_cached(
                     "UPDATE connectors SET suspicious = suspicious + 1, last_suspicious = ?2, last_suspicious_at = ?3
@@ -634,7 +644,7 @@ pub(crate) fn delivered(
                 )?
                 .execute(params![id, note, at.nanos()])?;
         }
-        if let Some(next) = &next {
+        for next in &next {
             insert_plan(connection, &id, next)?;
         }
         account(connection, &id)
@@ -670,7 +680,7 @@ pub(crate) fn bury(
 ) -> impl FnOnce(&Connection) -> Outcome<Account> {
     move |connection| {
         let record = plan.members[0].id;
-        settle(connection, &id, &plan, 0)?;
+        settle(connection, &id, std::iter::once(&*plan), 0)?;
         // Built anew after a disk error a record can be refused a second time; its newest answer stands.
         let before = connection.execute(
             "DELETE FROM dead_letters WHERE connector = ?1 AND record = ?2 AND element = ?3",
@@ -874,9 +884,16 @@ fn count_read(connection: &Connection, id: &str, read: u64, passed_over: u64) ->
         .map(drop)
 }
 
-/// Ends a plan: its row goes, the cursor moves, what was read for it counts, failures are over.
-fn settle(connection: &Connection, id: &str, plan: &Plan, written: usize) -> Outcome<()> {
-    connection.prepare_cached("DELETE FROM plans WHERE connector = ?1 AND ord = ?2")?.execute(params![id, plan.ord])?;
+/// Ends plans that follow each other: their rows go, the cursor moves, what was read for them counts, failures are over.
+fn settle<'a>(connection: &Connection, id: &str, plans: impl Iterator<Item = &'a Plan>, written: usize) -> Outcome<()> {
+    let mut delete = connection.prepare_cached("DELETE FROM plans WHERE connector = ?1 AND ord = ?2")?;
+    let (mut advance, mut read, mut passed_over) = (None, 0, 0);
+    for plan in plans {
+        delete.execute(params![id, plan.ord])?;
+        advance = plan.advance.or(advance);
+        read += plan.read;
+        passed_over += plan.passed_over;
+    }
     connection
         .prepare_cached(
             "UPDATE connectors
@@ -886,11 +903,11 @@ fn settle(connection: &Connection, id: &str, plan: &Plan, written: usize) -> Out
         )?
         .execute(params![
             id,
-            plan.advance.map(|to| to.position.epoch as i64),
-            plan.advance.map(|to| to.position.offset as i64),
-            plan.advance.map(|to| to.skip),
-            plan.read as i64,
-            plan.passed_over as i64,
+            advance.map(|to| to.position.epoch as i64),
+            advance.map(|to| to.position.offset as i64),
+            advance.map(|to| to.skip),
+            read as i64,
+            passed_over as i64,
             written as i64,
         ])
         .map(drop)

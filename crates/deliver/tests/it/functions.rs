@@ -369,6 +369,55 @@ async fn a_call_after_a_crash_is_the_same_call() {
     }
 }
 
+/// Quick calls share a transaction; the one that takes long holds the settling of those before it back no longer.
+#[tokio::test]
+async fn what_was_taken_is_settled_while_the_next_call_takes_long() {
+    let mut world = World::new();
+    let function = Function::of(&mut world);
+    world.log(1..=20).await;
+    function.script([ok(), ok(), suspicious("1 error"), Told::Silent]);
+    let document = with(to_function(), json!({"target": {"batch_records_max": 1}}));
+    let deliver = world.start(std::slice::from_ref(&document)).await;
+    let status = until(&deliver, |status| status.written == 3).await;
+    assert_eq!((status.read, status.suspicious, status.lag_ms.is_some()), (3, 1, true));
+    drop(deliver);
+
+    let deliver = world.start(&[document]).await;
+    let status = until(&deliver, |status| status.lag_bytes == 0).await;
+    assert_eq!((status.read, status.written, status.suspicious), (20, 20, 1));
+    let numbers: Vec<i64> = function.numbers().concat();
+    assert_eq!(numbers, [1, 2, 3, 4].into_iter().chain(4..=20).collect::<Vec<_>>());
+}
+
+/// A crash between calls that share a transaction repeats some of them, byte for byte and in their order.
+#[tokio::test]
+async fn a_crash_repeats_no_more_than_what_was_to_be_settled_together() {
+    for kill_at in 1..20 {
+        let mut world = World::new();
+        let function = Function::of(&mut world);
+        world.log(1..=30).await;
+        let document = with(to_function(), json!({"target": {"batch_records_max": 1}}));
+        let deliver = world.start(std::slice::from_ref(&document)).await;
+        function.wait_for(kill_at).await;
+        drop(deliver);
+        let killed = function.calls().len();
+
+        let deliver = world.start(&[document]).await;
+        let status = until(&deliver, |status| status.lag_bytes == 0).await;
+        assert_eq!((status.read, status.written), (30, 30));
+        let (calls, numbers) = (function.calls(), function.numbers().concat());
+        let (before, after) = numbers.split_at(killed);
+        assert!(before.iter().copied().eq(1..=killed as i64), "{numbers:?}");
+        let first = after.first().copied().unwrap_or(31);
+        assert!(after.iter().copied().eq(first..=30) && first <= killed as i64 + 1, "{numbers:?}");
+        assert!(killed as i64 - first < 8, "{numbers:?}");
+        for (call, number) in calls[killed..].iter().zip(after).take_while(|(_, number)| **number <= killed as i64) {
+            let earlier = &calls[*number as usize - 1];
+            assert_eq!((&call.body, &call.key), (&earlier.body, &earlier.key), "{number}");
+        }
+    }
+}
+
 /// A function that cannot take as much at once is given less once its connector says so.
 #[tokio::test]
 async fn a_batch_that_is_too_much_is_cut_anew_when_the_document_asks_for_less() {
