@@ -117,7 +117,7 @@ pub const ROW_BYTES_MAX: usize = 16 << 20;
 pub const ROWS_BYTES_MAX: usize = 96 << 20;
 
 /// About how much memory the rows that come out may take together: a `select` can make many times of what was read.
-pub const OUT_BYTES_MAX: usize = 32 << 20;
+pub const OUT_BYTES_MAX: usize = 64 << 20;
 
 /// Which logs are meant, by their ids as the envelope has them (`oracle.compartmentid`, `loggroupid`, `logid`).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

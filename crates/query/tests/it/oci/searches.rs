@@ -355,12 +355,16 @@ fn more_than_may_be_held() {
     assert_eq!(refused("search \"x\" | dedup data.n", &small), "dedup data.n: more than 100000 different rows");
     assert_eq!(
         refused("search \"x\" | sort by datetime", &large),
-        "sort by datetime: more than 256 MiB of rows to hold"
+        "sort by datetime: more than 96 MiB of rows to hold"
     );
     assert_eq!(
         refused("search \"x\" | summarize max(data) by datetime", &large),
-        "summarize max(data) by datetime: more than 256 MiB of rows to hold"
+        "summarize max(data) by datetime: more than 96 MiB of rows to hold"
     );
+    let columns: Vec<String> = (0..90).map(|n| format!("data as v{n}")).collect();
+    let many = format!("search \"x\" | select {}", columns.join(", "));
+    let wide = |_: usize| json!({"datetime": 0, "logContent": {"data": "x".repeat(100 << 10)}});
+    assert!(refused(&many, &wide).ends_with(": an answer of more than 64 MiB"));
     let twice: String = (0..20).map(|n| format!(", c{} = concat(c{n}, c{n})", n + 1)).collect();
     assert_eq!(
         refused(&format!("search \"x\" | extend c0 = data.n{twice} | select c20"), &|_| {
