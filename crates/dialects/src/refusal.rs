@@ -46,6 +46,8 @@ pub enum Cause {
     AlreadyExists,
     /// What is there does not allow it: a disabled log, a group that is not empty.
     WrongState,
+    /// What is there does not allow it for the moment: a version of a function is being installed.
+    NotYet,
     /// A retry token came again with another request.
     StaleRetryToken,
     /// What is to be changed was changed meanwhile: it no longer has the etag that the request names.
@@ -84,7 +86,7 @@ impl Cause {
             | Cause::Unsupported
             | Cause::TimedOut => Who::Sender,
             Cause::PermissionDenied => Who::Operator,
-            Cause::SlowDown | Cause::Unavailable => Who::Time,
+            Cause::NotYet | Cause::SlowDown | Cause::Unavailable => Who::Time,
             Cause::Internal => Who::Us,
         }
     }
@@ -99,7 +101,7 @@ impl Cause {
             Cause::Unauthenticated => StatusCode::UNAUTHORIZED,
             Cause::PermissionDenied => StatusCode::FORBIDDEN,
             Cause::NotFound => StatusCode::NOT_FOUND,
-            Cause::AlreadyExists | Cause::WrongState | Cause::StaleRetryToken => StatusCode::CONFLICT,
+            Cause::AlreadyExists | Cause::WrongState | Cause::NotYet | Cause::StaleRetryToken => StatusCode::CONFLICT,
             Cause::Outdated => StatusCode::PRECONDITION_FAILED,
             Cause::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Cause::Unsupported => StatusCode::NOT_IMPLEMENTED,
@@ -123,7 +125,7 @@ impl Cause {
             Cause::PermissionDenied => "PERMISSION_DENIED",
             Cause::NotFound => "NOT_FOUND",
             Cause::AlreadyExists => "ALREADY_EXISTS",
-            Cause::WrongState => "FAILED_PRECONDITION",
+            Cause::WrongState | Cause::NotYet => "FAILED_PRECONDITION",
             Cause::StaleRetryToken | Cause::Outdated => "ABORTED",
             Cause::WrongMethod | Cause::Unsupported => "UNIMPLEMENTED",
             Cause::TimedOut => "DEADLINE_EXCEEDED",

@@ -64,6 +64,21 @@ pub enum Kind {
     WorkRequest,
 }
 
+impl Kind {
+    /// What one of them is called in errors.
+    pub const fn noun(self) -> &'static str {
+        match self {
+            Kind::Compartment => "compartment",
+            Kind::LogGroup => "log group",
+            Kind::Log => "log",
+            Kind::Application => "application",
+            Kind::Function => "function",
+            Kind::ServiceConnector => "service connector",
+            Kind::WorkRequest => "work request",
+        }
+    }
+}
+
 /// What is to be done with resources of a kind.
 #[derive(Debug)]
 pub enum Act {
@@ -106,23 +121,14 @@ pub enum Act {
         /// It must have this etag still, else [`crate::Cause::Outdated`].
         if_match: Option<String>,
     },
-    /// Let a connector run.
-    Activate {
+    /// Let a connector run, or rest.
+    Switch {
         /// Its OCID.
         id: String,
+        /// Whether it is to run.
+        is_active: bool,
         /// It must have this etag still, else [`crate::Cause::Outdated`].
         if_match: Option<String>,
-        /// As of [`Act::Create`].
-        retry_token: Option<String>,
-    },
-    /// Let a connector rest.
-    Deactivate {
-        /// Its OCID.
-        id: String,
-        /// It must have this etag still, else [`crate::Cause::Outdated`].
-        if_match: Option<String>,
-        /// As of [`Act::Create`].
-        retry_token: Option<String>,
     },
 }
 
@@ -137,7 +143,7 @@ pub struct ListCall {
     pub parent: Option<String>,
     /// The one with this name.
     pub display_name: Option<String>,
-    /// Those in this state, such as `ACTIVE`.
+    /// Those in this state, such as `ACTIVE`; `NEEDS_ATTENTION` of a connector is one, which is known while it runs only.
     pub lifecycle_state: Option<String>,
     /// The one with this OCID.
     pub id: Option<String>,

@@ -193,23 +193,10 @@ const FUNCTIONS_TARGET: &[Field] = fields! {
     "batchTimeInSec": May Holds::Number { min: 1, max: BATCH_SECS_MAX },
 };
 
-/// What a kind is called in errors.
-pub(super) const fn noun(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Compartment => "compartment",
-        Kind::LogGroup => "log group",
-        Kind::Log => "log",
-        Kind::Application => "application",
-        Kind::Function => "function",
-        Kind::ServiceConnector => "service connector",
-        Kind::WorkRequest => "work request",
-    }
-}
-
 /// The canonical JSON of a new resource: what was sent, checked, with what holds where nothing was said.
 pub(super) fn create(kind: Kind, api: Api, runtimes: &[String], sent: Map<String, Value>) -> Result<Value, Refusal> {
     let mut faults = Faults::default();
-    let mut body = read(fields_of(kind), sent, "", noun(kind), What::Create, &mut faults);
+    let mut body = read(fields_of(kind), sent, "", kind.noun(), What::Create, &mut faults);
     let mut default = |key: &str, value: Value| {
         body.entry(key).or_insert(value);
     };
@@ -243,7 +230,7 @@ pub(super) fn create(kind: Kind, api: Api, runtimes: &[String], sent: Map<String
 /// The keys of a resource that change, with what they become: for [`lay_over`].
 pub(super) fn update(kind: Kind, api: Api, runtimes: &[String], sent: Map<String, Value>) -> Result<Value, Refusal> {
     let mut faults = Faults::default();
-    let mut body = read(fields_of(kind), sent, "", noun(kind), What::Update, &mut faults);
+    let mut body = read(fields_of(kind), sent, "", kind.noun(), What::Update, &mut faults);
     if kind == Kind::Function {
         settle_source(&mut body, api, runtimes, What::Update, &mut faults);
     }
@@ -540,12 +527,12 @@ fn archive_file(value: Value, path: &str, _: What, faults: &mut Faults) -> Optio
     }
 }
 
-fn connector_source(value: Value, path: &str, what: What, faults: &mut Faults) -> Option<Value> {
+fn connector_source(value: Value, path: &str, _: What, faults: &mut Faults) -> Option<Value> {
     match value.get("kind").and_then(Value::as_str) {
         Some("logging") => {
             let Value::Object(map) = value else { unreachable!("it has a key") };
-            // It is replaced whole, so it must be whole in a change, too.
-            Some(Value::Object(read(LOGGING_SOURCE, map, path, "source", whole(what), faults)))
+            // Like a target, it is replaced whole, so it must be whole in a change, too.
+            Some(Value::Object(read(LOGGING_SOURCE, map, path, "source", What::Create, faults)))
         }
         Some(kind @ ("monitoring" | "streaming" | "plugin")) => {
             faults.add(join(path, "kind"), format!("{kind} is not served as a source here; logging is"));
@@ -558,7 +545,7 @@ fn connector_source(value: Value, path: &str, what: What, faults: &mut Faults) -
     }
 }
 
-fn log_sources(value: Value, path: &str, what: What, faults: &mut Faults) -> Option<Value> {
+fn log_sources(value: Value, path: &str, _: What, faults: &mut Faults) -> Option<Value> {
     let Value::Array(items) = value else {
         faults.add(path, format!("must be a list, not {}", named(&value)));
         return None;
@@ -573,7 +560,7 @@ fn log_sources(value: Value, path: &str, what: What, faults: &mut Faults) -> Opt
             faults.add(path, format!("must be an object, not {}", named(&item)));
             return Value::Null;
         };
-        let read = read(ONE_LOG_SOURCE, map, &path, "log source", whole(what), faults);
+        let read = read(ONE_LOG_SOURCE, map, &path, "log source", What::Create, faults);
         let is_audit = read.get("logGroupId").and_then(Value::as_str).is_some_and(|group| group.starts_with("_Audit"));
         if read.contains_key("logId") && (is_audit || !read.contains_key("logGroupId")) {
             faults.add(join(&path, "logId"), "needs the OCID of its group as logGroupId");
@@ -583,7 +570,7 @@ fn log_sources(value: Value, path: &str, what: What, faults: &mut Faults) -> Opt
     Some(Value::Array(items.into_iter().enumerate().map(read_one).collect()))
 }
 
-fn connector_tasks(value: Value, path: &str, what: What, faults: &mut Faults) -> Option<Value> {
+fn connector_tasks(value: Value, path: &str, _: What, faults: &mut Faults) -> Option<Value> {
     let Value::Array(items) = value else {
         faults.add(path, format!("must be a list, not {}", named(&value)));
         return None;
@@ -597,7 +584,7 @@ fn connector_tasks(value: Value, path: &str, what: What, faults: &mut Faults) ->
         match item.get("kind").and_then(Value::as_str) {
             Some("logRule") => {
                 let Value::Object(map) = item else { unreachable!("it has a key") };
-                Value::Object(read(LOG_RULE, map, &path, "task", whole(what), faults))
+                Value::Object(read(LOG_RULE, map, &path, "task", What::Create, faults))
             }
             Some("function") => {
                 faults.add(join(&path, "kind"), "tasks that are functions are not served here; logRule is");
@@ -626,7 +613,7 @@ fn condition(value: Value, path: &str, _: What, faults: &mut Faults) -> Option<V
     }
 }
 
-fn connector_target(value: Value, path: &str, what: What, faults: &mut Faults) -> Option<Value> {
+fn connector_target(value: Value, path: &str, _: What, faults: &mut Faults) -> Option<Value> {
     match value.get("kind").and_then(Value::as_str) {
         Some("functions") => {}
         Some(kind @ ("loggingAnalytics" | "monitoring" | "notifications" | "objectStorage" | "streaming")) => {
@@ -639,14 +626,9 @@ fn connector_target(value: Value, path: &str, what: What, faults: &mut Faults) -
         }
     }
     let Value::Object(map) = value else { unreachable!("it has a key") };
-    let read = read(FUNCTIONS_TARGET, map, path, "target", whole(what), faults);
+    let read = read(FUNCTIONS_TARGET, map, path, "target", What::Create, faults);
     if read.contains_key("batchSizeInKbs") && read.contains_key("batchSizeInNum") {
         faults.add(join(path, "batchSizeInNum"), "stands beside batchSizeInKbs; a batch is closed by only one of them");
     }
     Some(Value::Object(read))
-}
-
-/// Parts that are replaced whole are read as if they were new.
-const fn whole(_: What) -> What {
-    What::Create
 }

@@ -36,7 +36,6 @@ pub use ask::{
 };
 pub use kinds::lay_over;
 pub use reply::status_of;
-use resources::WorkPart;
 
 /// Which of OCI's APIs a path belongs to: the same thing looks different in each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,8 +61,8 @@ enum Call {
     Delete(Kind),
     Activate,
     Deactivate,
-    /// What a work request logged, or what went wrong with it.
-    Work(WorkPart),
+    /// What a work request logged, or what went wrong with it: nothing, either way.
+    WorkDetails,
     Push,
     Replay,
     Search,
@@ -85,7 +84,7 @@ impl Call {
             // It runs code.
             Call::Invoke => Scope::Admin,
             Call::Push | Call::Replay => Scope::Ingest,
-            Call::List(_) | Call::Get(_) | Call::Work(_) | Call::Search | Call::AuditEvents => Scope::Read,
+            Call::List(_) | Call::Get(_) | Call::WorkDetails | Call::Search | Call::AuditEvents => Scope::Read,
             Call::SummarizeMetrics | Call::ListMetrics | Call::Runtimes | Call::Tenancy | Call::Regions => Scope::Read,
             Call::Nothing => Scope::Read,
         }
@@ -129,8 +128,8 @@ const CLAIMS: &[(Api, Method, &str, Call)] = &[
     (Api::Logging, DELETE, "/20200531/logGroups/{parent}/logs/{id}", Call::Delete(Kind::Log)),
     (Api::Logging, GET, "/20200531/workRequests", Call::List(Kind::WorkRequest)),
     (Api::Logging, GET, "/20200531/workRequests/{id}", Call::Get(Kind::WorkRequest)),
-    (Api::Logging, GET, "/20200531/workRequests/{id}/errors", Call::Work(WorkPart::Errors)),
-    (Api::Logging, GET, "/20200531/workRequests/{id}/logs", Call::Work(WorkPart::Logs)),
+    (Api::Logging, GET, "/20200531/workRequests/{id}/errors", Call::WorkDetails),
+    (Api::Logging, GET, "/20200531/workRequests/{id}/logs", Call::WorkDetails),
     (Api::Ingestion, POST, "/20200831/logs/{id}/actions/push", Call::Push),
     (Api::Ingestion, POST, "/20200831/logs/{id}/actions/replay", Call::Replay),
     (Api::Search, POST, "/20190909/search", Call::Search),
@@ -146,8 +145,8 @@ const CLAIMS: &[(Api, Method, &str, Call)] = &[
     (Api::Connectors, POST, "/20200909/serviceConnectors/{id}/actions/deactivate", Call::Deactivate),
     (Api::Connectors, GET, "/20200909/workRequests", Call::List(Kind::WorkRequest)),
     (Api::Connectors, GET, "/20200909/workRequests/{id}", Call::Get(Kind::WorkRequest)),
-    (Api::Connectors, GET, "/20200909/workRequests/{id}/errors", Call::Work(WorkPart::Errors)),
-    (Api::Connectors, GET, "/20200909/workRequests/{id}/logs", Call::Work(WorkPart::Logs)),
+    (Api::Connectors, GET, "/20200909/workRequests/{id}/errors", Call::WorkDetails),
+    (Api::Connectors, GET, "/20200909/workRequests/{id}/logs", Call::WorkDetails),
     (Api::FunctionsOld, POST, "/20181201/applications", Call::Create(Kind::Application)),
     (Api::FunctionsOld, GET, "/20181201/applications", Call::List(Kind::Application)),
     (Api::FunctionsOld, GET, "/20181201/applications/{id}", Call::Get(Kind::Application)),
@@ -279,9 +278,9 @@ impl Dialect for Oci {
             Call::Get(kind) => asked.get(kind, id(), parent()),
             Call::Update(kind) => asked.update(kind, id(), parent()),
             Call::Delete(kind) => asked.delete(kind, id(), parent()),
-            Call::Activate => asked.set_active(id(), true),
-            Call::Deactivate => asked.set_active(id(), false),
-            Call::Work(part) => asked.work_part(id(), part),
+            Call::Activate => asked.switch(id(), true),
+            Call::Deactivate => asked.switch(id(), false),
+            Call::WorkDetails => asked.work_details(id()),
             Call::Push => asked.push(&id(), next_id),
             Call::Replay => asked.replay(&id(), next_id),
             Call::Search => asked.search(),

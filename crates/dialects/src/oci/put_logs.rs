@@ -7,7 +7,7 @@ use event::{BatchId, Time, limits};
 
 use super::Asked;
 use super::envelope::{Data, Mold};
-use super::records::{self, ENVELOPE_BYTES_MAX, Target, Written, count_key, string, time, unparsable};
+use super::records::{self, ENVELOPE_BYTES_MAX, Stop, Target, Written, count_key, shown, string, time};
 use crate::json::{Place, Scanner, Shape, SyntaxError, Text};
 use crate::{Cause, Intake, Refusal};
 
@@ -37,27 +37,9 @@ impl Asked<'_> {
             foreseen: entries_of(body),
             next_id,
         };
-        match reading.body() {
-            Ok(()) => {}
-            Err(Stop::Syntax(error)) => return Err(unparsable(&error, body)),
-            Err(Stop::Refused(refusal)) => {
-                return Err(Refusal { records: Some(reading.written.records as u64), ..refusal });
-            }
-        }
+        let read = reading.body();
         let written = reading.written;
-        self.commit(&target, written)
-    }
-}
-
-/// Why a body is not read to its end.
-enum Stop {
-    Syntax(SyntaxError),
-    Refused(Refusal),
-}
-
-impl From<SyntaxError> for Stop {
-    fn from(error: SyntaxError) -> Stop {
-        Stop::Syntax(error)
+        self.commit(&target, read, written)
     }
 }
 
@@ -304,7 +286,12 @@ impl Reading<'_> {
         let mold = Mold::new(&source, &kind, subject.as_deref(), &self.target.kept());
         if mold.bytes() + ENVELOPE_BYTES / 2 > ENVELOPE_BYTES_MAX {
             let field = format!("logEntryBatches[{batch}]");
-            self.written.faults.add(field, "source, type and subject are too long; they are kept with every entry");
+            let over = mold.bytes() + ENVELOPE_BYTES / 2 - ENVELOPE_BYTES_MAX;
+            let description = format!(
+                "source, type and subject together are {over} bytes too long: they are kept with every entry, in up to \
+                 {ENVELOPE_BYTES_MAX} bytes with what else is said of it"
+            );
+            self.written.faults.add(field, description);
             return Ok(());
         }
         let now = self.now.to_string();
@@ -325,17 +312,12 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Passes over a key that nobody knows, which is a fault.
+    /// Passes over a key that nobody knows, or that stood there before: a fault.
     fn unknown(&mut self, field: String, known: &[&str]) -> Result<(), SyntaxError> {
         self.scanner.skip()?;
         self.scanner.take_unclean();
-        let description = format!("is no key that stands there once; those are {}", known.join(", "));
+        let description = format!("is unknown, or stands there twice; known are {}", known.join(", "));
         self.written.faults.add(field, description);
         Ok(())
     }
-}
-
-/// What an error repeats of a key.
-fn shown(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).chars().take(60).collect()
 }

@@ -97,11 +97,16 @@ impl Asked<'_> {
         })
     }
 
-    /// Everything that was written, to be appended; or the refusal of a body with faults. A request that names itself by a
-    /// retry token is known again by that and its body.
-    pub(super) fn commit(&self, target: &Target, written: Written) -> Result<Intake, Refusal> {
+    /// Everything that was written, to be appended; or the refusal of a body that was not `read` to its end, or has faults.
+    /// A request that names itself by a retry token is known again by that and its body.
+    pub(super) fn commit(&self, target: &Target, read: Result<(), Stop>, written: Written) -> Result<Intake, Refusal> {
         let Written { out, batches, records, faults } = written;
         let refused = |refusal: Refusal| Refusal { records: Some(records as u64), ..refusal };
+        match read {
+            Ok(()) => {}
+            Err(Stop::Syntax(error)) => return Err(unparsable(&error, &self.request.body)),
+            Err(Stop::Refused(refusal)) => return Err(refused(refusal)),
+        }
         if let Some(refusal) = super::form::refusal(faults) {
             return Err(refused(refusal));
         }
@@ -206,6 +211,23 @@ impl Written {
         }
         Ok(())
     }
+}
+
+/// Why a body is not read to its end.
+pub(super) enum Stop {
+    Syntax(SyntaxError),
+    Refused(Refusal),
+}
+
+impl From<SyntaxError> for Stop {
+    fn from(error: SyntaxError) -> Stop {
+        Stop::Syntax(error)
+    }
+}
+
+/// What an error repeats of a key.
+pub(super) fn shown(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).chars().take(60).collect()
 }
 
 /// A refusal of a body that is no JSON.

@@ -10,8 +10,8 @@ use event::{BatchId, Time, limits};
 
 use super::Asked;
 use super::envelope::{self, Data, KEPT_KEYS};
-use super::records::{self, ENVELOPE_BYTES_MAX, Target, Written, count_key, string, time, unparsable};
-use crate::json::{Scanner, Shape, SyntaxError, Text};
+use super::records::{self, ENVELOPE_BYTES_MAX, Stop, Target, Written, count_key, shown, string, time};
+use crate::json::{Scanner, Shape, Text};
 use crate::{Cause, Intake, Refusal};
 
 pub(super) fn work_bytes(body: &[u8]) -> usize {
@@ -43,27 +43,9 @@ impl Asked<'_> {
             foreseen: envelopes,
             next_id,
         };
-        match reading.all() {
-            Ok(()) => {}
-            Err(Stop::Syntax(error)) => return Err(unparsable(&error, body)),
-            Err(Stop::Refused(refusal)) => {
-                return Err(Refusal { records: Some(reading.written.records as u64), ..refusal });
-            }
-        }
+        let read = reading.all();
         let written = reading.written;
-        self.commit(&target, written)
-    }
-}
-
-/// Why a body is not read to its end.
-enum Stop {
-    Syntax(SyntaxError),
-    Refused(Refusal),
-}
-
-impl From<SyntaxError> for Stop {
-    fn from(error: SyntaxError) -> Stop {
-        Stop::Syntax(error)
+        self.commit(&target, read, written)
     }
 }
 
@@ -309,9 +291,4 @@ fn write_member((key, value): &(Cow<'_, [u8]>, Range<usize>), body: &[u8], out: 
     envelope::text(&String::from_utf8_lossy(key), out);
     out.push(b':');
     out.extend_from_slice(&body[value.clone()]);
-}
-
-/// What an error repeats of a key.
-fn shown(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).chars().take(60).collect()
 }

@@ -37,8 +37,9 @@ const fn code_of(cause: Cause) -> (StatusCode, &'static str) {
         Cause::Unauthenticated => (StatusCode::UNAUTHORIZED, "NotAuthenticated"),
         // Whoever may not see a thing is not told that it is there.
         Cause::PermissionDenied | Cause::NotFound => (StatusCode::NOT_FOUND, "NotAuthorizedOrNotFound"),
-        Cause::AlreadyExists => (StatusCode::CONFLICT, "Conflict"),
-        Cause::WrongState => (StatusCode::CONFLICT, "IncorrectState"),
+        // OCI's clients send again on `IncorrectState`, its command for a minute and a half, and on `Conflict` they do not.
+        Cause::AlreadyExists | Cause::WrongState => (StatusCode::CONFLICT, "Conflict"),
+        Cause::NotYet => (StatusCode::CONFLICT, "IncorrectState"),
         Cause::StaleRetryToken => (StatusCode::CONFLICT, "InvalidatedRetryToken"),
         Cause::Outdated => (StatusCode::PRECONDITION_FAILED, "NoEtagMatch"),
         Cause::WrongMethod => (StatusCode::METHOD_NOT_ALLOWED, "MethodNotAllowed"),

@@ -15,13 +15,6 @@ use event::limits;
 /// Names the work request of an asynchronous call.
 pub(super) const WORK_REQUEST: HeaderName = HeaderName::from_static("opc-work-request-id");
 
-/// What a work request has beside itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum WorkPart {
-    Errors,
-    Logs,
-}
-
 /// The states that lists may be narrowed to.
 const STATES: [&str; 8] =
     ["ACTIVE", "CREATING", "DELETED", "DELETING", "FAILED", "INACTIVE", "NEEDS_ATTENTION", "UPDATING"];
@@ -50,13 +43,10 @@ impl Asked<'_> {
         self.ask_one(kind, Act::Delete { id, parent, if_match: self.if_match() })
     }
 
-    pub(super) fn set_active(&self, id: String, active: bool) -> Result<Intake, Refusal> {
-        let (if_match, retry_token) = (self.if_match(), retry_token(self.head)?);
-        let act = match active {
-            true => Act::Activate { id, if_match, retry_token },
-            false => Act::Deactivate { id, if_match, retry_token },
-        };
-        self.ask_one(Kind::ServiceConnector, act)
+    pub(super) fn switch(&self, id: String, is_active: bool) -> Result<Intake, Refusal> {
+        // A token changes nothing: to do it again is to do it once.
+        retry_token(self.head)?;
+        self.ask_one(Kind::ServiceConnector, Act::Switch { id, is_active, if_match: self.if_match() })
     }
 
     pub(super) fn list(&self, kind: Kind, parent: Option<String>) -> Result<Intake, Refusal> {
@@ -113,7 +103,7 @@ impl Asked<'_> {
     }
 
     /// What a work request logged, or what went wrong with it: nothing, since every one is finished when it is answered.
-    pub(super) fn work_part(&self, id: String, _: WorkPart) -> Result<Intake, Refusal> {
+    pub(super) fn work_details(&self, id: String) -> Result<Intake, Refusal> {
         self.check_work_request(Kind::WorkRequest, &id)?;
         let api = self.api;
         let act = Act::Get { id, parent: None };

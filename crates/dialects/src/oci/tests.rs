@@ -249,6 +249,11 @@ fn everything_captured_is_understood() {
         let answer = put(&world, method, target, &headers.unwrap(), body.as_bytes());
         let what = match answer.asked {
             Some(ask) => match ask.question {
+                crate::Question::Oci {
+                    ask: Question::Resource { kind, act: Act::Switch { is_active, .. } }, ..
+                } => {
+                    format!("{kind:?} Switch {is_active}")
+                }
                 crate::Question::Oci { ask: Question::Resource { kind, act }, .. } => {
                     format!("{kind:?} {}", format!("{act:?}").split([' ', '(']).next().unwrap())
                 }
@@ -266,8 +271,8 @@ fn everything_captured_is_understood() {
         "GET serviceConnectors ServiceConnector List",
         "GET serviceConnectors ServiceConnector Get",
         "PUT serviceConnectors ServiceConnector Update",
-        "POST serviceConnectors ServiceConnector Deactivate",
-        "POST serviceConnectors ServiceConnector Activate",
+        "POST serviceConnectors ServiceConnector Switch false",
+        "POST serviceConnectors ServiceConnector Switch true",
         "DELETE serviceConnectors ServiceConnector Delete",
         "POST applications Application Create",
         "GET applications Application List",
@@ -343,8 +348,8 @@ fn a_change_names_the_version_that_it_means() {
     let target = "/20200909/serviceConnectors/s/actions/activate";
     let headers = signed(&world, USER, "POST", target, &[("if-match", "e"), ("opc-retry-token", "t")], b"");
     match put(&world, "POST", target, &headers, b"").act() {
-        (Kind::ServiceConnector, Act::Activate { id, if_match, retry_token }) => {
-            assert_eq!((id.as_str(), if_match.as_deref(), retry_token.as_deref()), ("s", Some("e"), Some("t")));
+        (Kind::ServiceConnector, Act::Switch { id, is_active, if_match }) => {
+            assert_eq!((id.as_str(), is_active, if_match.as_deref()), ("s", true, Some("e")));
         }
         other => panic!("{other:?}"),
     }
@@ -708,7 +713,8 @@ fn refusals_of_components_keep_their_word() {
     use crate::Cause;
     for (cause, expected) in [
         (Cause::AlreadyExists, (409, "Conflict")),
-        (Cause::WrongState, (409, "IncorrectState")),
+        (Cause::WrongState, (409, "Conflict")),
+        (Cause::NotYet, (409, "IncorrectState")),
         (Cause::StaleRetryToken, (409, "InvalidatedRetryToken")),
         (Cause::Outdated, (412, "NoEtagMatch")),
         (Cause::SlowDown, (429, "TooManyRequests")),

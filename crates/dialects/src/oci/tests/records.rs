@@ -117,7 +117,10 @@ fn wrong_entries_are_refused_by_name() {
     check(
         r#"{"specversion":"1.0","logEntryBatches":{},"x":1}"#,
         "InvalidParameter",
-        &[("logEntryBatches", "not an object"), ("x", "those are specversion, logEntryBatches")],
+        &[
+            ("logEntryBatches", "not an object"),
+            ("x", "is unknown, or stands there twice; known are specversion, logEntryBatches"),
+        ],
     );
     check(
         &batch(""),
@@ -150,7 +153,7 @@ fn wrong_entries_are_refused_by_name() {
             ("logEntryBatches[0].entries[2].data", "surrogate"),
             ("logEntryBatches[0].entries[3].data", "is missing"),
             ("logEntryBatches[0].entries[4]", "must be an object, not a number"),
-            ("logEntryBatches[0].entries[5].tiem", "those are data, id, time"),
+            ("logEntryBatches[0].entries[5].tiem", "known are data, id, time"),
             ("logEntryBatches[0].entries[6].data", "twice"),
         ],
     );
@@ -204,7 +207,7 @@ fn logs_are_found_in_their_tenancy_only() {
     };
     check(LOG, (200, ""));
     check("_Audit", (200, ""));
-    check(DISABLED_LOG, (409, "IncorrectState"));
+    check(DISABLED_LOG, (409, "Conflict"));
     check(THEIR_LOG, (404, "NotAuthorizedOrNotFound"));
     check("ocid1.log.oc1.ap-seoul-1.unknown", (404, "NotAuthorizedOrNotFound"));
     let theirs = format!("/20200831/logs/_Audit/actions/push?compartmentId={THEIR_COMPARTMENT}");
