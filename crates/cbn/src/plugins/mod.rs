@@ -1,0 +1,95 @@
+//! The plugins, one file each: what they read from their options when a program is compiled, and what they do to the
+//! state of a run.
+//!
+//! To add one: a file with a type that has `compile` and `run`, and a line in each `match` below.
+
+pub(crate) mod base64;
+pub(crate) mod csv;
+pub(crate) mod date;
+pub(crate) mod grok;
+pub(crate) mod json;
+pub(crate) mod kv;
+pub(crate) mod translate;
+pub(crate) mod xml;
+
+use std::borrow::Cow;
+
+use crate::compile::{Build, Options};
+use crate::path::{Path, Target};
+use crate::run::{Failure, Run};
+use crate::value::{Map, Value};
+
+/// The names of all plugins.
+pub const NAMES: [&str; 11] =
+    ["base64", "csv", "date", "drop", "grok", "json", "kv", "mutate", "statedump", "translate", "xml"];
+
+/// A plugin that only reads and writes fields. `mutate`, `drop` and `statedump` are the machine's own.
+#[derive(Debug)]
+pub(crate) enum Plugin {
+    Base64(base64::Base64),
+    Csv(csv::Csv),
+    Date(Box<date::Date>),
+    Grok(grok::Grok),
+    Json(json::Json),
+    Kv(Box<kv::Kv>),
+    Translate(translate::Translate),
+    Xml(xml::Xml),
+}
+
+impl Plugin {
+    /// Reads the options of a call. `None` where they make no sense; the reason is among the diagnostics then.
+    /// `Some(None)` is a name that no plugin has.
+    pub(crate) fn compile(name: &str, options: &Options<'_>, build: &mut Build<'_>) -> Option<Option<Plugin>> {
+        Some(Some(match name {
+            "base64" => Plugin::Base64(base64::Base64::compile(options, build)?),
+            "csv" => Plugin::Csv(csv::Csv::compile(options, build)?),
+            "date" => Plugin::Date(Box::new(date::Date::compile(options, build)?)),
+            "grok" => Plugin::Grok(grok::Grok::compile(options, build)?),
+            "json" => Plugin::Json(json::Json::compile(options, build)?),
+            "kv" => Plugin::Kv(Box::new(kv::Kv::compile(options, build)?)),
+            "translate" => Plugin::Translate(translate::Translate::compile(options, build)?),
+            "xml" => Plugin::Xml(xml::Xml::compile(options, build)?),
+            _ => return Some(None),
+        }))
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
+        match self {
+            Plugin::Base64(plugin) => plugin.run(run),
+            Plugin::Csv(plugin) => plugin.run(run),
+            Plugin::Date(plugin) => plugin.run(run),
+            Plugin::Grok(plugin) => plugin.run(run),
+            Plugin::Json(plugin) => plugin.run(run),
+            Plugin::Kv(plugin) => plugin.run(run),
+            Plugin::Translate(plugin) => plugin.run(run),
+            Plugin::Xml(plugin) => plugin.run(run),
+        }
+    }
+}
+
+/// The place that a target names now; an error where a field in its name is missing or no text.
+fn place_of<'p>(run: &Run<'_>, target: &'p Target) -> Result<Cow<'p, Path>, Failure> {
+    run.place(target)?.ok_or_else(|| run.error("", || "a field in the name of a field is not set".to_owned()))
+}
+
+/// The text of a field; an error where it is missing or no text.
+fn text_of<'r>(run: &Run<'r>, path: &Path) -> Result<&'r str, Failure> {
+    match run.get(path) {
+        Some(Value::Text(text)) => Ok(text),
+        Some(_) => Err(run.error(&path.text, || format!("source field {:?}: not a string", path.text))),
+        None => Err(run.error(&path.text, || format!("source field {:?}: field not set", path.text))),
+    }
+}
+
+/// The map at a place, made where there is none: what is there and no map gives way. The state itself without a target.
+fn map_at<'r>(run: &Run<'r>, target: Option<&Target>) -> Result<&'r Map<'r>, Failure> {
+    let Some(target) = target else { return Ok(run.root) };
+    let place = place_of(run, target)?;
+    if let Some(Value::Map(there)) = run.get(&place) {
+        return Ok(there);
+    }
+    let made = run.heap.map()?;
+    run.set(&place, Value::Map(made))?;
+    Ok(made)
+}
