@@ -6,7 +6,9 @@
 pub(crate) mod base64;
 pub(crate) mod csv;
 pub(crate) mod date;
+pub(crate) mod date_format;
 pub(crate) mod grok;
+pub(crate) mod grok_patterns;
 pub(crate) mod json;
 pub(crate) mod kv;
 pub(crate) mod translate;
