@@ -92,6 +92,8 @@ pub enum Quote {
     Single,
     /// `"…"`.
     Double,
+    /// `/…/`, which only a regular expression in a condition may be in. It is read like one in quotes.
+    Slash,
 }
 
 /// A text, in quotes or bare.
@@ -220,7 +222,8 @@ pub enum Operand {
     Number(f64, Span),
     /// `true`, `false`, bare.
     Bool(bool, Span),
-    /// `[ "a", "b" ]` on the right of `in`: words in quotes, numbers. (One bare word in brackets is a field.)
+    /// `[ "a", "b" ]` on the right of `in`: words, numbers, booleans, fields. (One bare word in brackets is a field; one
+    /// number or boolean there is a list.)
     List(Vec<Operand>, Span),
     /// `![x]` where a comparison follows: the opposite of whether the field is true.
     Not(Box<Operand>, Span),

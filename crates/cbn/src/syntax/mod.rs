@@ -1,0 +1,5 @@
+//! The syntax of programs: reading them into a tree, and printing the tree.
+
+pub mod ast;
+mod lex;
+pub mod parse;
