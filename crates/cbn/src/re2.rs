@@ -1,0 +1,719 @@
+//! Regular expressions as the language writes them, in RE2's syntax and with RE2's meaning, compiled by the `regex`
+//! crate.
+//!
+//! The two agree on how they match (leftmost, in linear time) and nearly on how they are written. What differs is
+//! settled here by rewriting: `\d`, `\w`, `\s` and `\b` are ASCII in RE2 and Unicode in the crate; `{` is itself in RE2
+//! where no count follows; `&&`, `--` and `~~` in a class are characters in RE2 and operators in the crate; `\<` is a
+//! bracket in RE2 and the start of a word in the crate; octal escapes and `\Q…\E` exist in RE2 alone. What RE2 refuses
+//! is refused here as well, with a text that says which construct it is, since programs come from people who know
+//! other dialects.
+//!
+//! Rules: RE2's syntax document and the behaviour of Go's `regexp`, which Google's own engine uses
+//! (contracts/cbn.md §3). One of them is left aside on purpose: repetitions that follow a flag (`a(?i)*`), which Go
+//! applies to what stands before the flag and nobody writes.
+
+use std::borrow::Cow;
+
+use crate::compile::REGEX_BYTES_MAX;
+
+/// How deep groups may be nested. Go allows 1,000; nobody writes 250, and compiling goes down the tree by recursion.
+pub const NESTING_MAX: usize = 250;
+
+/// How often something may be repeated by a count, and by counts within counts; RE2's own limit.
+const REPEAT_MAX: u32 = 1000;
+
+/// How long a regular expression may be. Compiling takes time in proportion to it even where the result is small.
+const PATTERN_BYTES_MAX: usize = 256 << 10;
+
+/// Why a text is no regular expression.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Error {
+    /// Which byte of the text it is about, where one can be named.
+    pub offset: Option<usize>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.message)?;
+        match self.offset {
+            Some(offset) => write!(f, " (at byte {offset})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// Compiles a regular expression in RE2's syntax.
+pub fn compile(pattern: &str) -> Result<regex::Regex, Error> {
+    build(&translate(pattern, Groups::AsWritten)?.text)
+}
+
+/// A regular expression whose groups are known by their place.
+#[derive(Debug)]
+pub(crate) struct Captures {
+    pub(crate) regex: regex::Regex,
+    /// The name of each group: the first is that of group 1.
+    pub(crate) names: Vec<String>,
+}
+
+/// Compiles a regular expression of which only the named groups matter. Their names may be anything that holds no `>`,
+/// and several may bear the same one (as Go has it; C++'s RE2 refuses that).
+pub(crate) fn compile_captures(pattern: &str) -> Result<Captures, Error> {
+    let Translated { text, names } = translate(pattern, Groups::Named)?;
+    Ok(Captures { regex: build(&text)?, names })
+}
+
+fn build(text: &str) -> Result<regex::Regex, Error> {
+    regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).nest_limit(2 * NESTING_MAX as u32 + 50).build().map_err(
+        |error| Error {
+            offset: None,
+            message: match error {
+                regex::Error::CompiledTooBig(_) => {
+                    format!("it is too large: compiled it would take more than {REGEX_BYTES_MAX} bytes")
+                }
+                other => other.to_string(),
+            },
+        },
+    )
+}
+
+/// What becomes of groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Groups {
+    /// All capture, with the names that they have, each name once.
+    AsWritten,
+    /// Only those with a name capture; the names are handed out apart.
+    Named,
+}
+
+#[derive(Debug)]
+struct Translated {
+    text: String,
+    names: Vec<String>,
+}
+
+fn translate(pattern: &str, groups: Groups) -> Result<Translated, Error> {
+    if pattern.len() > PATTERN_BYTES_MAX {
+        return Err(Error { offset: None, message: format!("it is longer than {PATTERN_BYTES_MAX} bytes") });
+    }
+    let mut translator = Translator {
+        pattern,
+        at: 0,
+        text: String::with_capacity(pattern.len() + pattern.len() / 2),
+        names: Vec::new(),
+        groups,
+        open: Vec::new(),
+        here: Level { opened_at: 0, repeats: 1 },
+        last: Last::Nothing,
+    };
+    translator.whole()?;
+    Ok(Translated { text: translator.text, names: translator.names })
+}
+
+struct Translator<'p> {
+    pattern: &'p str,
+    /// The next byte to read.
+    at: usize,
+    /// What was written so far.
+    text: String,
+    names: Vec<String>,
+    groups: Groups,
+    /// The groups around the current one, outermost first.
+    open: Vec<Level>,
+    /// The group that is being read.
+    here: Level,
+    last: Last,
+}
+
+/// A group that is being read, or the whole.
+#[derive(Debug, Clone, Copy)]
+struct Level {
+    opened_at: usize,
+    /// The largest product of counts within counts so far.
+    repeats: u32,
+}
+
+/// What stands before the place that is being read.
+#[derive(Debug, Clone, Copy)]
+enum Last {
+    /// Nothing that could be repeated.
+    Nothing,
+    /// Something that can be, with the product of the counts in it.
+    Atom(u32),
+    /// Something that is repeated already; the operator starts there.
+    Repeated(usize),
+}
+
+impl<'p> Translator<'p> {
+    fn whole(&mut self) -> Result<(), Error> {
+        while let Some(next) = self.peek() {
+            let start = self.at;
+            match next {
+                '(' => self.open_group()?,
+                ')' => {
+                    let Some(outer) = self.open.pop() else {
+                        return Err(self.error(start, "there is no \"(\" for this \")\"; write \\) for the character"));
+                    };
+                    self.at += 1;
+                    self.text.push(')');
+                    let inner = std::mem::replace(&mut self.here, outer);
+                    self.atom(inner.repeats);
+                }
+                '|' => {
+                    self.at += 1;
+                    self.text.push('|');
+                    self.last = Last::Nothing;
+                }
+                '^' | '$' | '.' => {
+                    self.at += 1;
+                    self.text.push(next);
+                    self.atom(1);
+                }
+                '*' | '+' | '?' => {
+                    self.at += 1;
+                    let count = match next {
+                        '*' => Count { min: 0, max: None },
+                        '+' => Count { min: 1, max: None },
+                        _ => Count { min: 0, max: Some(1) },
+                    };
+                    self.repeat(start, count, false)?;
+                }
+                '{' => match self.count() {
+                    Some(count) => self.repeat(start, count, true)?,
+                    None => {
+                        self.at += 1;
+                        self.literal('{');
+                    }
+                },
+                '[' => self.class()?,
+                '\\' => self.escape()?,
+                other => {
+                    self.at += other.len_utf8();
+                    self.literal(other);
+                }
+            }
+        }
+        match self.open.pop() {
+            Some(_) => Err(self.error(self.here.opened_at, "this \"(\" is never closed")),
+            None => Ok(()),
+        }
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.rest().chars().next()
+    }
+
+    fn rest(&self) -> &'p str {
+        &self.pattern[self.at..]
+    }
+
+    fn error(&self, offset: usize, message: impl Into<String>) -> Error {
+        Error { offset: Some(offset), message: message.into() }
+    }
+
+    /// Notes that something was written that can be repeated.
+    fn atom(&mut self, repeats: u32) {
+        self.here.repeats = self.here.repeats.max(repeats);
+        self.last = Last::Atom(repeats);
+    }
+
+    fn literal(&mut self, character: char) {
+        push_literal(&mut self.text, character);
+        self.atom(1);
+    }
+
+    // -- Groups.
+
+    fn open_group(&mut self) -> Result<(), Error> {
+        let start = self.at;
+        if self.open.len() + 1 > NESTING_MAX {
+            return Err(self.error(start, format!("groups are nested deeper than {NESTING_MAX}")));
+        }
+        let rest = self.rest();
+        let opening: Cow<'static, str> = if !rest.starts_with("(?") {
+            self.at += 1;
+            if self.groups == Groups::AsWritten { "(".into() } else { "(?:".into() }
+        } else if let Some(construct) = foreign_group(rest) {
+            return Err(self.error(start, format!("RE2 has no {construct}")));
+        } else if rest.starts_with("(?P<") || rest.starts_with("(?<") {
+            self.named_group(start)?
+        } else {
+            match self.flags(start)? {
+                Some(opening) => opening.into(),
+                // Flags for what follows: nothing was opened.
+                None => return Ok(()),
+            }
+        };
+        self.text.push_str(&opening);
+        self.open.push(self.here);
+        self.here = Level { opened_at: start, repeats: 1 };
+        self.last = Last::Nothing;
+        Ok(())
+    }
+
+    fn named_group(&mut self, start: usize) -> Result<Cow<'static, str>, Error> {
+        let rest = self.rest();
+        let name_at = if rest.starts_with("(?P<") { 4 } else { 3 };
+        let Some(length) = rest[name_at..].find('>') else {
+            return Err(self.error(start, "the name of this group has no end: \">\" is missing"));
+        };
+        let name = &rest[name_at..name_at + length];
+        self.at += name_at + length + 1;
+        if self.groups == Groups::Named {
+            if name.trim().is_empty() {
+                return Err(self.error(start, "this group has an empty name"));
+            }
+            self.names.push(name.to_owned());
+            return Ok("(".into());
+        }
+        if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            return Err(self.error(
+                start + name_at,
+                format!("\"{name}\" is no name for a group: RE2 takes letters, digits and _ only"),
+            ));
+        }
+        if self.names.iter().any(|known| known == name) {
+            return Err(
+                self.error(start + name_at, format!("there are two groups named \"{name}\", which RE2 refuses"))
+            );
+        }
+        self.names.push(name.to_owned());
+        // The crate takes no name that starts with a digit; such a group is still counted.
+        Ok(if name.as_bytes()[0].is_ascii_digit() { "(".into() } else { format!("(?P<{name}>").into() })
+    }
+
+    /// `(?i)`, which is written as it is and opens nothing, or `(?i:`, which is returned.
+    fn flags(&mut self, start: usize) -> Result<Option<String>, Error> {
+        let mut end = start + 2;
+        let (mut negated, mut any) = (false, false);
+        loop {
+            let Some(next) = self.pattern[end..].chars().next() else {
+                return Err(self.error(start, "this \"(\" is never closed"));
+            };
+            end += next.len_utf8();
+            match next {
+                'i' | 'm' | 's' | 'U' => any = true,
+                '-' if !negated => (negated, any) = (true, false),
+                ':' | ')' if any || !negated => {
+                    let written = &self.pattern[start..end];
+                    self.at = end;
+                    if next == ':' {
+                        return Ok(Some(written.to_owned()));
+                    }
+                    if any {
+                        self.text.push_str(written);
+                    }
+                    self.last = Last::Nothing;
+                    return Ok(None);
+                }
+                other => {
+                    let shown = &self.pattern[start..end];
+                    return Err(self.error(
+                        start,
+                        format!("RE2 does not know \"{shown}\": \"{other}\" is none of its flags i, m, s and U"),
+                    ));
+                }
+            }
+        }
+    }
+
+    // -- Repetition.
+
+    /// Reads `{2}`, `{2,}` or `{2,3}`; nothing is taken if it is none of these.
+    fn count(&mut self) -> Option<Count> {
+        let rest = self.rest().strip_prefix('{')?;
+        let (min, rest) = number(rest)?;
+        let (max, rest) = match rest.strip_prefix(',') {
+            None => (Some(min), rest),
+            Some(rest) if rest.starts_with('}') => (None, rest),
+            Some(rest) => {
+                let (max, rest) = number(rest)?;
+                (Some(max), rest)
+            }
+        };
+        let rest = rest.strip_prefix('}')?;
+        self.at = self.pattern.len() - rest.len();
+        Some(Count { min, max })
+    }
+
+    fn repeat(&mut self, start: usize, count: Count, counted: bool) -> Result<(), Error> {
+        if self.rest().starts_with('?') {
+            self.at += 1;
+        }
+        let written = &self.pattern[start..self.at];
+        let inner = match self.last {
+            Last::Atom(inner) => inner,
+            Last::Nothing => {
+                return Err(self.error(
+                    start,
+                    format!(
+                        "there is nothing before \"{written}\" that it could repeat; write \\{written} for the text"
+                    ),
+                ));
+            }
+            Last::Repeated(before) => {
+                let both = &self.pattern[before..self.at];
+                let hint =
+                    if both.ends_with('+') { " (possessive repetition is not among what RE2 can do)" } else { "" };
+                return Err(self.error(before, format!("one repetition cannot follow another: \"{both}\"{hint}")));
+            }
+        };
+        let mut repeats = inner;
+        if counted {
+            if count.min > REPEAT_MAX || count.max.is_some_and(|max| max > REPEAT_MAX) {
+                return Err(self.error(start, format!("\"{written}\" repeats more than {REPEAT_MAX} times")));
+            }
+            if count.max.is_some_and(|max| max < count.min) {
+                return Err(self.error(start, format!("the first number in \"{written}\" is the larger one")));
+            }
+            repeats = match count.max.unwrap_or(count.min) {
+                0 if count.max.is_some() => 1,
+                0 => inner,
+                times => times.saturating_mul(inner),
+            };
+            if repeats > REPEAT_MAX {
+                let message = format!("with \"{written}\" something is repeated more than {REPEAT_MAX} times in all");
+                return Err(self.error(start, message));
+            }
+        }
+        self.text.push_str(written);
+        self.here.repeats = self.here.repeats.max(repeats);
+        self.last = Last::Repeated(start);
+        Ok(())
+    }
+
+    // -- Escapes outside of classes.
+
+    fn escape(&mut self) -> Result<(), Error> {
+        let start = self.at;
+        let rest = self.rest();
+        match rest[1..].chars().next() {
+            Some('A') => self.whole_escape("\\A"),
+            Some('z') => self.whole_escape("\\z"),
+            Some('b') => self.whole_escape("(?-u:\\b)"),
+            Some('B') => self.whole_escape("(?-u:\\B)"),
+            Some('Q') => {
+                let quoted = &rest[2..];
+                let end = quoted.find("\\E");
+                for character in quoted[..end.unwrap_or(quoted.len())].chars() {
+                    self.literal(character);
+                }
+                self.at = end.map_or(self.pattern.len(), |end| start + 2 + end + 2);
+            }
+            _ => {
+                if let Some(class) = self.class_escape()? {
+                    self.text.push_str(&class);
+                    self.atom(1);
+                } else {
+                    match self.character_escape()? {
+                        Some(character) => self.literal(character),
+                        None => {
+                            self.text.push_str(NEVER);
+                            self.atom(1);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn whole_escape(&mut self, written: &str) {
+        self.at += 2;
+        self.text.push_str(written);
+        self.atom(1);
+    }
+
+    /// Reads `\d`, `\pN` and the like; nothing is taken if it is none of these.
+    fn class_escape(&mut self) -> Result<Option<String>, Error> {
+        let start = self.at;
+        let rest = self.rest();
+        let Some(letter) = rest.strip_prefix('\\').and_then(|rest| rest.chars().next()) else { return Ok(None) };
+        let plain = match letter {
+            'd' => "[0-9]",
+            'D' => "[^0-9]",
+            's' => "[\\t\\n\\f\\r ]",
+            'S' => "[^\\t\\n\\f\\r ]",
+            'w' => "[0-9A-Za-z_]",
+            'W' => "[^0-9A-Za-z_]",
+            'p' | 'P' => {
+                let Some(first) = rest[2..].chars().next() else {
+                    return Err(self.error(start, format!("\\{letter} needs the name of a Unicode class")));
+                };
+                let (name, end) = if first == '{' {
+                    let Some(length) = rest[3..].find('}') else {
+                        return Err(self.error(start, format!("\\{letter}{{ is never closed")));
+                    };
+                    (&rest[3..3 + length], 3 + length + 1)
+                } else {
+                    (&rest[2..2 + first.len_utf8()], 2 + first.len_utf8())
+                };
+                self.at += end;
+                let mut negated = letter == 'P';
+                let bare = name.strip_prefix('^').inspect(|_| negated = !negated).unwrap_or(name);
+                let Some(class) = unicode_class(bare, negated) else {
+                    return Err(self.error(start, format!("there is no Unicode class \"{name}\"")));
+                };
+                return Ok(Some(class));
+            }
+            _ => return Ok(None),
+        };
+        self.at += 2;
+        Ok(Some(plain.to_owned()))
+    }
+
+    /// Reads an escape that stands for one character. `None` is a number that no text can hold (a half of a surrogate
+    /// pair).
+    fn character_escape(&mut self) -> Result<Option<char>, Error> {
+        let start = self.at;
+        let code = self.code_escape()?;
+        if code > 0x0010_FFFF {
+            return Err(self.error(start, "this number is no character: the largest is 10FFFF"));
+        }
+        Ok(char::from_u32(code))
+    }
+
+    fn code_escape(&mut self) -> Result<u32, Error> {
+        let start = self.at;
+        let rest = self.rest();
+        let mut after = rest[1..].chars();
+        let Some(letter) = after.next() else {
+            return Err(self.error(start, "a backslash stands at the end; write \\\\ for the character"));
+        };
+        let after = after.as_str();
+        let first_octal = after.bytes().next().is_some_and(|byte| matches!(byte, b'0'..=b'7'));
+        let (code, taken) = match letter {
+            'a' => (0x07, 0),
+            'f' => (0x0C, 0),
+            'n' => (0x0A, 0),
+            'r' => (0x0D, 0),
+            't' => (0x09, 0),
+            'v' => (0x0B, 0),
+            'x' => return self.hexadecimal(start, after),
+            '1'..='7' if !first_octal => {
+                return Err(self.error(start, format!("RE2 has no back-references: \\{letter}")));
+            }
+            '0'..='7' => {
+                let more = after.bytes().take(2).take_while(|byte| matches!(byte, b'0'..=b'7'));
+                let (code, taken) = more.fold((letter as u32 - 0x30, 0), |(code, taken), byte| {
+                    (8 * code + u32::from(byte - b'0'), taken + 1)
+                });
+                (code, taken)
+            }
+            '8' | '9' => return Err(self.error(start, format!("RE2 has no back-references: \\{letter}"))),
+            other if other.is_ascii() && !other.is_ascii_alphanumeric() => (other as u32, 0),
+            other => {
+                return Err(self.error(start, format!("RE2 has no escape \\{other}{}", advice(other))));
+            }
+        };
+        self.at += 2 + taken;
+        Ok(code)
+    }
+
+    /// `\x7F` or `\x{10FFFF}`.
+    fn hexadecimal(&mut self, start: usize, after: &str) -> Result<u32, Error> {
+        let (digits, taken) = match after.strip_prefix('{') {
+            Some(braced) => match braced.find('}') {
+                Some(length) => (&braced[..length], length + 2),
+                None => return Err(self.error(start, "\\x{ is never closed")),
+            },
+            None => (after.get(..2).unwrap_or(""), 2),
+        };
+        let digits_only = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let Some(code) = digits_only.then(|| u32::from_str_radix(digits, 16).ok()).flatten() else {
+            return Err(self.error(start, "\\x needs two hexadecimal digits, or some in braces"));
+        };
+        self.at += 2 + taken;
+        Ok(code)
+    }
+
+    // -- Classes.
+
+    fn class(&mut self) -> Result<(), Error> {
+        let start = self.at;
+        let unclosed = "this \"[\" is never closed; write \\[ for the character";
+        self.at += 1;
+        self.text.push('[');
+        if self.rest().starts_with('^') {
+            self.at += 1;
+            self.text.push('^');
+        }
+        let mut first = true;
+        // Whether anything was written: a class of nothing but halves of surrogate pairs is empty.
+        let mut any = false;
+        loop {
+            let Some(next) = self.peek() else { return Err(self.error(start, unclosed)) };
+            if next == ']' && !first {
+                self.at += 1;
+                break;
+            }
+            first = false;
+            if let Some(named) = self.posix_class()? {
+                self.text.push_str(named);
+                any = true;
+                continue;
+            }
+            if let Some(class) = self.class_escape()? {
+                self.text.push_str(&class);
+                any = true;
+                continue;
+            }
+            let low_at = self.at;
+            let low = self.class_character(start)?;
+            let mut high = low;
+            let rest = self.rest();
+            if rest.len() >= 2 && rest.starts_with('-') && !rest.starts_with("-]") {
+                self.at += 1;
+                high = self.class_character(start)?;
+                if high < low {
+                    let range = &self.pattern[low_at..self.at];
+                    return Err(self.error(low_at, format!("the range \"{range}\" is the wrong way round")));
+                }
+            }
+            any |= push_range(&mut self.text, low, high);
+        }
+        if !any {
+            self.text.push_str(NEVER);
+        }
+        self.text.push(']');
+        self.atom(1);
+        Ok(())
+    }
+
+    /// `[:alpha:]` within a class; nothing is taken if there is none.
+    fn posix_class(&mut self) -> Result<Option<&'p str>, Error> {
+        const NAMES: [&str; 14] = [
+            "alnum", "alpha", "ascii", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper",
+            "word", "xdigit",
+        ];
+        let start = self.at;
+        let rest = self.rest();
+        let Some(length) = rest.strip_prefix("[:").and_then(|rest| rest.find(":]")) else { return Ok(None) };
+        let name = &rest[2..2 + length];
+        if !NAMES.contains(&name.strip_prefix('^').unwrap_or(name)) {
+            return Err(self.error(start, format!("there is no class \"[:{name}:]\"")));
+        }
+        self.at += length + 4;
+        Ok(Some(&rest[..length + 4]))
+    }
+
+    fn class_character(&mut self, class_at: usize) -> Result<u32, Error> {
+        let start = self.at;
+        match self.peek() {
+            None => Err(self.error(class_at, "this \"[\" is never closed; write \\[ for the character")),
+            Some('\\') => {
+                let code = self.code_escape()?;
+                if code > 0x0010_FFFF {
+                    return Err(self.error(start, "this number is no character: the largest is 10FFFF"));
+                }
+                Ok(code)
+            }
+            Some(other) => {
+                self.at += other.len_utf8();
+                Ok(other as u32)
+            }
+        }
+    }
+}
+
+/// How often.
+#[derive(Debug, Clone, Copy)]
+struct Count {
+    min: u32,
+    max: Option<u32>,
+}
+
+/// What matches no character.
+const NEVER: &str = "[^\\x00-\\x{10FFFF}]";
+
+/// A decimal number as a count has it: no leading zero. What is too large for the type is too large for RE2, too.
+fn number(text: &str) -> Option<(u32, &str)> {
+    let end = text.bytes().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len());
+    let digits = &text[..end];
+    if digits.is_empty() || (digits.len() > 1 && digits.starts_with('0')) {
+        return None;
+    }
+    Some((digits.parse().unwrap_or(u32::MAX), &text[end..]))
+}
+
+/// The name of a construct that other dialects have and RE2 has not.
+fn foreign_group(rest: &str) -> Option<&'static str> {
+    let known = [
+        ("(?=", "look-ahead: (?=…)"),
+        ("(?!", "negative look-ahead: (?!…)"),
+        ("(?<=", "look-behind: (?<=…)"),
+        ("(?<!", "negative look-behind: (?<!…)"),
+        ("(?>", "atomic groups: (?>…)"),
+        ("(?|", "branch reset groups: (?|…)"),
+        ("(?#", "comments: (?#…)"),
+        ("(?(", "conditionals: (?(…)…)"),
+        ("(?'", "groups named in quotes: write (?P<name>…)"),
+        ("(?P=", "back-references: (?P=name)"),
+        ("(?P>", "recursion: (?P>name)"),
+        ("(?&", "recursion: (?&name)"),
+        ("(?R", "recursion: (?R)"),
+        ("(?0", "recursion: (?0)"),
+        ("(?1", "recursion: (?1)"),
+        ("(?x", "flag x for spaces and comments within"),
+    ];
+    known.iter().find(|(opening, _)| rest.starts_with(opening)).map(|(_, construct)| *construct)
+}
+
+/// What to write for an escape that RE2 has not.
+fn advice(letter: char) -> &'static str {
+    match letter {
+        'Z' => "; write $ or \\z for the end of the text",
+        'G' => "",
+        'h' => "; write [ \\t] for blanks",
+        'H' => "; write [^ \\t] for all but blanks",
+        'R' => "; write (?:\\r\\n|\\n|\\r) for an end of line",
+        'K' => "; put what is wanted into a group",
+        'e' => "; write \\x1B for escape",
+        'C' => " (a single byte)",
+        'X' => " (a grapheme)",
+        'N' => "; write [^\\n] for all but the end of line",
+        'E' => ": there is no \\Q before it",
+        'k' | 'g' => " (a back-reference)",
+        'u' | 'U' => "; write \\x{…} with the number of the character",
+        'b' => " within brackets; write \\x08 for backspace",
+        _ => "; a letter or digit that stands for itself needs no backslash",
+    }
+}
+
+/// A Unicode class by RE2's name: a general category or a script, not the other properties that the crate knows.
+fn unicode_class(name: &str, negated: bool) -> Option<String> {
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return None;
+    }
+    let sign = if negated { 'P' } else { 'p' };
+    ["gc", "sc"]
+        .into_iter()
+        .map(|property| format!("\\{sign}{{{property}={name}}}"))
+        .find(|class| regex_syntax::parse(class).is_ok())
+}
+
+/// A character that stands for itself.
+fn push_literal(text: &mut String, character: char) {
+    if regex_syntax::is_meta_character(character) {
+        text.push('\\');
+    }
+    text.push(character);
+}
+
+/// The characters from one to another, without the halves of surrogate pairs; whether there are any.
+fn push_range(text: &mut String, low: u32, high: u32) -> bool {
+    let low = char::from_u32(low).unwrap_or('\u{E000}');
+    let high = char::from_u32(high).unwrap_or('\u{D7FF}');
+    if low > high {
+        return false;
+    }
+    push_literal(text, low);
+    if low < high {
+        text.push('-');
+        push_literal(text, high);
+    }
+    true
+}
