@@ -11,6 +11,7 @@
 
 mod check;
 mod extract;
+mod fields;
 mod fold;
 mod leaves;
 mod path;
@@ -23,6 +24,7 @@ mod walk;
 
 pub use check::{Checked, Fault, Faults, Mode};
 pub use extract::{Scalar, Selection};
+pub use fields::{FieldRef, Kind, MessageRef};
 pub use fold::{fold, fold_char, fold_into};
 pub use leaves::Leaf;
 pub use path::{FieldPath, LeafKind, UnknownField};
