@@ -15,6 +15,7 @@ use jiff::civil::DateTime;
 use jiff::tz::{Offset, TimeZone, TimeZoneDatabase};
 
 use super::date_format::{Civil, Format, Said, Zone, instant_of, zone_alone};
+use super::place_of;
 use crate::compile::{Build, Options, words_of};
 use crate::path::{Path, Target, Template};
 use crate::run::{Failure, Run};
@@ -23,6 +24,9 @@ use crate::value::{Time, Value};
 /// How much later than its receipt a log may be before its year is thought to be the one before: clocks go wrong, and
 /// zones are left out.
 const AHEAD_SECONDS_MAX: i64 = 24 * 3600;
+
+/// The longest text that is looked at: no date is longer, and a whole log in its place costs nothing.
+const TEXT_BYTES_MAX: usize = 200;
 
 #[derive(Debug)]
 pub(crate) struct Date {
@@ -45,10 +49,6 @@ enum Where {
 
 impl Date {
     pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Date> {
-        options.all("match").last().or_else(|| {
-            options.required("match", build);
-            None
-        })?;
         let words = options.all("match").last().map(|entry| words_of(&entry.value)).unwrap_or_default();
         let Some((source, formats)) = words.split_first() else {
             build.error("date-match", options.span(), "match of date needs a field and formats");
@@ -74,11 +74,9 @@ impl Date {
     }
 
     pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
-        let Some(source) = run.place(&self.source)? else {
-            return Err(run.error("", || "the name of the source holds a field that is not set".to_owned()));
-        };
+        let source = place_of(run, &self.source)?;
         let Some(value) = run.get(&source) else {
-            return Err(run.error(&source.text, || format!("source field \"{}\": field not set", source.text)));
+            return Err(run.error(&source.text, || format!("source field {:?}: field not set", source.text)));
         };
         let time = match value {
             Value::Text(text) => self.read(run, text.trim_ascii())?,
@@ -92,18 +90,19 @@ impl Date {
         let Some(time) = time else {
             return Err(run.error(&source.text, || {
                 let shown = crate::value::print(&value).unwrap_or_else(|| value.type_name().to_owned());
-                let shown: String = shown.chars().take(100).collect();
-                format!("field \"{}\": no format matches \"{shown}\"", source.text)
+                let shown: String = shown.chars().take(TEXT_BYTES_MAX).collect();
+                format!("source field {:?}: no format matches {shown:?}", source.text)
             }));
         };
-        let Some(target) = run.place(&self.target)? else {
-            return Err(run.error("", || "the name of the target holds a field that is not set".to_owned()));
-        };
+        let target = place_of(run, &self.target)?;
         run.set(&target, Value::Time(time))
     }
 
     /// The time that the first format that fits makes of a text.
     fn read(&self, run: &Run<'_>, text: &str) -> Result<Option<Time>, Failure> {
+        if text.len() > TEXT_BYTES_MAX {
+            return Ok(None);
+        }
         run.step(self.formats.len() as u64 / 4)?;
         for format in &self.formats {
             let time = match format.read(text) {
@@ -155,7 +154,7 @@ impl Date {
                     Ok(name) => name,
                     Err(missing) => {
                         return Err(run.error(&missing.text, || {
-                            format!("timezone: source field \"{}\": field not set", missing.text)
+                            format!("timezone: source field {:?}: field not set", missing.text)
                         }));
                     }
                 };
@@ -192,12 +191,13 @@ fn resolve(civil: &Civil<'_>, zone: &TimeZone, received_at: Time) -> Option<Time
     let received = zone.to_datetime(received_at);
     let latest = received_at.as_second().saturating_add(AHEAD_SECONDS_MAX);
     if civil.month.is_none() && civil.day.is_none() && civil.day_of_year.is_none() {
-        // A time of day alone: the latest day at which it is not too far ahead.
-        let days = [received.date().tomorrow().ok()?, received.date(), received.date().yesterday().ok()?];
-        return days.into_iter().find_map(|day| {
-            let time = in_year(civil, day.year(), zone, Some((day.month(), day.day())))?;
-            (time.as_second() <= latest).then_some(time)
-        });
+        // A time of day alone: of the day on which it is nearest.
+        let days = [Ok(received.date()), received.date().yesterday(), received.date().tomorrow()];
+        let times = days
+            .into_iter()
+            .flatten()
+            .filter_map(|day| in_year(civil, day.year(), zone, Some((day.month(), day.day()))));
+        return times.min_by_key(|time| time.as_second().abs_diff(received_at.as_second()));
     }
     // February 29 has to go back up to eight years.
     (-1..=8).find_map(|back| {
@@ -220,4 +220,154 @@ fn in_year(civil: &Civil<'_>, year: i16, zone: &TimeZone, day: Option<(i8, i8)>)
     let shown =
         DateTime::new(year, month, day, civil.hour as i8, civil.minute as i8, civil.second as i8, civil.nanos as i32);
     zone.to_timestamp(shown.ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bumpalo::Bump;
+
+    use super::*;
+    use crate::run::Context;
+    use crate::syntax::ast::StatementKind;
+    use crate::syntax::parse;
+    use crate::value::Heap;
+
+    /// What `@timestamp` is after a `date` with these options, for a log received at a time, with `t` holding a value
+    /// and `zone` a text; the error otherwise.
+    fn date_of(options: &str, received: &str, log_zone: Option<&str>, value: Option<Value<'_>>) -> String {
+        let source = format!("filter {{ date {{ {options} }} }}");
+        let file = parse::parse(&source).expect("the test's program is well formed");
+        let StatementKind::Plugin(plugin) = &file.body[0].kind else { panic!("no plugin") };
+        let mut build = Build::new(&source);
+        let Some(date) = Date::compile(&Options { plugin }, &mut build) else {
+            return build.diagnostics[0].message.clone();
+        };
+        let [t, zone, stamp] = ["t", "zone", "@timestamp"].map(|name| build.names.intern(name));
+        let bump = Bump::new();
+        let mut context = Context::new(received.parse().expect("a time"));
+        context.timezone = log_zone.map(str::to_owned);
+        let run = Run::new(Heap::new(&bump, &build.names, 1 << 20), &context, 1000).expect("room");
+        if let Some(value) = value {
+            let value = match value {
+                Value::Text(text) => Value::Text(run.heap.text(text).expect("room")),
+                Value::Float(number) => Value::Float(number),
+                Value::Int(number) => Value::Int(number),
+                Value::Time(time) => Value::Time(time),
+                _ => Value::List(run.heap.list().expect("room")),
+            };
+            run.root.set(&run.heap, t, value).expect("room");
+        }
+        run.root.set(&run.heap, zone, Value::Text("Asia/Tokyo")).expect("room");
+        match date.run(&run) {
+            Ok(()) => match run.root.get(stamp) {
+                Some(Value::Time(time)) => time.to_string(),
+                _ => "elsewhere".to_owned(),
+            },
+            Err(Failure::Error(Some(fault))) => fault.text,
+            Err(failure) => format!("{failure:?}"),
+        }
+    }
+
+    const RECEIVED: &str = "2026-11-26T12:00:00Z";
+
+    #[test]
+    fn the_first_format_that_fits_counts() {
+        // contracts/cbn.md §1.5: formats in order; the default target is @timestamp.
+        let table = [
+            (r#"match => ["t", "ISO8601", "UNIX"]"#, "1700000000", "2023-11-14T22:13:20Z"),
+            (r#"match => ["t", "dd/MM/yyyy", "MM/dd/yyyy"]"#, "05/06/2024", "2024-06-05T00:00:00Z"),
+            (r#"match => ["t", "dd/MM/yyyy", "MM/dd/yyyy"]"#, "05/16/2024", "2024-05-16T00:00:00Z"),
+            (r#"match => ["t", "yyyy-MM-dd"]"#, "  2024-02-29\r\n", "2024-02-29T00:00:00Z"),
+            (r#"match => ["t", "yyyy-MM-dd"] target => "a.b""#, "2024-02-29", "elsewhere"),
+            (r#"match => ["t", "yyyy-DDD"]"#, "2024-366", "2024-12-31T00:00:00Z"),
+            // A day that there is not, and times beyond what can be told, fit no format.
+            (r#"match => ["t", "yyyy-MM-dd"]"#, "2023-02-29", "source field \"t\": no format matches \"2023-02-29\""),
+            (r#"match => ["t", "yyyy-DDD"]"#, "2023-366", "source field \"t\": no format matches \"2023-366\""),
+            (r#"match => ["t", "UNIX"]"#, "999999999999", "source field \"t\": no format matches \"999999999999\""),
+            (r#"match => ["t", "UNIX"]"#, "", "source field \"t\": no format matches \"\""),
+            (r#"match => ["t", "words only"]"#, "words", "source field \"t\": no format matches \"words\""),
+            (r#"match => ["u", "UNIX"]"#, "1", "source field \"u\": field not set"),
+            (r#"target => "a""#, "1", "match of date needs a field and formats"),
+        ];
+        for (options, text, expected) in table {
+            assert_eq!(date_of(options, RECEIVED, None, Some(Value::Text(text))), expected, "{options} on {text}");
+        }
+    }
+
+    #[test]
+    fn values_that_are_no_texts() {
+        // Numbers do for counts of time, a time is one already (own assumption, no source).
+        let options = r#"match => ["t", "ISO8601", "UNIX_MS", "UNIX"]"#;
+        let time: Time = "2024-05-06T07:08:09.5Z".parse().expect("a time");
+        let table = [
+            (Value::Float(1_700_000_000_123.0), "2023-11-14T22:13:20.123Z"),
+            (Value::Int(-1), "1969-12-31T23:59:59.999Z"),
+            (Value::Time(time), "2024-05-06T07:08:09.5Z"),
+            (Value::Float(f64::INFINITY), "source field \"t\": no format matches \"inf\""),
+            (Value::Float(f64::NAN), "source field \"t\": no format matches \"NaN\""),
+            (Value::Bool(true), "source field \"t\": no format matches \"list\""),
+        ];
+        for (value, expected) in table {
+            assert_eq!(date_of(options, RECEIVED, None, Some(value)), expected, "{value:?}");
+        }
+        assert_eq!(date_of(options, RECEIVED, None, None), "source field \"t\": field not set");
+    }
+
+    #[test]
+    fn zones_from_the_text_the_option_and_the_log() {
+        // Google's documentation, date: timezone; contracts/cbn.md §1.3: @timezone.
+        let plain = r#"match => ["t", "yyyy-MM-dd HH:mm:ss", "yyyy-MM-dd HH:mm:ss Z"]"#;
+        let table = [
+            ("", None, "2024-07-01 12:00:00", "2024-07-01T12:00:00Z"),
+            ("", Some("Europe/Paris"), "2024-07-01 12:00:00", "2024-07-01T10:00:00Z"),
+            ("", Some("Europe/Paris"), "2024-01-01 12:00:00", "2024-01-01T11:00:00Z"),
+            ("", Some("-03:00"), "2024-07-01 12:00:00", "2024-07-01T15:00:00Z"),
+            ("", Some("Nowhere/Land"), "2024-07-01 12:00:00", "2024-07-01T12:00:00Z"),
+            (r#"timezone => "America/New_York""#, Some("Europe/Paris"), "2024-07-01 12:00:00", "2024-07-01T16:00:00Z"),
+            (r#"timezone => "Etc/GMT+12""#, None, "2024-07-01 12:00:00", "2024-07-02T00:00:00Z"),
+            (r#"timezone => "+05:30""#, None, "2024-07-01 12:00:00", "2024-07-01T06:30:00Z"),
+            (r#"timezone => "%{zone}""#, None, "2024-07-01 12:00:00", "2024-07-01T03:00:00Z"),
+            (r#"timezone => "%{none}""#, None, "2024-07-01 12:00:00", "timezone: source field \"none\": field not set"),
+            (r#"timezone => "Nowhere/Land""#, None, "2024-07-01 12:00:00", "unknown time zone Nowhere/Land"),
+            // What the text says outweighs all of them.
+            (r#"timezone => "Asia/Tokyo""#, None, "2024-07-01 12:00:00 +0200", "2024-07-01T10:00:00Z"),
+            (r#"timezone => "Nowhere/Land""#, None, "2024-07-01 12:00:00 UTC", "2024-07-01T12:00:00Z"),
+            ("", None, "2024-07-01 12:00:00 America/New_York", "2024-07-01T16:00:00Z"),
+            (r#"timezone => "Asia/Tokyo""#, None, "2024-07-01 12:00:00 QQQT", "2024-07-01T03:00:00Z"),
+            // An hour that summer time leaves out is read with the time before the change, one that there is twice, too.
+            (r#"timezone => "Europe/Paris""#, None, "2024-03-31 02:30:00", "2024-03-31T01:30:00Z"),
+            (r#"timezone => "Europe/Paris""#, None, "2024-10-27 02:30:00", "2024-10-27T00:30:00Z"),
+        ];
+        for (options, log_zone, text, expected) in table {
+            let options = format!("{plain} {options}");
+            let got = date_of(&options, RECEIVED, log_zone, Some(Value::Text(text)));
+            assert_eq!(got, expected, "{options} with {log_zone:?} on {text}");
+        }
+    }
+
+    #[test]
+    fn dates_without_a_year() {
+        // contracts/cbn.md §1.8: rebase takes the year from the receipt; a date that is a day ahead is last year's.
+        let table = [
+            ("2026-07-12T11:03:11Z", "Jul 12 11:03:10", "2026-07-12T11:03:10Z"),
+            ("2026-07-12T11:03:11Z", "Jul 13 11:03:11", "2026-07-13T11:03:11Z"),
+            ("2026-07-12T11:03:11Z", "Jul 13 11:03:12", "2025-07-13T11:03:12Z"),
+            ("2026-01-01T00:00:05Z", "Dec 31 23:59:59", "2025-12-31T23:59:59Z"),
+            ("2025-12-31T23:59:59Z", "Jan  1 00:00:03", "2026-01-01T00:00:03Z"),
+            ("2026-07-12T11:03:11Z", "Feb 29 00:00:00", "2024-02-29T00:00:00Z"),
+            ("2103-07-12T11:03:11Z", "Feb 29 00:00:00", "2096-02-29T00:00:00Z"),
+            ("2026-07-12T11:03:11Z", "Feb 30 00:00:00", "source field \"t\": no format matches \"Feb 30 00:00:00\""),
+            ("2026-07-12T12:03:11Z", "23:30", "2026-07-12T23:30:00Z"),
+            ("2026-07-12T23:03:11Z", "00:30", "2026-07-13T00:30:00Z"),
+            ("2026-07-12T01:03:11Z", "22:30", "2026-07-11T22:30:00Z"),
+            ("9999-12-30T21:00:00Z", "Dec 30 21:00:00", "9999-12-30T21:00:00Z"),
+            ("-009999-01-02T03:00:00Z", "Jan  2 03:00:00", "-009999-01-02T03:00:00Z"),
+        ];
+        for rebase in ["", "rebase => true"] {
+            for (received, text, expected) in table {
+                let options = format!(r#"match => ["t", "MMM d HH:mm:ss", "HH:mm"] {rebase}"#);
+                assert_eq!(date_of(&options, received, None, Some(Value::Text(text))), expected, "{received} {text}");
+            }
+        }
+    }
 }

@@ -167,18 +167,25 @@ fn compile(written: &str) -> Option<Box<[Step]>> {
         let mut next = at + run;
         let step = match byte {
             b'\'' => {
-                // Quoted text; two quotes are one.
-                at += 1;
-                if bytes.get(at) == Some(&b'\'') {
+                // Quoted text; two quotes are one, inside and outside.
+                let inner = &bytes[at + 1..];
+                if inner.first() == Some(&b'\'') {
                     literal.push(b'\'');
-                    at += 1;
-                } else {
-                    while at < bytes.len() && bytes[at] != b'\'' {
-                        literal.push(bytes[at]);
-                        at += 1;
-                    }
-                    at += 1;
+                    at += 2;
+                    continue;
                 }
+                let mut end = 0;
+                while end < inner.len() {
+                    if inner[end] == b'\'' {
+                        if inner.get(end + 1) != Some(&b'\'') {
+                            break;
+                        }
+                        end += 1;
+                    }
+                    literal.push(inner[end]);
+                    end += 1;
+                }
+                at += end + 2;
                 continue;
             }
             b' ' | b'\t' => Step::Blanks,
@@ -353,7 +360,7 @@ fn iso<'t>(cursor: &mut Cursor<'t>, zoned: bool) -> Option<Civil<'t>> {
     if !(cursor.take(b'T') || cursor.take(b't') || cursor.blanks()) {
         return (!zoned).then_some(civil);
     }
-    civil.hour = within(cursor.digits(if separated { 1 } else { 2 }, 2)?.0 as u16, 0, 24)?;
+    civil.hour = within(cursor.digits(if separated { 1 } else { 2 }, 2)?.0 as u16, 0, 23)?;
     let separated = cursor.take(b':');
     if separated || cursor.rest().first().is_some_and(u8::is_ascii_digit) {
         civil.minute = within(cursor.digits(2, 2)?.0 as u16, 0, 59)?;
@@ -361,10 +368,6 @@ fn iso<'t>(cursor: &mut Cursor<'t>, zoned: bool) -> Option<Civil<'t>> {
             civil.second = second(cursor.digits(2, 2)?.0)?;
             civil.nanos = cursor.point_and_fraction().unwrap_or(0);
         }
-    }
-    if civil.hour == 24 {
-        // The end of the day, which only midnight itself may be. One day later is what `date.rs` could not tell.
-        return None;
     }
     match cursor.zone() {
         Some(zone) => civil.zone = zone,
@@ -486,48 +489,14 @@ const WEEKDAYS: [&str; 7] = ["monday", "tuesday", "wednesday", "thursday", "frid
 
 /// What abbreviations mean in minutes east of UTC, where one meaning outweighs the others by far. They are no names of
 /// the time zone database, and several of them are ambiguous; an offset or a name is always better.
+#[rustfmt::skip]
 const ABBREVIATIONS: [(&str, i16); 41] = [
-    ("UTC", 0),
-    ("GMT", 0),
-    ("UT", 0),
-    ("WET", 0),
-    ("WEST", 60),
-    ("BST", 60),
-    ("CET", 60),
-    ("CEST", 120),
-    ("MEZ", 60),
-    ("MESZ", 120),
-    ("EET", 120),
-    ("EEST", 180),
-    ("SAST", 120),
-    ("MSK", 180),
-    ("TRT", 180),
-    ("GST", 240),
-    ("PKT", 300),
-    ("IST", 330),
-    ("WIB", 420),
-    ("ICT", 420),
-    ("SGT", 480),
-    ("HKT", 480),
-    ("AWST", 480),
-    ("JST", 540),
-    ("KST", 540),
-    ("ACST", 570),
-    ("ACDT", 630),
-    ("AEST", 600),
-    ("AEDT", 660),
-    ("NZST", 720),
-    ("NZDT", 780),
-    ("BRT", -180),
-    ("ART", -180),
-    ("EST", -300),
-    ("EDT", -240),
-    ("CST", -360),
-    ("CDT", -300),
-    ("MST", -420),
-    ("MDT", -360),
-    ("PST", -480),
-    ("PDT", -420),
+    ("UTC", 0), ("GMT", 0), ("UT", 0), ("WET", 0), ("WEST", 60), ("BST", 60), ("CET", 60),
+    ("CEST", 120), ("MEZ", 60), ("MESZ", 120), ("EET", 120), ("EEST", 180), ("SAST", 120), ("MSK", 180),
+    ("TRT", 180), ("GST", 240), ("PKT", 300), ("IST", 330), ("WIB", 420), ("ICT", 420), ("SGT", 480),
+    ("HKT", 480), ("AWST", 480), ("JST", 540), ("KST", 540), ("ACST", 570), ("ACDT", 630), ("AEST", 600),
+    ("AEDT", 660), ("NZST", 720), ("NZDT", 780), ("BRT", -180), ("ART", -180), ("EST", -300), ("EDT", -240),
+    ("CST", -360), ("CDT", -300), ("MST", -420), ("MDT", -360), ("PST", -480), ("PDT", -420),
 ];
 
 /// A place in a text.
