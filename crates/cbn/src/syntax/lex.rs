@@ -296,7 +296,7 @@ fn word(rest: &str) -> usize {
 }
 
 /// The length of the `%{…}` that a text begins with. It lies on one line and holds no brace.
-fn interpolation(rest: &str) -> Option<usize> {
+pub(super) fn interpolation(rest: &str) -> Option<usize> {
     let inner = rest.strip_prefix("%{")?;
     let end = inner.find(['}', '{', '\n', '"', '\''])?;
     inner[end..].starts_with('}').then_some(2 + end + 1)

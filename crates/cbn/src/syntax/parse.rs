@@ -992,13 +992,28 @@ impl<'s> Parser<'s> {
         let open = self.token.span;
         self.enter()?;
         self.advance();
+        // `([a, b])` and `([field])` are read as if without parentheses.
+        if let Some(operand) = self.bracketed_alone()? {
+            self.leave();
+            return Ok(operand);
+        }
         let mut elements = self.elements(open, Kind::RightParen)?;
         self.leave();
-        // `([a, b])` is the list, not a list that holds it.
-        if elements.len() == 1 && matches!(elements[0], Operand::Field(_) | Operand::List(..)) {
+        if elements.len() == 1 && matches!(elements[0], Operand::List(..)) {
             return Ok(elements.remove(0));
         }
         Ok(Operand::List(elements, Span { start: open.start, end: self.end }))
+    }
+
+    /// `[…])`, a field or one value in brackets with nothing else in the parentheses.
+    fn bracketed_alone(&mut self) -> Parsed<Option<Operand>> {
+        let Some(end) = self.lexer.field(self.token.span.start as usize) else { return Ok(None) };
+        if !self.source[end..].trim_start_matches(is_blank).starts_with(')') {
+            return Ok(None);
+        }
+        let operand = self.bracketed(true)?;
+        self.advance();
+        Ok(Some(operand))
     }
 
     /// One side of a comparison. To the right of `in`, one number in brackets is a list, elsewhere it is a field.
