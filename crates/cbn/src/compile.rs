@@ -7,6 +7,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::path::{Path, Target, Template};
 use crate::plugins::Plugin;
+use crate::plugins::xml::Xpath;
 use crate::re2;
 use crate::run::condition::{self, Condition};
 use crate::run::mutate::{self, Function};
@@ -103,7 +104,7 @@ pub(crate) struct For {
 #[derive(Debug)]
 pub(crate) enum Over {
     Field(Target),
-    Xml { field: Target, xpath: Template },
+    Xml { field: Target, xpath: Xpath },
 }
 
 /// What compiling gathers.
@@ -286,7 +287,7 @@ fn statement(written: &ast::Statement, index: u32, build: &mut Build<'_>) -> Sta
             let over = match &written.over {
                 ast::Over::Field(field) => Over::Field(build.target(field)),
                 ast::Over::Xml { field, xpath } => {
-                    Over::Xml { field: build.target(field), xpath: build.template(xpath) }
+                    Over::Xml { field: build.target(field), xpath: Xpath::compile(xpath, build) }
                 }
             };
             Op::For(For {

@@ -11,9 +11,9 @@
 
 use crate::compile::{Build, Options};
 use crate::path::Target;
-use crate::plugins::{place_of, text_of};
+use crate::plugins::{place_of, set_dotted, text_of};
 use crate::run::{Failure, Run};
-use crate::value::{DEPTH_MAX, Heap, Map, Name, Value};
+use crate::value::{DEPTH_MAX, Heap, Map, Value};
 
 /// A call of `json`.
 #[derive(Debug)]
@@ -216,48 +216,9 @@ impl<'r> Reader<'r, '_> {
         }
         self.at += 1;
         for (key, value) in dotted {
-            self.set_dotted(map, key, value, depth)?;
+            set_dotted(self.heap, map, key, value)?;
         }
         Ok(map)
-    }
-
-    /// Sets the value of a key with dots below `map`. What stands in the way and is no map gives way to one.
-    fn set_dotted(&self, map: &'r Map<'r>, key: &str, value: Value<'r>, depth: usize) -> Result<(), Stop> {
-        let mut parts = key.split('.').filter(|part| !part.is_empty());
-        let Some(mut part) = parts.next() else {
-            // Nothing but dots.
-            map.set(self.heap, self.heap.name(key)?, value)?;
-            return Ok(());
-        };
-        let mut map = map;
-        let mut depth = depth;
-        loop {
-            let name = self.heap.name(part)?;
-            let Some(next) = parts.next() else {
-                return Ok(self.join(map, name, value)?);
-            };
-            depth += 1;
-            if depth > DEPTH_MAX {
-                return Err(Stop::Invalid(Fault::Depth));
-            }
-            map = match map.get(name) {
-                Some(Value::Map(inner)) => inner,
-                _ => {
-                    let made = self.heap.map()?;
-                    map.set(self.heap, name, Value::Map(made))?;
-                    made
-                }
-            };
-            part = next;
-        }
-    }
-
-    /// Sets a key, keeping what a map that is there already holds beside the new one.
-    fn join(&self, map: &'r Map<'r>, name: Name, value: Value<'r>) -> Result<(), Failure> {
-        match (map.get(name), value) {
-            (Some(Value::Map(there)), Value::Map(new)) => self.heap.deep_merge(there, new),
-            _ => map.set(self.heap, name, value),
-        }
     }
 
     fn array(&mut self, depth: usize) -> Result<Value<'r>, Stop> {

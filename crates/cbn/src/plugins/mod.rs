@@ -19,7 +19,7 @@ use std::borrow::Cow;
 use crate::compile::{Build, Options};
 use crate::path::{Path, Target};
 use crate::run::{Failure, Run};
-use crate::value::{Map, Value};
+use crate::value::{DEPTH_MAX, Heap, Map, Value};
 
 /// The names of all plugins.
 pub const NAMES: [&str; 11] =
@@ -94,4 +94,73 @@ fn map_at<'r>(run: &Run<'r>, target: Option<&Target>) -> Result<&'r Map<'r>, Fai
     let made = run.heap.map()?;
     run.set(&place, Value::Map(made))?;
     Ok(made)
+}
+
+/// Sets what a document calls by a key with dots below `map`: as nested maps, since that is where a program looks for it
+/// (contracts/cbn.md §1.2). What stands in the way and is no map gives way to one; a map that is there keeps what the new
+/// one does not name. A key of so many steps that no value may be nested like that stays one key.
+fn set_dotted<'r>(heap: &Heap<'r>, map: &'r Map<'r>, key: &str, value: Value<'r>) -> Result<(), Failure> {
+    let is_nested = key.bytes().filter(|byte| *byte == b'.').take(DEPTH_MAX).count() < DEPTH_MAX;
+    let mut parts = key.split('.').filter(|part| !part.is_empty());
+    let (Some(mut part), true) = (parts.next(), is_nested) else {
+        return map.set(heap, heap.name(key)?, value);
+    };
+    let mut map = map;
+    for next in parts {
+        let name = heap.name(part)?;
+        map = match map.get(name) {
+            Some(Value::Map(inner)) => inner,
+            _ => {
+                let made = heap.map()?;
+                map.set(heap, name, Value::Map(made))?;
+                made
+            }
+        };
+        part = next;
+    }
+    let name = heap.name(part)?;
+    match (map.get(name), value) {
+        (Some(Value::Map(there)), Value::Map(new)) => heap.deep_merge(there, new),
+        _ => map.set(heap, name, value),
+    }
+}
+
+/// Reads the escapes of Go in an option that asks for it (`unescape_separator` and the like), so that `\\t` in a program
+/// can mean a tab. What is no escape stays as it is.
+fn unescape(written: &str) -> String {
+    let mut read = String::with_capacity(written.len());
+    let mut rest = written;
+    while let Some(at) = rest.find('\\') {
+        read.push_str(&rest[..at]);
+        rest = &rest[at..];
+        let escaped = match rest.as_bytes().get(1) {
+            Some(b't') => Some(('\t', 2)),
+            Some(b'n') => Some(('\n', 2)),
+            Some(b'r') => Some(('\r', 2)),
+            Some(b'a') => Some(('\u{7}', 2)),
+            Some(b'b') => Some(('\u{8}', 2)),
+            Some(b'v') => Some(('\u{b}', 2)),
+            Some(b'f') => Some(('\u{c}', 2)),
+            Some(b'\\') => Some(('\\', 2)),
+            Some(b'"') => Some(('"', 2)),
+            Some(b'\'') => Some(('\'', 2)),
+            Some(b'x') => hex_escape(rest, 2),
+            Some(b'u') => hex_escape(rest, 4),
+            Some(b'U') => hex_escape(rest, 8),
+            _ => None,
+        };
+        let (character, length) = escaped.unwrap_or(('\\', 1));
+        read.push(character);
+        rest = &rest[length..];
+    }
+    read + rest
+}
+
+/// The character of `\x41` and its like with so many digits, and the length of the escape.
+fn hex_escape(rest: &str, digits: usize) -> Option<(char, usize)> {
+    let written = rest.get(2..2 + digits)?;
+    if !written.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return None;
+    }
+    Some((char::from_u32(u32::from_str_radix(written, 16).ok()?)?, 2 + digits))
 }

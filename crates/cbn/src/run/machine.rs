@@ -190,10 +190,6 @@ fn repeat<O: Observer>(run: &Run<'_>, statement: &Statement, looped: &For, obser
         Over::Xml { field, xpath } => {
             let Some(path) = run.place(field).map_err(ending)? else { return Ok(()) };
             let Some(Value::Text(document)) = run.get(&path) else { return Ok(()) };
-            let xpath = match run.expand(xpath).map_err(ending)? {
-                Ok(xpath) => xpath,
-                Err(_) => return Ok(()),
-            };
             // A document that cannot be read has no nodes; the index begins at 1, as XPath counts
             // (contracts/cbn.md §1.5).
             let Some(nodes) = xml::nodes(run, document, xpath).map_err(ending)? else { return Ok(()) };

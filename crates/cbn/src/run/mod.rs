@@ -15,6 +15,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 
 use crate::path::{Part, Path, Segment, Target, Template, index_of, split};
+use crate::plugins::xml::Documents;
 use crate::value::{Heap, Map, Name, Time, Value};
 
 /// What a program may use while it runs on one log. What is reached ends the run with an error; nothing is stored half.
@@ -24,7 +25,7 @@ pub struct Limits {
     pub steps: u64,
     /// Bytes of values, names and documents.
     pub memory_bytes: usize,
-    /// Bytes of a log. Google's own limit is 10 MB (contracts/cbn.md §1.9).
+    /// Bytes of a log. Google's own limit is 10 MiB (contracts/cbn.md §1.9).
     pub log_bytes: usize,
     /// Events and entities of one log.
     pub output_records: usize,
@@ -37,7 +38,7 @@ impl Default for Limits {
         Limits {
             steps: 5_000_000,
             memory_bytes: 256 << 20,
-            log_bytes: 10_000_000,
+            log_bytes: 10 << 20,
             output_records: 10_000,
             output_bytes: 64 << 20,
         }
@@ -128,6 +129,8 @@ pub struct Run<'r> {
     pub root: &'r Map<'r>,
     /// What is known beside the log.
     pub context: &'r Context,
+    /// The XML documents that were read.
+    pub(crate) documents: Documents<'r>,
     steps_left: Cell<u64>,
     /// Whether nobody will see the text of an error.
     quiet: Cell<bool>,
@@ -137,7 +140,8 @@ impl<'r> Run<'r> {
     /// A run on nothing yet.
     pub fn new(heap: Heap<'r>, context: &'r Context, steps: u64) -> Result<Run<'r>, Failure> {
         let root = heap.map()?;
-        Ok(Run { heap, root, context, steps_left: Cell::new(steps), quiet: Cell::new(false) })
+        let documents = Documents::default();
+        Ok(Run { heap, root, context, documents, steps_left: Cell::new(steps), quiet: Cell::new(false) })
     }
 
     /// Takes steps from what the run may do.

@@ -1,0 +1,155 @@
+//! `kv`: takes a text like `a=1 b="2 3"` apart and sets a field for each key.
+//!
+//! Rules (contracts/cbn.md §1.5; Google's documentation, "Extract key-value formatted logs"): `field_split` and
+//! `value_split` are sets of characters, each of which separates; a separator between double quotes separates nothing, and
+//! a backslash before a quote changes nothing about that. Quotes stay part of the value unless `trim_value` takes them
+//! away. `whitespace` is lenient unless it is `"strict"`: blanks around keys and values do not count, neither outside nor
+//! inside of what is trimmed. A field without a separator of values is passed over, as is one without a key; of equal keys
+//! the last counts; keys with dots are nested maps as those of JSON are.
+
+use crate::compile::{Build, Options};
+use crate::path::Target;
+use crate::plugins::{map_at, place_of, set_dotted, text_of, unescape};
+use crate::run::{Failure, Run};
+use crate::value::Value;
+
+/// A call of `kv`.
+#[derive(Debug)]
+pub(crate) struct Kv {
+    source: Target,
+    target: Option<Target>,
+    /// Where fields end, with the quote that may keep them from it.
+    field_ends: Set,
+    /// Whether the quote is itself a separator and so quotes nothing.
+    quote_splits: bool,
+    value_split: Set,
+    trim_key: Set,
+    trim_value: Set,
+    lenient: bool,
+}
+
+impl Kv {
+    /// Reads the options.
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Kv> {
+        let source = options.required("source", build)?;
+        let characters = |name: &str, unescaped: &str, default: &str| -> String {
+            match options.word(name) {
+                Some(word) if word.text.is_empty() => default.to_owned(),
+                Some(word) if options.flag(unescaped) => unescape(&word.text),
+                Some(word) => word.text.clone(),
+                None => default.to_owned(),
+            }
+        };
+        let field_split = characters("field_split", "unescape_field_split", " ");
+        Some(Kv {
+            source: build.target(source),
+            target: options.word("target").map(|word| build.target(word)),
+            quote_splits: field_split.contains('"'),
+            field_ends: Set::new(&(field_split + "\"")),
+            value_split: Set::new(&characters("value_split", "unescape_value_split", "=")),
+            trim_key: Set::new(&characters("trim_key", "", "")),
+            trim_value: Set::new(&characters("trim_value", "", "")),
+            lenient: !options.word("whitespace").is_some_and(|word| word.text.eq_ignore_ascii_case("strict")),
+        })
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
+        let text = text_of(run, &*place_of(run, &self.source)?)?;
+        run.step_bytes(text.len())?;
+        let map = map_at(run, self.target.as_ref())?;
+        let mut fields = Fields { kv: self, rest: Some(text), quotes: !self.quote_splits };
+        while let Some(field) = fields.next() {
+            let Some((at, length)) = self.value_split.find(field) else { continue };
+            let key = self.clean(&field[..at], &self.trim_key);
+            if key.is_empty() {
+                continue;
+            }
+            let value = Value::Text(self.clean(&field[at + length..], &self.trim_value));
+            if key.as_bytes().contains(&b'.') {
+                set_dotted(&run.heap, map, key, value)?;
+            } else {
+                map.set(&run.heap, run.heap.name(key)?, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn clean<'t>(&self, part: &'t str, cut: &Set) -> &'t str {
+        if self.lenient { cut.trim(part.trim()).trim() } else { cut.trim(part) }
+    }
+}
+
+/// The fields of a text, one after the other.
+struct Fields<'a, 'r> {
+    kv: &'a Kv,
+    rest: Option<&'r str>,
+    /// Whether a quote can still open something. A quote that nothing closes is a character like others.
+    quotes: bool,
+}
+
+impl<'r> Fields<'_, 'r> {
+    fn next(&mut self) -> Option<&'r str> {
+        let rest = self.rest?;
+        let mut from = 0;
+        while let Some((at, length)) = self.kv.field_ends.find(&rest[from..]) {
+            let at = from + at;
+            let after = at + length;
+            if rest.as_bytes()[at] != b'"' || self.kv.quote_splits {
+                self.rest = Some(&rest[after..]);
+                return Some(&rest[..at]);
+            }
+            from = after;
+            if self.quotes {
+                match rest[after..].find('"') {
+                    Some(closing) => from = after + closing + 1,
+                    None => self.quotes = false,
+                }
+            }
+        }
+        self.rest = None;
+        Some(rest)
+    }
+}
+
+/// A set of characters.
+#[derive(Debug)]
+struct Set {
+    ascii: Box<[bool; 128]>,
+    wide: Box<[char]>,
+    is_empty: bool,
+}
+
+impl Set {
+    fn new(characters: &str) -> Set {
+        let mut ascii = Box::new([false; 128]);
+        for byte in characters.bytes().filter(u8::is_ascii) {
+            ascii[usize::from(byte)] = true;
+        }
+        let wide = characters.chars().filter(|character| !character.is_ascii()).collect();
+        Set { ascii, wide, is_empty: characters.is_empty() }
+    }
+
+    #[inline]
+    fn contains(&self, character: char) -> bool {
+        match self.ascii.get(character as usize) {
+            Some(member) => *member,
+            None => self.wide.contains(&character),
+        }
+    }
+
+    /// The first character of the set in a text: where it is, and its length.
+    #[inline]
+    fn find(&self, text: &str) -> Option<(usize, usize)> {
+        if self.wide.is_empty() {
+            let at = text.bytes().position(|byte| self.ascii.get(usize::from(byte)) == Some(&true))?;
+            return Some((at, 1));
+        }
+        let (at, found) = text.char_indices().find(|(_, character)| self.contains(*character))?;
+        Some((at, found.len_utf8()))
+    }
+
+    fn trim<'t>(&self, text: &'t str) -> &'t str {
+        if self.is_empty { text } else { text.trim_matches(|character| self.contains(character)) }
+    }
+}

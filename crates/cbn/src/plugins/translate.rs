@@ -1,0 +1,95 @@
+//! `translate`: replaces a value by what a dictionary says about it.
+//!
+//! Google does not document it; a golden output shows that it is there with `source`, `target`, `dictionary` and
+//! `fallback` (contracts/cbn.md §1.5). The rest is as in the Logstash plugin of that name: `destination` is another name of
+//! `target`, `regex` makes the keys regular expressions of which the first that matches counts, and a value that no key
+//! knows changes nothing where there is no `fallback`. A number is looked up as it is printed.
+
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+
+use crate::compile::{Build, Options, word_of};
+use crate::path::{Target, Template};
+use crate::plugins::place_of;
+use crate::run::{Failure, Run};
+use crate::value::{Value, print};
+
+/// A call of `translate`.
+#[derive(Debug)]
+pub(crate) struct Translate {
+    source: Target,
+    target: Target,
+    dictionary: Dictionary,
+    fallback: Option<Template>,
+}
+
+#[derive(Debug)]
+enum Dictionary {
+    Exact(HashMap<Box<str>, Template, RandomState>),
+    Regex(Box<[(regex::Regex, Template)]>),
+}
+
+impl Translate {
+    /// Reads the options.
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Translate> {
+        let source = match options.word("field") {
+            Some(word) if options.word("source").is_none() => word,
+            _ => options.required("source", build)?,
+        };
+        let target = options.word("target").or_else(|| options.word("destination")).unwrap_or(source);
+        let pairs = options.pairs("dictionary");
+        let dictionary = if options.flag("regex") {
+            let mut patterns = Vec::with_capacity(pairs.len());
+            for (key, value) in pairs {
+                let Some(value) = word_of(value) else { continue };
+                patterns.push((build.regex(&key.text, key.span)?, build.template(value)));
+            }
+            Dictionary::Regex(patterns.into())
+        } else {
+            let mut values = HashMap::with_capacity_and_hasher(pairs.len(), RandomState::default());
+            for (key, value) in pairs {
+                let Some(value) = word_of(value) else { continue };
+                values.insert(key.text.as_str().into(), build.template(value));
+            }
+            Dictionary::Exact(values)
+        };
+        Some(Translate {
+            source: build.target(source),
+            target: build.target(target),
+            dictionary,
+            fallback: options.word("fallback").map(|word| build.template(word)),
+        })
+    }
+
+    /// Does it.
+    pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
+        let source = place_of(run, &self.source)?;
+        let printed;
+        let text = match run.get(&source) {
+            Some(Value::Text(text)) => text,
+            Some(value) => match print(&value) {
+                Some(text) => {
+                    printed = text;
+                    printed.as_str()
+                }
+                None => return Err(run.error(&source.text, || format!("source field {:?}: not a string", source.text))),
+            },
+            None => return Err(run.error(&source.text, || format!("source field {:?}: field not set", source.text))),
+        };
+        let known = match &self.dictionary {
+            Dictionary::Exact(values) => values.get(text),
+            Dictionary::Regex(patterns) => {
+                // Every pattern may have to look at the whole text.
+                run.step_bytes(text.len().saturating_mul(patterns.len()))?;
+                patterns.iter().find(|(pattern, _)| pattern.is_match(text)).map(|(_, value)| value)
+            }
+        };
+        let Some(template) = known.or(self.fallback.as_ref()) else { return Ok(()) };
+        let translated = match run.expand(template)? {
+            Ok(text) => text,
+            Err(path) => return Err(run.error(&path.text, || format!("source field {:?}: field not set", path.text))),
+        };
+        let target = place_of(run, &self.target)?;
+        run.set(&target, Value::Text(translated))
+    }
+}
