@@ -14,7 +14,7 @@ use bumpalo::collections::Vec as BumpVec;
 use udm::{EnumId, FieldRef, Instant, Kind, MessageRef, Schema};
 
 use super::tree::{ENTRY_BYTES, Moment, Node, Object};
-use super::{ISSUES_MAX, Issue, Strictness};
+use super::{ISSUES_MAX, Issue, Strictness, user_agent};
 use crate::run::{Failure, Limit, Run};
 use crate::value::{DEPTH_MAX, Map, Value, print};
 
@@ -109,12 +109,15 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             let below = Frame { parent: Some(at), step: Step::Field(name) };
             let Some(field) = message.field(name) else {
                 // Google's engine knows a field that the published schema does not: what `parseduseragent` makes, which
-                // is written as it is.
+                // is written as it is, but for the names that the program set itself.
                 let agent =
                     matches!(name, "parsed_user_agent" | "parsedUserAgent") && message.field("user_agent").is_some();
                 match value {
                     Value::Map(_) if agent => {
-                        if let Some(node) = self.free(value, &below, depth + 1)? {
+                        if let Some(mut node) = self.free(value, &below, depth + 1)? {
+                            if let Node::Object(agent) = &mut node {
+                                agent.respell(user_agent::spelling);
+                            }
                             object.set("parsedUserAgent", node);
                         }
                     }

@@ -140,6 +140,15 @@ impl<'t> Object<'t> {
         }
     }
 
+    /// Gives keys another spelling. What has one key then is left to [`Object::sort`].
+    pub(super) fn respell(&mut self, spelling: impl Fn(&str) -> Option<&'static str>) {
+        for (key, _) in &mut self.entries {
+            if let Some(other) = spelling(key) {
+                *key = other;
+            }
+        }
+    }
+
     pub(super) fn entries(&self) -> &[(&'t str, Node<'t>)] {
         &self.entries
     }
