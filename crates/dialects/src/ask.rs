@@ -69,6 +69,8 @@ pub enum Question {
     },
     /// Which values of fields hold a text.
     FieldValues(FieldValuesCall),
+    /// What a parser makes of logs.
+    RunParser(RunParserCall),
     /// What OCI's calls ask.
     Oci {
         /// Whose.
@@ -87,6 +89,7 @@ impl Question {
             Question::Search(SearchCall { bytes_max, .. })
             | Question::Records { bytes_max, .. }
             | Question::FieldValues(FieldValuesCall { bytes_max, .. }) => bytes_max * limits::COPIES_OF_AN_ANSWER,
+            Question::RunParser(_) => limits::RUN_PARSER_ANSWER_BYTES_MAX * limits::COPIES_OF_AN_ANSWER,
             Question::Oci { ask, .. } => ask.answer_bytes_max(),
         }
     }
@@ -171,6 +174,43 @@ pub struct FieldValuesCall {
     pub bytes_max: usize,
 }
 
+/// A run of a parser that is sent along, on logs that are sent along. Nothing of it is kept.
+#[derive(Debug)]
+pub struct RunParserCall {
+    /// In whose name.
+    pub instance: InstanceId,
+    /// The log type that the logs are said to be of.
+    pub log_type: String,
+    /// The parser's program.
+    pub parser: String,
+    /// The program of a parser extension, if there is one.
+    pub extension: Option<String>,
+    /// The logs, in order.
+    pub logs: Vec<Bytes>,
+    /// Whether `statedump` statements are answered, too.
+    pub statedumps: bool,
+}
+
+/// What a parser made of one log.
+#[derive(Debug, Default)]
+pub struct ParsedLog {
+    /// Events and entities as JSON objects, in order.
+    pub events: Vec<ParsedEvent>,
+    /// Why there are none, if the parser failed or dropped the log.
+    pub error: Option<String>,
+    /// What each `statedump` said.
+    pub statedumps: Vec<String>,
+}
+
+/// One event or entity that a parser made.
+#[derive(Debug)]
+pub struct ParsedEvent {
+    /// Whether it is an entity.
+    pub is_entity: bool,
+    /// A JSON object, as Google's API shows it.
+    pub json: String,
+}
+
 /// What a component said.
 #[derive(Debug)]
 pub enum Outcome {
@@ -196,6 +236,8 @@ pub enum Outcome {
         /// Whether more were seen than were asked for.
         has_more: bool,
     },
+    /// What a parser made of each log.
+    Parsed(Vec<ParsedLog>),
     /// What is said to OCI's calls.
     Oci(oci::Outcome),
 }

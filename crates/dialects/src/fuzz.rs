@@ -475,6 +475,7 @@ fn check_ask(ask: Ask) {
         Question::Resource { instance, .. } | Question::Records { instance, .. } => *instance,
         Question::Search(call) => call.instance,
         Question::FieldValues(call) => call.instance,
+        Question::RunParser(call) => call.instance,
         Question::Oci { instance, .. } => *instance,
     };
     assert_eq!(asked, instance(1));

@@ -39,7 +39,10 @@ mod when;
 use event::{BatchId, Time};
 use http::header::{HeaderName, HeaderValue};
 
-pub use ask::{Act, Ask, FieldValue, FieldValuesCall, FoundRecord, Outcome, Question, Render, SearchCall};
+pub use ask::{
+    Act, Ask, FieldValue, FieldValuesCall, FoundRecord, Outcome, ParsedEvent, ParsedLog, Question, Render, RunParserCall,
+    SearchCall,
+};
 pub use auth::{Caller, Role, Scope, Scopes};
 pub use log_types::{LogType, LogTypes, NotALogType};
 pub use message::{Head, HeadError, Intake, Reply, Request, Thanks};

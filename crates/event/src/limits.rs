@@ -190,6 +190,24 @@ pub const FILTERS_MAX: usize = 100;
 /// take [`FILTER_REGEX_BYTES_MAX`].
 pub const INSTANCE_FILTERS_MAX: usize = 1_000;
 
+/// Largest body of one `runParser`: what Google's library sends at most, 50 MB of logs in base64.
+pub const RUN_PARSER_BODY_BYTES_MAX: usize = 64 << 20;
+
+/// Most logs of one `runParser`, as in Google's library (contracts/cbn.md §1.9).
+pub const RUN_PARSER_LOGS_MAX: usize = 1_000;
+
+/// Most bytes of one of them.
+pub const RUN_PARSER_LOG_BYTES_MAX: usize = 10 << 20;
+
+/// Most bytes of events, errors and dumps that one `runParser` answers with; logs beyond that get an error each.
+pub const RUN_PARSER_ANSWER_BYTES_MAX: usize = 16 << 20;
+
+/// Most `runParser` calls that run at the same time; others wait their turn.
+pub const RUN_PARSERS_MAX: usize = 2;
+
+/// How long one `runParser` may run, in seconds; logs beyond that get an error each.
+pub const RUN_PARSER_SECS_MAX: u64 = 50;
+
 /// Most logs of one `logs:classify`.
 pub const CLASSIFY_LOGS_MAX: usize = 1_000;
 
@@ -293,6 +311,11 @@ const _: () = {
     assert!(CHRONICLE_INGESTION_BODY_BYTES_MAX * 2 < MEMORY_BYTES / 2, "one request must fit an instance's half");
     assert!(FRAME_BYTES_MAX > CHRONICLE_INGESTION_BODY_BYTES_MAX * 2, "any accepted body must fit a frame");
     assert!(SEKOIA_BODY_BYTES_MAX <= MEMORY_BYTES / 4, "a body, its texts and its frame must fit the budget");
+    assert!(RUN_PARSER_BODY_BYTES_MAX <= MEMORY_BYTES / 4, "a body, its JSON and its logs must fit the budget");
+    assert!(
+        RUN_PARSER_ANSWER_BYTES_MAX * COPIES_OF_AN_ANSWER < ANSWERS_BYTES / 2,
+        "one answer leaves room for another"
+    );
     assert!(FRAME_BYTES_MAX > SEKOIA_BODY_BYTES_MAX + SEKOIA_EVENTS_MAX * 16, "any accepted body must fit a frame");
     assert!(SEKOIA_EVENTS_MAX <= BATCH_RECORDS_MAX, "a request may be one batch");
     assert!(CHRONICLE_API_BODY_BYTES_MAX * 4 < MEMORY_BYTES / 2, "one request must fit an instance's half");

@@ -3,7 +3,7 @@
 //!
 //! Every path names its instance, so [`Dialect::authenticate`] already knows whose the call is and narrows the caller to
 //! it. [`import`] takes data in, [`resources`] and [`search`] ask components, the rest is answered from the snapshot.
-//! Parsers, parser extensions, data exports, pipelines, rules and the like are absent: those paths answer 501.
+//! [`parser`] has parsers run that are sent along. Kept parsers, parser extensions, data exports, pipelines, rules and the like are absent: those paths answer 501.
 
 mod classify;
 mod csv;
@@ -11,6 +11,7 @@ pub mod encode;
 mod events;
 mod import;
 mod log_types;
+mod parser;
 mod read;
 pub(crate) mod resources;
 pub(crate) mod search;
@@ -56,6 +57,7 @@ enum Op {
     GetEvent,
     BatchGetEvents,
     ClassifyLogs,
+    RunParser,
     Unserved,
 }
 
@@ -87,6 +89,8 @@ impl Op {
             | Op::ValidateQuery
             | Op::GetEvent
             | Op::BatchGetEvents => &[Scope::Read],
+            // Nothing is read or kept but what is sent along.
+            Op::RunParser => &[Scope::Read, Scope::Admin],
             // Senders ask it what they have before they send.
             Op::ClassifyLogs => &[Scope::Ingest, Scope::Read],
             Op::Unserved => &[Scope::Ingest, Scope::Read, Scope::Admin],
@@ -144,6 +148,7 @@ impl ChronicleApi {
         api.claim(Method::GET, below!("/events/{event}"), Op::GetEvent);
         api.claim(Method::GET, below!("/events:batchGet"), Op::BatchGetEvents);
         api.claim(Method::POST, below!("/logs:classify"), Op::ClassifyLogs);
+        api.claim(Method::POST, below!("/logTypes/{type}:runParser"), Op::RunParser);
         for method in [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
             for path in UNSERVED {
                 api.claim(method.clone(), path, Op::Unserved);
@@ -164,6 +169,7 @@ impl ChronicleApi {
                 Op::ImportLogs | Op::ImportEvents | Op::ImportEntities | Op::ImportPushLogs => {
                     |limits: &Limits| limits.chronicle_api_body_bytes_max
                 }
+                Op::RunParser => |_: &Limits| event::limits::RUN_PARSER_BODY_BYTES_MAX,
                 _ => |limits: &Limits| limits.api_body_bytes_max,
             },
             needs: op.needs().first().copied(),
@@ -176,11 +182,10 @@ impl ChronicleApi {
 }
 
 /// Documented groups of calls that this server does not serve.
-const UNSERVED: [&str; 38] = [
+const UNSERVED: [&str; 37] = [
     below!("/logTypes/{type}/parsers**"),
     below!("/logTypes/{type}/parserExtensions**"),
     below!("/logTypes/{type}/logTypeSettings**"),
-    below!("/logTypes/{type}:runParser"),
     below!("/logTypes/{type}:submitParser"),
     below!("/logTypes/{type}:legacySubmitParserExtension"),
     below!("/dataExports**"),
@@ -309,6 +314,7 @@ impl Dialect for ChronicleApi {
             Op::GetEvent => ask(events::get(&names, &caller, &snapshot.schema, param("event"))),
             Op::BatchGetEvents => ask(events::batch_get(&names, &caller, &snapshot.schema, &request.head)),
             Op::ClassifyLogs => answer(classify::classify(&request.body)),
+            Op::RunParser => ask(parser::run(&names, &caller, param("type"), &request.body)),
             Op::Unserved => {
                 let shown: String = request.head.path.chars().take(200).collect();
                 let message = format!("This server does not serve {} {shown}.", request.head.method);

@@ -810,7 +810,7 @@ fn what_is_known_and_not_served_says_so() {
         ("GET", "/logTypes/-/parsers"),
         ("GET", "/logTypes/OKTA/parsers:fetchParserCandidates"),
         ("POST", "/logTypes/OKTA/parserExtensions"),
-        ("POST", "/logTypes/OKTA:runParser"),
+        ("POST", "/logTypes/OKTA:submitParser"),
         ("POST", "/dataExports"),
         ("PATCH", "/dataExports/ex1"),
         ("POST", "/dataExports:fetchavailablelogtypes"),
