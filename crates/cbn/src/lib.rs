@@ -11,6 +11,8 @@
 
 pub mod compile;
 pub mod diagnostic;
+mod extension;
+pub mod lint;
 pub mod output;
 pub mod path;
 pub mod plugins;

@@ -57,7 +57,8 @@ pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Vec<Funct
 }
 
 fn function(entry: &Entry, build: &mut Build<'_>) -> Option<Function> {
-    Some(match entry.key.text.as_str() {
+    // Google's documentation itself writes `Replace` in an example.
+    Some(match entry.key.text.to_ascii_lowercase().as_str() {
         "replace" => Function::Replace(
             pairs_of(&entry.value)
                 .into_iter()

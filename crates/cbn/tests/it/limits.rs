@@ -15,8 +15,8 @@ fn reached(statements: &str, log: &[u8], limits: Limits) -> Limit {
 }
 
 #[test]
-fn a_log_of_more_than_ten_megabytes_is_not_read() {
-    let log = vec![b'x'; 10_000_001];
+fn a_log_of_more_than_ten_mebibytes_is_not_read() {
+    let log = vec![b'x'; (10 << 20) + 1];
     assert_eq!(reached("", &log, Limits::default()), Limit::Log);
 }
 
