@@ -123,14 +123,18 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// The end of a field that begins here: `[a][b]`, names with anything in them that no list could hold. `None` where
-    /// there is no such thing.
+    /// The end of a field that begins here: `[a][b]`, also `[a].[b]`, names with anything in them that no list could hold.
+    /// `None` where there is no such thing.
     pub(super) fn field(&self, start: usize) -> Option<usize> {
         let mut end = start;
-        while let Some(length) = step(&self.source[end..]) {
-            end += length;
+        loop {
+            let rest = &self.source[end..];
+            let dot = usize::from(end > start && rest.starts_with('.'));
+            match step(&rest[dot..]) {
+                Some(length) => end += dot + length,
+                None => return (end > start).then_some(end),
+            }
         }
-        (end > start).then_some(end)
     }
 
     /// The end of a path of a loop that begins here: up to a blank, a comma or a brace. `%{…}` belongs to it.
@@ -268,7 +272,7 @@ fn token(source: &str, at: usize) -> Token {
     Token { kind, span: span(at, at + length) }
 }
 
-/// A text in quotes; it may go over several lines. Where the closing quote is missing, it ends with the line: so what
+/// A text in quotes; it may go over several lines. Where the closing quote is missing, it ends on its first line: so what
 /// follows can still be read.
 fn quoted(rest: &str, mark: char, quote: Quote) -> (Kind, usize) {
     let mut characters = rest.char_indices().skip(1);
@@ -280,8 +284,33 @@ fn quoted(rest: &str, mark: char, quote: Quote) -> (Kind, usize) {
             characters.next();
         }
     }
-    let line = rest.split('\n').next().unwrap_or_default();
-    (Kind::Text { quote, closed: false }, line.trim_end().len())
+    (Kind::Text { quote, closed: false }, runaway(rest))
+}
+
+/// The length of a text whose closing quote is missing: up to the end of its line, without the braces there that close or
+/// open something outside of it.
+pub(super) fn runaway(rest: &str) -> usize {
+    let line = rest.split('\n').next().unwrap_or_default().trim_end_matches(is_blank);
+    let mut open = 0_usize;
+    // Where the end of the line begins that has nothing but such braces.
+    let mut end = line.len();
+    for (at, c) in line.char_indices().skip(1) {
+        match c {
+            '{' if line.len() == at + 1 => end = end.min(at),
+            '{' | '[' | '(' => {
+                open += 1;
+                end = line.len();
+            }
+            '}' | ']' | ')' if open == 0 => end = end.min(at),
+            '}' | ']' | ')' => {
+                open -= 1;
+                end = line.len();
+            }
+            c if is_blank(c) || c == ',' => {}
+            _ => end = line.len(),
+        }
+    }
+    line[..end].trim_end_matches(is_blank).len().max(1)
 }
 
 /// The length of the bare word that a text begins with.
@@ -314,7 +343,7 @@ fn step(rest: &str) -> Option<usize> {
         let c = inner[end..].chars().next()?;
         match c {
             ']' => return (!inner[..end].trim_matches(is_blank).is_empty()).then_some(1 + end + 1),
-            '[' | ',' | '"' | '\'' | '\n' | '{' | '}' | '(' | ')' | '=' => return None,
+            '[' | ',' | '"' | '\'' | '\n' | '{' | '}' | '(' | ')' | '=' | '#' => return None,
             _ => end += c.len_utf8(),
         }
     }

@@ -207,7 +207,7 @@ impl Printer<'_> {
         }
         let items = elements.iter().map(|element| {
             let mut flat = String::new();
-            let fits = self.flat_node(element, &mut flat, usize::MAX);
+            let fits = self.flat_node(element, &mut flat, WIDTH);
             Item { flat: fits.then_some(flat), span: element.span() }
         });
         let items: Vec<Item> = items.collect();
@@ -232,6 +232,7 @@ impl Printer<'_> {
 
     fn flat_node(&self, node: &Node, flat: &mut String, width: usize) -> bool {
         match node {
+            Node::Word(word) if is_long(word, width) => return false,
             Node::Word(word) if is_read_as_statement(word) => flat.push_str(&self.quoted_text(word)),
             Node::Word(word) => flat.push_str(&self.word_text(word)),
             Node::Array(elements, _) => return self.flat_array(elements, flat, width),
@@ -303,7 +304,7 @@ impl Printer<'_> {
         let mut flat = String::new();
         // The brace wants its room, too.
         let width = WIDTH.saturating_sub(self.column() + 2);
-        if self.flat_condition(condition, &mut flat, width) && !self.is_commented_before(condition.span.end) {
+        if self.flat_condition(condition, &mut flat, width) && !self.is_commented_before(commentable(condition)) {
             self.out.push_str(&flat);
             return;
         }
@@ -321,14 +322,14 @@ impl Printer<'_> {
             }
             ConditionKind::In { needle, haystack: Operand::List(operands, span), negated } => {
                 let mut head = String::new();
-                self.flat_operand(needle, &mut head);
+                self.flat_operand(needle, &mut head, usize::MAX);
                 self.out.push_str(&head);
                 self.out.push_str(if *negated { " not in " } else { " in " });
                 let items: Vec<Item> = operands
                     .iter()
                     .map(|operand| {
                         let mut flat = String::new();
-                        self.flat_operand(operand, &mut flat);
+                        self.flat_operand(operand, &mut flat, usize::MAX);
                         Item { flat: Some(flat), span: operand.span() }
                     })
                     .collect();
@@ -385,21 +386,24 @@ impl Printer<'_> {
                 return self.flat_condition(inner, flat, width);
             }
             ConditionKind::Compare(left, comparison, right) => {
-                self.flat_operand(left, flat);
-                flat.push_str(sign(*comparison));
-                self.flat_operand(right, flat);
+                return self.flat_operand(left, flat, width) && {
+                    flat.push_str(sign(*comparison));
+                    self.flat_operand(right, flat, width)
+                };
             }
             ConditionKind::Match { subject, pattern, negated } => {
-                self.flat_operand(subject, flat);
-                flat.push_str(if *negated { " !~ " } else { " =~ " });
-                self.flat_operand(pattern, flat);
+                return self.flat_operand(subject, flat, width) && {
+                    flat.push_str(if *negated { " !~ " } else { " =~ " });
+                    self.flat_operand(pattern, flat, width)
+                };
             }
             ConditionKind::In { needle, haystack, negated } => {
-                self.flat_operand(needle, flat);
-                flat.push_str(if *negated { " not in " } else { " in " });
-                self.flat_operand(haystack, flat);
+                return self.flat_operand(needle, flat, width) && {
+                    flat.push_str(if *negated { " not in " } else { " in " });
+                    self.flat_operand(haystack, flat, width)
+                };
             }
-            ConditionKind::Truth(operand) => self.flat_operand(operand, flat),
+            ConditionKind::Truth(operand) => return self.flat_operand(operand, flat, width),
         }
         is_within(flat, width)
     }
@@ -423,8 +427,9 @@ impl Printer<'_> {
         is_within(flat, width)
     }
 
-    fn flat_operand(&self, operand: &Operand, flat: &mut String) {
+    fn flat_operand(&self, operand: &Operand, flat: &mut String, width: usize) -> bool {
         match operand {
+            Operand::Text(word) if is_long(word, width) => return false,
             Operand::Field(word) => flat.push_str(&word.text),
             Operand::Text(word) => flat.push_str(&self.quoted_text(word)),
             Operand::Bool(truth, _) => flat.push_str(if *truth { "true" } else { "false" }),
@@ -438,15 +443,18 @@ impl Printer<'_> {
                     if at > 0 {
                         flat.push_str(", ");
                     }
-                    self.flat_operand(operand, flat);
+                    if !self.flat_operand(operand, flat, width) {
+                        return false;
+                    }
                 }
                 flat.push(']');
             }
             Operand::Not(inner, _) => {
                 flat.push('!');
-                self.flat_operand(inner, flat);
+                return self.flat_operand(inner, flat, width);
             }
         }
+        is_within(flat, width)
     }
 
     // Words.
@@ -677,6 +685,11 @@ impl Item {
     }
 }
 
+/// Whether a text is surely longer than a line, however its characters count. Such texts are not copied just to see.
+fn is_long(word: &Word, width: usize) -> bool {
+    word.text.len() / 4 > width
+}
+
 fn is_within(flat: &str, width: usize) -> bool {
     // Bytes are at least as many as characters: most texts need no counting.
     flat.len() <= width || flat.chars().count() <= width
@@ -706,6 +719,19 @@ fn negation(inner: &Condition) -> &'static str {
         inner = deeper;
     }
     if matches!(inner.kind, ConditionKind::Group(_) | ConditionKind::Truth(_)) { "!" } else { "not " }
+}
+
+/// Up to where comments in a condition have a place when it is broken: its last part, the end of its last list. What comes
+/// later is put behind the brace, so it is no reason to break anything.
+fn commentable(condition: &Condition) -> u32 {
+    match &condition.kind {
+        ConditionKind::Or(parts) | ConditionKind::And(parts) => {
+            parts.last().map_or(0, |part| commentable(part).max(part.span.start))
+        }
+        ConditionKind::Group(inner) | ConditionKind::Not(inner) => commentable(inner),
+        ConditionKind::In { haystack: Operand::List(_, span), .. } => span.end,
+        _ => 0,
+    }
 }
 
 fn needs_group(part: &Condition, in_and: bool) -> bool {
@@ -828,3 +854,6 @@ mod strip {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
