@@ -717,3 +717,242 @@ fn push_range(text: &mut String, low: u32, high: u32) -> bool {
     }
     true
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn find<'t>(pattern: &str, text: &'t str) -> Option<&'t str> {
+        let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+        regex.find(text).map(|found| found.as_str())
+    }
+
+    #[test]
+    fn patterns_match_what_re2_matches() {
+        // The rule, a pattern, a text, and the first match in it.
+        let cases = [
+            ("digits are ASCII", r"\d", "٣3", Some("3")),
+            ("all but digits is any other character", r"\D", "1é", Some("é")),
+            ("words are ASCII", r"\w+", "éab_9é", Some("ab_9")),
+            ("all but words is any other character", r"\W", "aé", Some("é")),
+            ("space has no vertical tab", r"\s", "\x0b\x0c", Some("\x0c")),
+            ("and no space beyond ASCII", r"\s", "\u{a0}\u{2003}", None),
+            ("boundaries are those of ASCII words", r"\ba\b", "éaé", Some("a")),
+            ("and their opposite", r"\Ba", "éaba", Some("a")),
+            ("a dot is a whole character", r"^.$", "é", Some("é")),
+            ("a dot is no end of line", r".+", "\nab\ncd", Some("ab")),
+            ("with s it is", r"(?s).+", "a\nb", Some("a\nb")),
+            ("the end is the end of the text", r"a$", "a\n", None),
+            ("with m it is the end of a line", r"(?m)a$", "a\nb", Some("a")),
+            ("end of text", r"(?m)b\z", "b\nb", Some("b")),
+            ("start of text", r"(?m)\Ab", "a\nb", None),
+            ("U swaps greed", r"(?U)a+", "aaa", Some("a")),
+            ("and back", r"(?U)a+?", "aaa", Some("aaa")),
+            ("flags may be switched off", r"(?i)a(?-i)b", "AB Ab", Some("Ab")),
+            ("within a group alone", r"(?i:a)b", "AB Ab", Some("Ab")),
+            ("no flag at all", r"a(?)b", "ab", Some("ab")),
+            ("flags reach over branches", r"a(?i)b|c", "C", Some("C")),
+            ("the first branch wins, not the longest", r"a|ab", "ab", Some("a")),
+            ("an empty branch", r"(?:a|)b", "b", Some("b")),
+            ("a count", r"a{2,3}", "aaaa", Some("aaa")),
+            ("an open count", r"a{2,}", "aaaa", Some("aaaa")),
+            ("a lazy count", r"a{2,3}?", "aaaa", Some("aa")),
+            ("a brace without a count is itself", r"a{b}", "a{b}", Some("a{b}")),
+            ("so is one without a minimum", r"a{,2}", "aaa{,2}", Some("a{,2}")),
+            ("or with a leading zero", r"a{01}", "aa{01}", Some("a{01}")),
+            ("or without an end", r"a{2", "aa{2", Some("a{2")),
+            ("or at the start", r"{a}", "{a}", Some("{a}")),
+            ("a closing one always", r"a}", "a}", Some("a}")),
+            ("a closing bracket, too", r"a]", "a]", Some("a]")),
+            ("a bracket first in a class", r"[]a]+", "]a", Some("]a")),
+            ("after a caret, too", r"[^]a]+", "]ab", Some("b")),
+            ("an opening bracket in a class", r"[[a]+", "[a", Some("[a")),
+            ("an ampersand twice", r"[a&&b]+", "a&b", Some("a&b")),
+            ("a tilde twice", r"[a~~b]+", "a~b", Some("a~b")),
+            ("a hyphen twice is a range", r"[+--]+", "+,-.", Some("+,-")),
+            ("a hyphen after a class", r"[\w-:]+", "a-:b", Some("a-:b")),
+            ("a hyphen at the ends", r"[-a]+[a-]+", "-a-", Some("-a-")),
+            ("classes in classes", r"[\d\s]+", "a1 2b", Some("1 2")),
+            ("POSIX classes", r"[[:alpha:]_]+", "1a_é", Some("a_")),
+            ("their opposite", r"[[:^alpha:]]+", "aé1b", Some("é1")),
+            ("something like one is none", r"[:a:]+", "x:a", Some(":a")),
+            ("a class of all but one line end", r"[^\n]+", "\nab", Some("ab")),
+            ("a class of all but one spans lines", r"[^x]+", "x\nab", Some("\nab")),
+            ("ranges beyond ASCII", r"[à-ü]+", "zéz", Some("é")),
+            ("Unicode classes by a letter", r"\pL+", "1éa", Some("éa")),
+            ("by a name", r"\p{Greek}+", "aλμ", Some("λμ")),
+            ("their opposite", r"\PL+\P{Greek}", "λ1a", Some("1a")),
+            ("by a caret", r"\p{^L}", "a1", Some("1")),
+            ("in a class", r"[\pN-]+", "a1-2", Some("1-2")),
+            ("octal", r"\101\0", "A\0", Some("A\0")),
+            ("two digits are octal, too", r"\12", "\n", Some("\n")),
+            ("hexadecimal", r"\x41\x{e9}", "Aé", Some("Aé")),
+            ("control characters", r"\a\f\t\n\r\v", "\x07\x0c\t\n\r\x0b", Some("\x07\x0c\t\n\r\x0b")),
+            ("quoted", r"\Qa.b*\E+", "a.b**", Some("a.b**")),
+            ("quoted to the end", r"\Q(", "((", Some("(")),
+            ("punctuation", r"\<\>\_\-\/\:\@\ ", "<>_-/:@ ", Some("<>_-/:@ ")),
+            ("punctuation in a class", r"[\<\-\]\.]+", "a<-].", Some("<-].")),
+            ("what is no operator here", "#&~ <>", "#&~ <>", Some("#&~ <>")),
+            ("a half of a surrogate pair is nothing", r"\x{D800}", "a", None),
+            ("nor does it change a class", r"[a\x{D800}]", "a", Some("a")),
+            ("a group with a name", r"(?P<n>a)(?<m>b)", "ab", Some("ab")),
+            ("a name may start with a digit", r"(?P<1>a)", "a", Some("a")),
+            ("assertions may be repeated", r"^*a\b+", "a", Some("a")),
+            ("no case beyond ASCII is missed", r"(?i)É", "é", Some("é")),
+        ];
+        for (rule, pattern, text, expected) in cases {
+            assert_eq!(find(pattern, text), expected, "{rule}: {pattern} on {text:?}");
+        }
+    }
+
+    #[test]
+    fn what_re2_refuses_is_refused_with_advice() {
+        // A pattern, what the error says, and the byte that it is about.
+        let cases = [
+            ("a(?=b)", "look-ahead", 1),
+            ("a(?!b)", "negative look-ahead", 1),
+            ("(?<=a)b", "look-behind", 0),
+            ("(?<!a)b", "negative look-behind", 0),
+            ("(?>a)", "atomic groups", 0),
+            ("(?#a)", "comments", 0),
+            ("(?'n'a)", "(?P<name>…)", 0),
+            ("(?P<n>a)(?P=n)", "back-references", 8),
+            (r"(a)\1", r"back-references: \1", 3),
+            (r"\8", "back-references", 0),
+            (r"(a)\k<n>", "back-reference", 3),
+            ("(?x) a", "spaces and comments", 0),
+            ("(?j)a", "\"j\" is none of its flags", 0),
+            ("(?i-)a", "none of its flags", 0),
+            ("a++", "possessive", 1),
+            ("a**", "cannot follow", 1),
+            ("a{2}{3}", "cannot follow", 1),
+            ("*a", "nothing before", 0),
+            ("a|*", "nothing before", 2),
+            ("(+)", "nothing before", 1),
+            ("a{1001}", "more than 1000 times", 1),
+            ("a{2,1001}", "more than 1000 times", 1),
+            ("(a{100}){11}", "more than 1000 times in all", 8),
+            ("a{3,2}", "larger", 1),
+            ("(a", "never closed", 0),
+            ("a)", "no \"(\"", 1),
+            ("[a", "never closed", 0),
+            ("[]", "never closed", 0),
+            ("[b-a]", "wrong way round", 1),
+            (r"[a-\d]", r"no escape \d", 3),
+            (r"[\b]", r"\x08", 1),
+            ("[[:foo:]]", "[:foo:]", 1),
+            (r"\C", "single byte", 0),
+            (r"\Z", r"\z", 0),
+            (r"\h", "blanks", 0),
+            (r"\R", "end of line", 0),
+            (r"\K", "group", 0),
+            (r"\y", "needs no backslash", 0),
+            (r"\é", "no escape", 0),
+            (r"\E", r"no \Q", 0),
+            (r"\u0041", r"\x{…}", 0),
+            ("a\\", "backslash", 1),
+            (r"\x4", "hexadecimal", 0),
+            (r"\x{}", "hexadecimal", 0),
+            (r"\x{41", "never closed", 0),
+            (r"\x{110000}", "10FFFF", 0),
+            (r"\p{Foo}", "Unicode class", 0),
+            (r"\p{Alphabetic}", "Unicode class", 0),
+            (r"\p{L", "never closed", 0),
+            (r"\p", "name", 0),
+            ("(?P<a b>c)", "letters, digits and _", 4),
+            ("(?P<>c)", "letters, digits and _", 4),
+            ("(?P<a", "\">\" is missing", 0),
+            ("(?P<n>a)|(?<n>b)", "two groups named \"n\"", 12),
+        ];
+        for (pattern, text, offset) in cases {
+            let error = compile(pattern).expect_err(pattern);
+            assert!(error.message.contains(text), "{pattern}: {error}");
+            assert_eq!(error.offset, Some(offset), "{pattern}: {error}");
+        }
+        assert_eq!(compile("a(?=b)").expect_err("look-ahead").to_string(), "RE2 has no look-ahead: (?=…) (at byte 1)");
+    }
+
+    #[test]
+    fn groups_are_counted_as_written() {
+        let regex = compile(r"(a)(?:b)(?P<n>c)(?P<1>d)").expect("it is one");
+        let captures = regex.captures("abcd").expect("it matches");
+        let groups: Vec<_> = captures.iter().map(|group| group.map(|group| group.as_str())).collect();
+        assert_eq!(groups, [Some("abcd"), Some("a"), Some("c"), Some("d")]);
+        assert_eq!(&captures["n"], "c");
+    }
+
+    #[test]
+    fn of_captures_only_those_with_a_name_are_kept() {
+        let Captures { regex, names } = compile_captures(r"(a)(?P<x.y>b)|(?<x.y>c)").expect("it is one");
+        assert_eq!(names, ["x.y", "x.y"]);
+        assert_eq!(regex.captures_len(), 3);
+    }
+
+    #[test]
+    fn size_and_nesting_are_bounded() {
+        let deepest = format!("{}a{}", "(".repeat(NESTING_MAX), ")*".repeat(NESTING_MAX));
+        assert!(compile(&deepest).expect("as deep as may be").is_match("a"));
+        let deeper = format!("({deepest})");
+        assert!(compile(&deeper).expect_err("too deep").message.contains("nested deeper"));
+        let branches = format!("{}a{}", "(x|".repeat(NESTING_MAX), "{1,2})?".repeat(NESTING_MAX));
+        let _ = compile(&branches);
+        let large = r"(?:\pL{100}){10}(?:\pL{100}){10}(?:\pL{100}){10}";
+        assert!(compile(large).expect_err("too large").message.contains("too large"));
+        assert!(compile(&"a".repeat(PATTERN_BYTES_MAX + 1)).expect_err("too long").message.contains("longer"));
+    }
+
+    proptest! {
+        /// Whatever the text, it compiles or is refused at a place within it.
+        #[test]
+        fn nothing_panics(pattern in r"(?s).{0,24}") {
+            if let Err(error) = compile(&pattern) {
+                let offset = error.offset.unwrap_or(0);
+                prop_assert!(offset <= pattern.len() && pattern.is_char_boundary(offset), "{}", error);
+            }
+        }
+
+        /// The same for texts of the characters that mean something. What is translated is always something that the
+        /// crate understands: no error comes without a place but that of size.
+        #[test]
+        fn what_is_translated_compiles(
+            pattern in r"(\\[a-zA-Z0-9.\[<\\]|\[\^?|[\]{}()|*+?^$.,:&~\-#]|\(\?[a-zA-Z<P:!=-]{0,2}|[ab0-9é]|\{[0-9],?[0-9]?\}){0,14}"
+        ) {
+            match compile(&pattern) {
+                Ok(regex) => {
+                    let _ = regex.is_match("ab-é[");
+                }
+                Err(error) => prop_assert!(error.offset.is_some() || error.message.contains("too large"), "{}", error),
+            }
+        }
+
+        /// A text between `\Q` and `\E` stands for itself, and so does one with a backslash before each punctuation.
+        #[test]
+        fn quoted_text_matches_itself(text in r"[^\\\n]{1,16}") {
+            let quoted = format!("^\\Q{text}\\E$");
+            prop_assert_eq!(find(&quoted, &text), Some(text.as_str()));
+            let mut escaped = String::from("^");
+            for character in text.chars() {
+                if character.is_ascii_punctuation() {
+                    escaped.push('\\');
+                }
+                escaped.push(character);
+            }
+            prop_assert_eq!(find(&escaped, &text), Some(text.as_str()));
+        }
+
+        /// Each character of a class matches, and no other does.
+        #[test]
+        fn a_class_is_its_characters(class in r"[^\\\]\[\-^\n]{1,8}", other in r"[^\n]") {
+            let pattern = format!("^[{class}]$");
+            for character in class.chars() {
+                let text = character.to_string();
+                prop_assert_eq!(find(&pattern, &text), Some(text.as_str()));
+            }
+            if !class.contains(&other) {
+                prop_assert_eq!(find(&pattern, &other), None);
+            }
+        }
+    }
+}

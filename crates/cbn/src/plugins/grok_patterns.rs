@@ -101,7 +101,7 @@ const PATTERNS: &[(&str, &str)] = &[
     ("PROG", r"[\w._/%-]+"),
     ("QS", r"%{QUOTEDSTRING}"),
     ("QUOTEDSTRING", r#""(?:\\.|[^\\"])*"|'(?:\\.|[^\\'])*'|`(?:\\.|[^\\`])*`"#),
-    ("SECOND", r"(?:[0-5]?[0-9]|60)(?:[:.,][0-9]+)?"),
+    ("SECOND", r"(?:60|[0-5]?[0-9])(?:[:.,][0-9]+)?"),
     ("SPACE", r"\s*"),
     ("SYSLOGBASE", r"%{SYSLOGTIMESTAMP:timestamp} (?:%{SYSLOGFACILITY} )?%{SYSLOGHOST:logsource} %{SYSLOGPROG}:"),
     ("SYSLOGFACILITY", r"<%{NONNEGINT:facility}.%{NONNEGINT:priority}>"),
