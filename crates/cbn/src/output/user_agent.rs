@@ -284,19 +284,19 @@ impl<'t> UserAgent<'t> {
     }
 }
 
-/// The agent as a map with the names that Google's JSON has.
-pub fn to_value<'r>(agent: &UserAgent<'_>, heap: &Heap<'r>) -> Result<Value<'r>, Failure> {
+/// The agent as a map with the names that Google's JSON has. Its texts are those of the agent, not copies.
+pub fn to_value<'r>(agent: &UserAgent<'r>, heap: &Heap<'r>) -> Result<Value<'r>, Failure> {
     let map = heap.map()?;
     for (name, value) in agent.fields() {
-        map.set(heap, heap.name(name)?, Value::Text(heap.text(value)?))?;
+        map.set(heap, heap.name(name)?, Value::Text(value))?;
     }
     if !agent.annotations.is_empty() {
         let list = heap.list()?;
         let (key, value) = (heap.name("key")?, heap.name("value")?);
         for annotation in &agent.annotations {
             let entry = heap.map()?;
-            entry.set(heap, key, Value::Text(heap.text(annotation.key)?))?;
-            entry.set(heap, value, Value::Text(heap.text(annotation.value)?))?;
+            entry.set(heap, key, Value::Text(annotation.key))?;
+            entry.set(heap, value, Value::Text(annotation.value))?;
             list.push(heap, Value::Map(entry))?;
         }
         map.set(heap, heap.name("annotation")?, Value::List(list))?;
@@ -652,6 +652,14 @@ mod tests {
         assert_eq!(keys.join(" "), expected);
         let annotation = map.get(heap.name("annotation").expect("room")).and_then(|value| value.as_list());
         assert_eq!(annotation.map(|list| list.len()), Some(4));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "(Mozilla/5.0|Windows|Build/|MSIE |Mobile|Safari|[()\\[\\];/ .,é0-9a-zA-Z+-]){0,24}") {
+            let agent = parse(&text);
+            proptest::prop_assert!(agent.annotations.len() <= PIECES_MAX + 2);
+        }
     }
 
     #[test]

@@ -401,8 +401,8 @@ fn unix<'t>(cursor: &mut Cursor<'t>, per_second: i64) -> Option<Said<'t>> {
 
 /// The same of a number.
 pub(crate) fn instant_of<'t>(number: f64, per_second: i64) -> Option<Said<'t>> {
-    // Beyond 1e21 nothing is a time any more in the smallest unit; also keeps NaN out.
-    if !(number.abs() < 1e18) {
+    // Far beyond all times even in the smallest unit, and small enough for the arithmetic below.
+    if number.is_nan() || number.abs() >= 1e18 {
         return None;
     }
     // Whole units first: as nanoseconds in floating point, the last digits would be made up.
@@ -872,6 +872,15 @@ mod tests {
         ];
         for (text, expected) in table {
             assert_eq!(zone_alone(text), expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_format_panics(format in "[yMdDEHhkKmsSaAZzXT'+:., UTCé0-9-]{0,24}", text in "[0-9A-Za-zé@+:./, -]{0,40}") {
+            if let Some(format) = Format::new(&format) {
+                let _ = format.read(&text);
+            }
         }
     }
 
