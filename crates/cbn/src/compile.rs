@@ -7,7 +7,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::path::{Path, Target, Template};
 use crate::plugins::Plugin;
-use crate::plugins::xml::Xpath;
+use crate::plugins::xpath::Xpath;
 use crate::re2;
 use crate::run::condition::{self, Condition};
 use crate::run::mutate::{self, Function};

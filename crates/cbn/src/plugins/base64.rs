@@ -75,3 +75,47 @@ impl Base64 {
         run.set(&target, value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::plugins::tests::run;
+
+    #[test]
+    fn encodings() {
+        let failed = |what: &str| Err(format!("failed to decode base64: {what}"));
+        let table = [
+            ("the default", "", "YT8+", Ok(json!({"in": "a?>"}))),
+            ("padding has to be there", "", "YQ", failed("Invalid padding")),
+            ("the other alphabet", r#"encoding => "URL""#, "w4_DvsO-", Ok(json!({"in": "Ïþþ"}))),
+            ("it is another", r#"encoding => "Standard""#, "w4_D", failed("Invalid symbol 95, offset 2.")),
+            ("without padding", r#"encoding => "RawStandard""#, "YQ", Ok(json!({"in": "a"}))),
+            ("padding must not be there", r#"encoding => "RawURL""#, "YQ==", failed("Invalid padding")),
+            ("what is no text is bytes", r#"encoding => "RawURL""#, "_w", Ok(json!({"in": "\u{fffd}"}))),
+            ("ends of lines do not count", "", "YW\r\nFh\n", Ok(json!({"in": "aaa"}))),
+            ("bits that are left over do not count", "", "YR==", Ok(json!({"in": "a"}))),
+            ("nothing", "", "", Ok(json!({"in": ""}))),
+            ("a target", r#"target => "x.y""#, "YQ==", Ok(json!({"x": {"y": "a"}}))),
+            (
+                "no encoding",
+                r#"encoding => "Base32""#,
+                "",
+                Err("base64 knows the encodings Standard, RawStandard, URL, RawURL".to_owned()),
+            ),
+            (
+                "a source that is not set",
+                r#"source => "out""#,
+                "",
+                Err("source field \"out\": field not set".to_owned()),
+            ),
+        ];
+        for (rule, options, text, expected) in table {
+            let mut got = run(&format!(r#"base64 {{ source => "in" {options} }}"#), text);
+            if let (Ok(state), true) = (&mut got, options.contains("target")) {
+                state.as_object_mut().expect("a state is a map").remove("in");
+            }
+            assert_eq!(got, expected, "{rule}");
+        }
+    }
+}

@@ -216,3 +216,136 @@ impl<'r> Record<'r> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::plugins::tests::{check, run};
+
+    #[test]
+    fn records() {
+        check(
+            r#"csv { source => "in" }"#,
+            &[
+                (
+                    "§1.5 columns have numbers from 1",
+                    "a,b,c",
+                    Ok(json!({"column1": "a", "column2": "b", "column3": "c"})),
+                ),
+                ("nothing is a value", ",b,", Ok(json!({"column1": "", "column2": "b", "column3": ""}))),
+                ("blanks are kept", " a , b", Ok(json!({"column1": " a ", "column2": " b"}))),
+                ("quotes", r#""a,b","c""d",e"#, Ok(json!({"column1": "a,b", "column2": "c\"d", "column3": "e"}))),
+                ("an empty quoted field", "\"\",\"\"\"\"", Ok(json!({"column1": "", "column2": "\""}))),
+                (
+                    "the end of a line in quotes",
+                    "\"a\nb\",\"c\r\nd\",\"e\rf\"",
+                    Ok(json!({"column1": "a\nb", "column2": "c\nd", "column3": "e\rf"})),
+                ),
+                ("the first record alone", "a,b\nc,d", Ok(json!({"column1": "a", "column2": "b"}))),
+                ("the first record alone, quoted", "\"a\",\"b\"\n\"c", Ok(json!({"column1": "a", "column2": "b"}))),
+                ("the other end of a line", "a,b\r\nc,d", Ok(json!({"column1": "a", "column2": "b"}))),
+                ("the end of a text", "a,b\r", Ok(json!({"column1": "a", "column2": "b"}))),
+                ("the end of a text behind quotes", "a,\"b\"\r", Ok(json!({"column1": "a", "column2": "b"}))),
+                ("empty lines in front", "\n\r\n\na", Ok(json!({"column1": "a"}))),
+                ("beyond ASCII", "ä,\"ü,ö\"", Ok(json!({"column1": "ä", "column2": "ü,ö"}))),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_no_record() {
+        check(
+            r#"csv { source => "in" }"#,
+            &[
+                ("nothing", "", Err("EOF")),
+                ("nothing but ends of lines", "\n\n", Err("EOF")),
+                ("a quote in a field", "a,b\"c", Err("parse error on line 1, column 4: bare \" in non-quoted field")),
+                (
+                    "something behind a quoted field",
+                    "\"a\"b,c",
+                    Err("parse error on line 1, column 3: extraneous or missing \" in quoted-field"),
+                ),
+                (
+                    "a quote that nothing closes",
+                    "a,\"b",
+                    Err("parse error on line 1, column 5: extraneous or missing \" in quoted-field"),
+                ),
+                (
+                    "in another line",
+                    "\n\"a\nb\"c",
+                    Err("record on line 2; parse error on line 3, column 2: extraneous or missing \" in quoted-field"),
+                ),
+            ],
+        );
+        check(
+            r#"csv { source => "in" on_error => "e" }"#,
+            &[("no column of a malformed record is set", "a,b\"c", Ok(json!({"e": true})))],
+        );
+    }
+
+    #[test]
+    fn lazy_quotes() {
+        check(
+            r#"csv { source => "in" lazy_quotes => true }"#,
+            &[
+                ("a quote in a field", "a,b\"c\"", Ok(json!({"column1": "a", "column2": "b\"c\""}))),
+                (
+                    "quotes in a quoted field",
+                    r#"1,"x "y" z",2"#,
+                    Ok(json!({"column1": "1", "column2": "x \"y\" z", "column3": "2"})),
+                ),
+                ("a quote that nothing closes", "a,\"b,c", Ok(json!({"column1": "a", "column2": "b,c"}))),
+            ],
+        );
+    }
+
+    #[test]
+    fn options() {
+        let text = "a;b\tc|\"d;e\"";
+        let table = [
+            (
+                "a separator",
+                r#"separator => ";""#,
+                Err("parse error on line 1, column 7: bare \" in non-quoted field".to_owned()),
+            ),
+            ("another", r#"separator => "|""#, Ok(json!({"column1": "a;b\tc", "column2": "d;e"}))),
+            ("one character separates", r#"separator => "|;""#, Ok(json!({"column1": "a;b\tc", "column2": "d;e"}))),
+            (
+                "an escape is read where asked for",
+                r#"separator => "\\t" unescape_separator => true lazy_quotes => true"#,
+                Ok(json!({"column1": "a;b", "column2": "c|\"d;e\""})),
+            ),
+            ("and not else", r#"separator => "\\t" lazy_quotes => "true""#, Ok(json!({"column1": text}))),
+            (
+                "below a target",
+                r#"separator => "|" target => "x.y""#,
+                Ok(json!({"x": {"y": {"column1": "a;b\tc", "column2": "d;e"}}})),
+            ),
+            (
+                "names of columns are not known",
+                r#"separator => "|" columns => ["x", "y"]"#,
+                Ok(json!({"column1": "a;b\tc", "column2": "d;e"})),
+            ),
+            (
+                "a quote cannot separate",
+                r#"separator => "\"""#,
+                Err("neither a quote nor an end of line can separate columns".to_owned()),
+            ),
+            ("a source that is not set", r#"source => "out""#, Err("source field \"out\": field not set".to_owned())),
+        ];
+        for (rule, options, expected) in table {
+            assert_eq!(run(&format!(r#"csv {{ source => "in" {options} }}"#), text), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn hostile_texts_end_soon() {
+        let program = r#"csv { source => "in" lazy_quotes => true }"#;
+        assert!(run(program, &"\"".repeat(1 << 17)).is_ok());
+        assert!(run(program, &format!("\"{}", "\"\"\r\n".repeat(1 << 17))).is_ok());
+        let state = run(program, &",".repeat(10_000)).expect("no limit is reached");
+        assert_eq!(state["column10001"], "");
+        assert_eq!(run(program, &",".repeat(1 << 20)), Err("too much memory".to_owned()));
+    }
+}

@@ -440,3 +440,295 @@ fn special_bytes(eight: u64) -> u64 {
     let control = eight.wrapping_sub(ONES * 0x20) & !eight & HIGH;
     quote | backslash | control
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::plugins::tests::{check, run};
+
+    const READ: &str = r#"json { source => "in" }"#;
+
+    #[test]
+    fn documents() {
+        check(
+            READ,
+            &[
+                (
+                    "§1.2 every number is a float64",
+                    r#"{"a": 1, "b": -0.5, "c": 1e3, "d": 9999999999999999, "e": 0}"#,
+                    Ok(json!({"a": 1.0, "b": -0.5, "c": 1000.0, "d": 1e16, "e": 0.0})),
+                ),
+                (
+                    "the nearest float64, however many digits",
+                    r#"{"a": 1697040000.123456789, "b": 0.30000000000000004, "c": 123456789012345678901234567890}"#,
+                    Ok(
+                        json!({"a": 1_697_040_000.123_456_7, "b": 0.300_000_000_000_000_04, "c": 123_456_789_012_345_680_000_000_000_000.0}),
+                    ),
+                ),
+                ("a number too small to tell from nothing is 0", r#"{"a": 1e-400}"#, Ok(json!({"a": 0.0}))),
+                ("§1.2 null is not set", r#"{"a": null, "b": {"c": null}}"#, Ok(json!({"b": {}}))),
+                ("as much as null is nothing", "null", Ok(json!({}))),
+                (
+                    "blanks around everything",
+                    " \t\r\n{ \"a\" : [ 1 , true , false ] } \n",
+                    Ok(json!({"a": [1.0, true, false]})),
+                ),
+                (
+                    "of equal keys the last counts",
+                    r#"{"a": {"b": 1}, "a": {"c": 2}, "d": 1, "d": null}"#,
+                    Ok(json!({"a": {"c": 2.0}})),
+                ),
+                (
+                    "what follows null in an array keeps its index",
+                    r#"{"a": [null, "x", null]}"#,
+                    Ok(json!({"a": ["", "x"]})),
+                ),
+                ("nothing but null in an array is an empty one", r#"{"a": [null]}"#, Ok(json!({"a": []}))),
+                (
+                    "escapes",
+                    r#"{"a\n": "\"\\\/\b\f\n\r\t\u0041\u00e9\ud83d\ude00."}"#,
+                    Ok(json!({"a\n": "\"\\/\u{8}\u{c}\n\r\tAé😀."})),
+                ),
+                (
+                    "half a pair of surrogates is U+FFFD, as in Go",
+                    r#"{"a": "\ud83d", "b": "\ude00\ud83dx", "c": "\ud83d\u0041"}"#,
+                    Ok(json!({"a": "\u{fffd}", "b": "\u{fffd}\u{fffd}x", "c": "\u{fffd}A"})),
+                ),
+                (
+                    "texts of all lengths",
+                    r#"{"a": "", "b": "1234567", "c": "12345678", "d": "ünï©ödé日本語", "e": "1234567\n"}"#,
+                    Ok(json!({"a": "", "b": "1234567", "c": "12345678", "d": "ünï©ödé日本語", "e": "1234567\n"})),
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn keys_with_dots() {
+        check(
+            READ,
+            &[
+                (
+                    "§1.2 they are expanded to nested maps",
+                    r#"{"a.io/x": 1, "b": {"c.d.e": 2}}"#,
+                    Ok(json!({"a": {"io/x": 1.0}, "b": {"c": {"d": {"e": 2.0}}}})),
+                ),
+                ("several share a map", r#"{"a.b": 1, "a.c": 2}"#, Ok(json!({"a": {"b": 1.0, "c": 2.0}}))),
+                (
+                    "also with one that has no dot, whatever the order",
+                    r#"{"a.b": 1, "a": {"c": 2}}"#,
+                    Ok(json!({"a": {"b": 1.0, "c": 2.0}})),
+                ),
+                ("what is no map gives way", r#"{"a.b": 1, "a": "x"}"#, Ok(json!({"a": {"b": 1.0}}))),
+                (
+                    "maps are joined below, too",
+                    r#"{"a.b": {"c": 1}, "a": {"b": {"d": 2}}}"#,
+                    Ok(json!({"a": {"b": {"c": 1.0, "d": 2.0}}})),
+                ),
+                ("dots with nothing between them do not count", r#"{".a..b.": 1}"#, Ok(json!({"a": {"b": 1.0}}))),
+                ("nothing but dots is a key", r#"{"..": 1, "": 2}"#, Ok(json!({"..": 1.0, "": 2.0}))),
+                ("null", r#"{"a.b": null}"#, Ok(json!({}))),
+            ],
+        );
+    }
+
+    #[test]
+    fn what_is_no_document() {
+        let at = |text: &'static str| Err(text);
+        check(
+            READ,
+            &[
+                ("nothing", "", at("failed to parse JSON: unexpected end of JSON input")),
+                ("half", r#"{"a": [1, "#, at("failed to parse JSON: unexpected end of JSON input")),
+                ("half a text", r#"{"a"#, at("failed to parse JSON: unexpected end of JSON input")),
+                ("half an escape", r#"{"a": "\u00"#, at("failed to parse JSON: unexpected end of JSON input")),
+                ("text", "hello", at("failed to parse JSON: invalid character 'h' looking for beginning of value")),
+                (
+                    "behind the document",
+                    "{} x",
+                    at("failed to parse JSON: invalid character 'x' after top-level value"),
+                ),
+                ("two documents", "{}{}", at("failed to parse JSON: invalid character '{' after top-level value")),
+                (
+                    "no key",
+                    "{a: 1}",
+                    at("failed to parse JSON: invalid character 'a' looking for beginning of object key string"),
+                ),
+                (
+                    "a comma too many",
+                    r#"{"a": 1,}"#,
+                    at("failed to parse JSON: invalid character '}' looking for beginning of object key string"),
+                ),
+                (
+                    "a comma too many in an array",
+                    r#"{"a": [1,]}"#,
+                    at("failed to parse JSON: invalid character ']' looking for beginning of value"),
+                ),
+                ("no colon", r#"{"a" 1}"#, at("failed to parse JSON: invalid character '1' after object key")),
+                (
+                    "no comma",
+                    r#"{"a": 1 "b": 2}"#,
+                    at("failed to parse JSON: invalid character '\"' after object key:value pair"),
+                ),
+                (
+                    "no comma in an array",
+                    r#"{"a": [1 2]}"#,
+                    at("failed to parse JSON: invalid character '2' after array element"),
+                ),
+                (
+                    "an end of line in a text",
+                    "{\"a\": \"x\ny\"}",
+                    at("failed to parse JSON: invalid character '\\n' in string literal"),
+                ),
+                (
+                    "no escape",
+                    r#"{"a": "\x"}"#,
+                    at("failed to parse JSON: invalid character 'x' in string escape code"),
+                ),
+                (
+                    "no digits of an escape",
+                    r#"{"a": "\u00g0"}"#,
+                    at("failed to parse JSON: invalid character 'g' in \\u hexadecimal character escape"),
+                ),
+                ("a misspelt word", r#"{"a": nul}"#, at("failed to parse JSON: invalid character '}' in literal null")),
+                (
+                    "a number with a zero in front",
+                    r#"{"a": 01}"#,
+                    at("failed to parse JSON: invalid character '1' after object key:value pair"),
+                ),
+                ("a sign alone", r#"{"a": -}"#, at("failed to parse JSON: invalid character '}' in numeric literal")),
+                (
+                    "a point alone",
+                    r#"{"a": 1.}"#,
+                    at("failed to parse JSON: invalid character '}' after decimal point in numeric literal"),
+                ),
+                (
+                    "an exponent alone",
+                    r#"{"a": 1e+}"#,
+                    at("failed to parse JSON: invalid character '}' in exponent of numeric literal"),
+                ),
+                ("no ASCII", "é", at("failed to parse JSON: invalid character 'é' looking for beginning of value")),
+                (
+                    "a number beyond float64",
+                    r#"{"a": -1e309}"#,
+                    at("failed to parse JSON: json: cannot unmarshal number -1e309 into Go value of type float64"),
+                ),
+                (
+                    "an array has no keys",
+                    "[1]",
+                    at(
+                        "failed to parse JSON: json: cannot unmarshal array into Go value of type map[string]interface {}",
+                    ),
+                ),
+                (
+                    "a text has no keys",
+                    r#""a""#,
+                    at(
+                        "failed to parse JSON: json: cannot unmarshal string into Go value of type map[string]interface {}",
+                    ),
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn sources_and_targets() {
+        let table = [
+            ("below a target", r#"json { source => "in" target => "a.b" }"#, Ok(json!({"a": {"b": {"x": 1.0}}}))),
+            (
+                "a target that is a text gives way",
+                r#"mutate { replace => { "a" => "" } } json { source => "in" target => "a" }"#,
+                Ok(json!({"a": {"x": 1.0}})),
+            ),
+            (
+                "§1.5 a target that is a map is joined",
+                r#"mutate { replace => { "a.y" => "2" } } json { source => "in" target => "a" }"#,
+                Ok(json!({"a": {"x": 1.0, "y": "2"}})),
+            ),
+            (
+                "the source can be the target",
+                r#"json { source => "in" target => "in" }"#,
+                Ok(json!({"in": {"x": 1.0}})),
+            ),
+            (
+                "fields in names",
+                r#"mutate { replace => { "n" => "in" } } json { source => "%{n}" target => "t.%{n}" }"#,
+                Ok(json!({"n": "in", "t": {"in": {"x": 1.0}}})),
+            ),
+            (
+                "split_columns changes nothing: arrays can be indexed anyway",
+                r#"json { source => "in" array_function => "split_columns" }"#,
+                Ok(json!({"x": 1.0})),
+            ),
+            (
+                "a source that is not set",
+                r#"json { source => "out" }"#,
+                Err("source field \"out\": field not set".to_owned()),
+            ),
+            (
+                "a source that is no text",
+                r#"json { source => "in" target => "in" } json { source => "in" }"#,
+                Err("source field \"in\": not a string".to_owned()),
+            ),
+            ("no source", "json { }", Err("json needs source".to_owned())),
+            (
+                "§1.4 the flag",
+                r#"json { source => "out" on_error => "e" } json { source => "in" on_error => "f" }"#,
+                Ok(json!({"e": true, "f": false, "x": 1.0})),
+            ),
+        ];
+        for (rule, program, expected) in table {
+            assert_eq!(run(program, r#"{"x": 1}"#), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_joined() {
+        let program = r#"mutate { replace => { "a" => "" "b.c" => "1" "b.d" => "2" "l.0" => "3" "l.2" => "4" } } json { source => "in" }"#;
+        check(
+            program,
+            &[
+                (
+                    "§1.5 maps key by key, the new value before the old",
+                    r#"{"a": "x", "b": {"c": true}}"#,
+                    Ok(json!({"a": "x", "b": {"c": true, "d": "2"}, "l": {"0": "3", "2": "4"}})),
+                ),
+                (
+                    "§1.5 arrays into maps by index",
+                    r#"{"l": ["x", "y"], "b": "z"}"#,
+                    Ok(json!({"a": "", "b": "z", "l": {"0": "x", "1": "y", "2": "4"}})),
+                ),
+                (
+                    "null leaves what is there",
+                    r#"{"a": null, "b": null}"#,
+                    Ok(json!({"a": "", "b": {"c": "1", "d": "2"}, "l": {"0": "3", "2": "4"}})),
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn hostile_documents_end_soon() {
+        let long = "x".repeat(1 << 20);
+        let too_deep = Err("failed to parse JSON: exceeded max depth".to_owned());
+        for deep in ["[".repeat(500_000), r#"{"a":"#.repeat(100_000), r#"{"a":[{"b":["#.repeat(100_000)] {
+            assert_eq!(run(READ, &deep), too_deep);
+        }
+        let nested = format!("{}1{}", r#"{"a":"#.repeat(100), "}".repeat(100));
+        assert!(run(READ, &nested).is_ok(), "as deep as allowed");
+        assert_eq!(run(READ, &format!(r#"{{"{long}": "{long}"}}"#)), Ok(json!({ &long: &long })));
+        assert!(run(READ, &format!(r#"{{"{}": 1}}"#, "a.".repeat(1 << 20))).is_ok(), "too many steps are one key");
+        let digits = "1".repeat(1 << 20);
+        assert!(run(READ, &format!(r#"{{"a": {digits}}}"#)).unwrap_err().ends_with("of type float64"));
+        assert!(run(READ, &format!(r#"{{"a": 0.{digits}}}"#)).is_ok());
+        let same = format!("{{{}\"a\": 2}}", "\"a\": 1, ".repeat(100_000));
+        assert_eq!(run(READ, &same), Ok(json!({"a": 2.0})));
+        let many: String = (0..50_000).map(|at| format!("\"k{at}\": {at}, ")).collect();
+        assert!(run(READ, &format!(r#"{{{many} "a": 1}}"#)).is_ok());
+        assert_eq!(
+            run(READ, &format!("{{\"a\": [{}{{}}]}}", "{}, ".repeat(300_000))),
+            Err("too much memory".to_owned())
+        );
+    }
+}

@@ -153,3 +153,126 @@ impl Set {
         if self.is_empty { text } else { text.trim_matches(|character| self.contains(character)) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::plugins::tests::{check, run};
+
+    #[test]
+    fn pairs() {
+        check(
+            r#"kv { source => "in" }"#,
+            &[
+                ("blanks separate fields, = values", "a=1 b=2", Ok(json!({"a": "1", "b": "2"}))),
+                ("only the first = separates", "a=1=2 b==", Ok(json!({"a": "1=2", "b": "="}))),
+                ("a field without = is passed over", "x a=1 y", Ok(json!({"a": "1"}))),
+                ("a field without key, too", "=1 a=2", Ok(json!({"a": "2"}))),
+                ("nothing is a value", "a= b=1", Ok(json!({"a": "", "b": "1"}))),
+                ("of equal keys the last counts", "a=1 a=2", Ok(json!({"a": "2"}))),
+                ("nothing at all is no error", "", Ok(json!({}))),
+                ("keys with dots are maps", "a.b=1 a.c=2", Ok(json!({"a": {"b": "1", "c": "2"}}))),
+                ("§1.5 between quotes nothing separates", r#"a="1 2" b=3"#, Ok(json!({"a": "\"1 2\"", "b": "3"}))),
+                ("wherever they stand", r#"a=x"1 2"y b=3"#, Ok(json!({"a": "x\"1 2\"y", "b": "3"}))),
+                ("§1.5 a backslash changes nothing about that", r#"a="1\" b=2"#, Ok(json!({"a": r#""1\""#, "b": "2"}))),
+                ("a quote that nothing closes is a character", r#"a=5" b=2"#, Ok(json!({"a": "5\"", "b": "2"}))),
+                ("also behind closed ones", r#"a="x y" b=5" c=2"#, Ok(json!({"a": "\"x y\"", "b": "5\"", "c": "2"}))),
+            ],
+        );
+    }
+
+    #[test]
+    fn sets_of_characters() {
+        check(
+            r#"kv { source => "in" field_split => ",;" value_split => "=:" }"#,
+            &[
+                ("§1.5 each separates", "a=1,b:2;c=3:4", Ok(json!({"a": "1", "b": "2", "c": "3:4"}))),
+                ("several in a row, too", "a=1,;,b=2", Ok(json!({"a": "1", "b": "2"}))),
+            ],
+        );
+        check(
+            r#"kv { source => "in" field_split => "§|" value_split => "→" }"#,
+            &[("beyond ASCII", "ä→1§b→2|c→ü", Ok(json!({"ä": "1", "b": "2", "c": "ü"})))],
+        );
+        check(
+            r#"kv { source => "in" field_split => "\"" }"#,
+            &[("a quote that separates quotes nothing", "a=1\"b=2 c=3", Ok(json!({"a": "1", "b": "2 c=3"})))],
+        );
+        check(
+            r#"kv { source => "in" field_split => "" value_split => "" }"#,
+            &[("nothing given is as if not given", "a=1 b=2", Ok(json!({"a": "1", "b": "2"})))],
+        );
+    }
+
+    #[test]
+    fn blanks_and_trimming() {
+        let text = "a = 1 | b=\" 2 \" |c='3'| d . e =4";
+        let table = [
+            (
+                "lenient is the default",
+                r#"field_split => "|""#,
+                json!({"a": "1", "b": "\" 2 \"", "c": "'3'", "d ": {" e": "4"}}),
+            ),
+            (
+                "strict keeps blanks",
+                r#"field_split => "|" whitespace => "strict""#,
+                json!({"a ": " 1 ", " b": "\" 2 \" ", "c": "'3'", " d ": {" e ": "4"}}),
+            ),
+            (
+                "§1.5 trims before and after what is trimmed",
+                r#"field_split => "|" trim_value => "\"'""#,
+                json!({"a": "1", "b": "2", "c": "3", "d ": {" e": "4"}}),
+            ),
+            (
+                "not if strict",
+                r#"field_split => "|" trim_value => "\"'" whitespace => "strict""#,
+                json!({"a ": " 1 ", " b": " 2 \" ", "c": "3", " d ": {" e ": "4"}}),
+            ),
+            ("keys", r#"field_split => "|" trim_key => "ab""#, json!({"c": "'3'", "d ": {" e": "4"}})),
+        ];
+        for (rule, options, expected) in table {
+            assert_eq!(run(&format!(r#"kv {{ source => "in" {options} }}"#), text), Ok(expected), "{rule}");
+        }
+    }
+
+    #[test]
+    fn escapes_and_targets() {
+        let text = "a\t1\nb\t2";
+        let table = [
+            (
+                "escapes are read where asked for",
+                r#"field_split => "\\n" unescape_field_split => true value_split => "\\t" unescape_value_split => "true""#,
+                Ok(json!({"a": "1", "b": "2"})),
+            ),
+            ("and not else", r#"field_split => "\\n" value_split => "\\t""#, Ok(json!({}))),
+            (
+                "below a target",
+                "field_split => \"\n\" value_split => \"\t\" target => \"x.y\"",
+                Ok(json!({"x": {"y": {"a": "1", "b": "2"}}})),
+            ),
+            ("the target is there without pairs", r#"target => "x""#, Ok(json!({"x": {}}))),
+            ("a source that is not set", r#"source => "out""#, Err("source field \"out\": field not set".to_owned())),
+        ];
+        for (rule, options, expected) in table {
+            assert_eq!(run(&format!(r#"kv {{ source => "in" {options} }}"#), text), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn hostile_texts_end_soon() {
+        let program = r#"kv { source => "in" }"#;
+        for text in [
+            "\"".repeat(1 << 17),
+            "a\" ".repeat(1 << 17),
+            "=".repeat(1 << 17),
+            " ".repeat(1 << 17),
+            "a=1 ".repeat(1 << 17),
+        ] {
+            assert!(run(program, &text).is_ok());
+        }
+        assert!(run(program, &format!("{}=1", "a.".repeat(1 << 17))).is_ok(), "a key of too many steps is one key");
+        let many: String = (0..400_000).map(|at| format!("{at}= ")).collect();
+        assert_eq!(run(program, &many), Err("too much memory".to_owned()));
+    }
+}

@@ -11,8 +11,11 @@ pub(crate) mod grok;
 pub(crate) mod grok_patterns;
 pub(crate) mod json;
 pub(crate) mod kv;
+#[cfg(test)]
+mod tests;
 pub(crate) mod translate;
 pub(crate) mod xml;
+pub(crate) mod xpath;
 
 use std::borrow::Cow;
 

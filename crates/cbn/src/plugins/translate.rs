@@ -93,3 +93,60 @@ impl Translate {
         run.set(&target, Value::Text(translated))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::plugins::tests::run;
+
+    #[test]
+    fn dictionaries() {
+        let dictionary = r#"dictionary => { "1" => "one" "2" => "two %{x}" "a.*" => "%{in}!" "1" => "uno" }"#;
+        let table = [
+            ("§1.5 what the dictionary says", r#"target => "t""#, "2", Ok(json!({"x": "y", "t": "two y"}))),
+            ("of equal keys the last counts", r#"target => "t""#, "1", Ok(json!({"x": "y", "t": "uno"}))),
+            ("the name of Logstash", r#"destination => "t.u""#, "1", Ok(json!({"x": "y", "t": {"u": "uno"}}))),
+            ("the source itself", "", "1", Ok(json!({"x": "y", "in": "uno"}))),
+            ("what it does not know changes nothing", r#"target => "x""#, "3", Ok(json!({"x": "y"}))),
+            (
+                "§1.5 or is the fallback",
+                r#"target => "t" fallback => "<%{in}>""#,
+                "3",
+                Ok(json!({"x": "y", "t": "<3>"})),
+            ),
+            ("keys are texts", r#"target => "t""#, "abc", Ok(json!({"x": "y"}))),
+            (
+                "unless they are regular expressions",
+                r#"target => "t" regex => true"#,
+                "abc",
+                Ok(json!({"x": "y", "t": "abc!"})),
+            ),
+            (
+                "a source that is not set",
+                r#"source => "out""#,
+                "",
+                Err("source field \"out\": field not set".to_owned()),
+            ),
+            (
+                "a field in a value that is not set",
+                r#"target => "t" fallback => "%{out}""#,
+                "",
+                Err("source field \"out\": field not set".to_owned()),
+            ),
+        ];
+        for (rule, options, text, expected) in table {
+            let program = format!(
+                r#"mutate {{ replace => {{ "x" => "y" }} }} translate {{ source => "in" {dictionary} {options} }}"#
+            );
+            assert_eq!(run(&program, text), expected, "{rule}");
+        }
+    }
+
+    #[test]
+    fn numbers_as_they_are_printed() {
+        let program = r#"json { source => "in" } translate { source => "n" dictionary => ["3", "three"] }"#;
+        assert_eq!(run(program, r#"{"n": 3}"#), Ok(json!({"n": "three"})));
+        assert_eq!(run(program, r#"{"n": []}"#), Err("source field \"n\": not a string".to_owned()));
+    }
+}

@@ -4,26 +4,20 @@
 //! A document is read once in a run, however many statements and turns of loops look into it ([`Documents`]): that is how
 //! programs are written that go through a report row by row. Rows, too, are looked up and not counted anew.
 //!
-//! Of XPath 1.0 there is what programs use (contracts/cbn.md §1.5): steps down (`/a/b`, `//b`, `*`), `@attribute`,
-//! `text()`, `node()`, `.`, `..`, and in brackets a number (from 1), `%{field}`, `last()`, `position() = 2`, whether
-//! something is there (`[@a]`, `[b]`) or what it says (`[@a='b']`, `[b != 'c']`, `[.='d']`, `[text()='d']`). A name without
-//! a prefix fits elements of every namespace.
-//!
 //! A path that finds several nodes sets the text of the first, one that finds none sets nothing and is no error. There are
 //! no DTDs, so no entities of a document's own.
 
-use std::borrow::Cow;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use roxmltree::{Attribute, Document, Node, NodeId, StringStorage};
+use roxmltree::Document;
 
 use crate::compile::{Build, Options, word_of};
-use crate::path::{Part, Path, Target, Template};
+use crate::path::Target;
+use crate::plugins::xpath::{Rows, Search, Unmade, Xpath};
 use crate::plugins::{place_of, text_of};
 use crate::run::{Failure, Run};
-use crate::syntax::ast::Word;
-use crate::value::{Names, Value, print};
+use crate::value::Value;
 
 /// How many attributes an element may have: looking for doubled ones takes the square of it.
 const ATTRIBUTES_MAX: usize = 256;
@@ -33,13 +27,6 @@ const NAMESPACES_MAX: usize = 32;
 
 /// How many documents a run keeps.
 const DOCUMENTS_MAX: usize = 4;
-
-/// How many lists of rows are kept with a document, and how long a list is that is worth it.
-const ROWS_MAX: usize = 8;
-const ROWS_FROM: usize = 16;
-
-/// Looking at so many nodes is worth a step.
-const NODES_PER_STEP: usize = 64;
 
 /// A call of `xml`.
 #[derive(Debug)]
@@ -81,7 +68,7 @@ impl Xml {
                     return Err(run.error(&source.text, || "failed to compile XPath: it is malformed".to_owned()));
                 }
             };
-            let search = Search { run, tree, rows: &document.rows, visited: Cell::new(0), first: true };
+            let search = Search::new(run, tree, &document.rows, true);
             let Some(found) = search.find(&steps)?.into_iter().next() else { continue };
             let text = search.text(&found)?;
             let target = place_of(run, target)?;
@@ -100,7 +87,7 @@ pub(crate) fn nodes<'r>(run: &Run<'r>, text: &'r str, xpath: &Xpath) -> Result<O
         Err(Unmade::Failure(failure)) => return Err(failure),
         Err(Unmade::Missing(_) | Unmade::Malformed) => return Ok(None),
     };
-    let search = Search { run, tree, rows: &document.rows, visited: Cell::new(0), first: false };
+    let search = Search::new(run, tree, &document.rows, false);
     let found = search.find(&steps)?;
     run.heap.charge(found.len() * size_of::<&str>())?;
     found.iter().map(|item| search.text(item)).collect::<Result<_, _>>().map(Some)
@@ -119,14 +106,6 @@ struct Read<'r> {
     text: &'r str,
     tree: Result<Document<'r>, Unreadable>,
     rows: RefCell<Vec<Rows>>,
-}
-
-/// Those children of an element that fit a test: where `[n]` looks.
-#[derive(Debug)]
-struct Rows {
-    parent: NodeId,
-    test: Test,
-    nodes: Vec<NodeId>,
 }
 
 /// Why a text is no document.
@@ -228,570 +207,206 @@ fn measure(text: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// An XPath as a program writes it.
-#[derive(Debug)]
-pub(crate) enum Xpath {
-    /// Known when compiled, but for numbers of rows.
-    Fixed(Box<[Step]>),
-    /// Put together at run time.
-    Made(Template),
-}
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
 
-/// Why there is no path now.
-enum Unmade<'p> {
-    /// A field in it is not set.
-    Missing(&'p Path),
-    /// With its fields filled in it is no path.
-    Malformed,
-    /// A limit of the run.
-    Failure(Failure),
-}
+    use crate::plugins::tests::run;
 
-impl From<Failure> for Unmade<'_> {
-    fn from(failure: Failure) -> Self {
-        Unmade::Failure(failure)
+    const REPORT: &str = r#" <?xml version="1.0"?>
+<report kind="k&amp;k" xmlns:s="urn:s">
+  <row id="1"><name>a</name><v>x</v><v>y</v></row>
+  <!-- between --><row id="2"><name>b</name><v><![CDATA[<z>]]></v></row>
+  <s:row id="3">text <b>and</b> &lt;more&gt;</s:row>
+  <empty/>
+</report>"#;
+
+    /// What an XPath finds first in a document.
+    fn first(xpath: &str, document: &str) -> Result<Option<String>, String> {
+        let xpath = xpath.replace('"', "\\\"");
+        let state = run(&format!(r#"xml {{ source => "in" xpath => {{ "{xpath}" => "x" }} }}"#), document)?;
+        Ok(state.get("x").map(|found| found.as_str().expect("a text").to_owned()))
     }
-}
 
-impl Xpath {
-    /// Reads a path; an error at its place, and a path to the whole document, where it is none.
-    pub(crate) fn compile(written: &Word, build: &mut Build<'_>) -> Xpath {
-        let at = match parse(&written.text, Some(&mut build.names)) {
-            Ok(steps) => return Xpath::Fixed(steps.into()),
-            Err(at) => at,
-        };
-        let template = build.template(written);
-        if template.constant().is_none() {
-            return Xpath::Made(template);
+    #[test]
+    fn paths() {
+        let table = [
+            ("steps down", "/report/row/name", Some("a")),
+            ("without the first slash", "report/row/name", Some("a")),
+            ("an attribute", "/report/@kind", Some("k&k")),
+            ("any attribute", "/report/row[2]/@*", Some("2")),
+            ("a number counts from 1", "/report/row[2]/name", Some("b")),
+            ("none has the number 0", "/report/row[0]/name", None),
+            ("nor one that is too high", "/report/row[99999999999]/name", None),
+            ("the last", "/report/row[last()]/@id", Some("3")),
+            ("position", "/report/row[ position() = 2 ]/@id", Some("2")),
+            ("anywhere", "//v", Some("x")),
+            ("anywhere below", "/report//v[2]", Some("y")),
+            ("any name", "/report/*[4]", Some("")),
+            ("an attribute with a value", "/report/row[@id='2']/v", Some("<z>")),
+            ("without one", "/report/row[@id!=\"1\"]/name", Some("b")),
+            ("a number as a value", "/report/row[@id=2]/name", Some("b")),
+            ("an attribute at all", "//*[@kind]/row/@id", Some("1")),
+            ("a child with a value", "/report/row[name='b']/@id", Some("2")),
+            ("a child at all", "/report/*[b]/@id", Some("3")),
+            ("what it says itself", "//v[.='y']", Some("y")),
+            ("what its texts say", "//name[text() = 'b']/../@id", Some("2")),
+            ("several in a row", "/report/row[v][2]/name", Some("b")),
+            ("texts alone", "/report/row[3]/text()", Some("text ")),
+            ("any node", "/report/row[3]/node()[2]", Some("and")),
+            ("all texts of an element", "/report/row[3]", Some("text and <more>")),
+            ("a prefix", "/report/s:row/@id", Some("3")),
+            ("another", "/report/t:row/@id", None),
+            ("any with a prefix", "/report/s:*/@id", Some("3")),
+            ("the axes in full", "/child::report/child::row/attribute::id", Some("1")),
+            ("here", "/report/./row/.", Some("axy")),
+            ("up", "//b/..", Some("text and <more>")),
+            ("each once, in order", "//v/../@id", Some("1")),
+            ("an empty element says nothing", "/report/empty", Some("")),
+            ("what is not there is not set and no error", "/report/none/x", None),
+        ];
+        for (rule, xpath, expected) in table {
+            assert_eq!(first(xpath, REPORT), Ok(expected.map(str::to_owned)), "{rule}: {xpath}");
         }
-        let rest = &written.text[at..];
-        let message = if rest.is_empty() {
-            "the XPath ends too early".to_owned()
-        } else {
-            format!("the XPath is not understood from {rest:?} on")
-        };
-        build.error("xpath", written.span, message);
-        Xpath::Fixed(Box::new([]))
     }
 
-    /// Its steps, with fields in it filled in.
-    fn steps<'p>(&'p self, run: &Run<'_>) -> Result<Cow<'p, [Step]>, Unmade<'p>> {
-        let steps = match self {
-            Xpath::Fixed(steps) => Cow::Borrowed(&**steps),
-            Xpath::Made(template) => {
-                let mut whole = String::new();
-                for part in &template.parts {
-                    match part {
-                        Part::Text(text) => whole.push_str(text),
-                        Part::Field(path) => {
-                            let text = run.get(path).and_then(|value| print(&value)).ok_or(Unmade::Missing(path))?;
-                            run.heap.charge(text.len())?;
-                            whole.push_str(&text);
-                        }
+    #[test]
+    fn what_is_no_path() {
+        let table = [
+            ("", "the XPath ends too early"),
+            ("/a/", "the XPath ends too early"),
+            ("/a[1", "the XPath ends too early"),
+            ("/a[1]b", "the XPath is not understood from \"b\" on"),
+            ("/a/@b/c", "the XPath is not understood from \"c\" on"),
+            ("/a[b or c]", "the XPath is not understood from \"or c]\" on"),
+            ("count(/a)", "the XPath is not understood from \"(/a)\" on"),
+            ("/a['x]", "the XPath is not understood from \"'x]\" on"),
+            ("/a[@b='x]", "the XPath is not understood from \"'x]\" on"),
+            ("/9", "the XPath is not understood from \"9\" on"),
+            ("/a:", "the XPath ends too early"),
+        ];
+        for (xpath, expected) in table {
+            assert_eq!(first(xpath, "<a/>"), Err(expected.to_owned()), "{xpath}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_document() {
+        let table = [
+            ("", "the document does not have a root node"),
+            ("text", "unknown token at 1:1"),
+            ("<a>", "the root node was opened but never closed"),
+            ("<a></b>", "expected 'a' tag, not 'b' at 1:4"),
+            ("<!DOCTYPE a [<!ENTITY b 'c'>]><a>&b;</a>", "XML with DTD detected"),
+            ("<a>&b;</a>", "unknown entity reference 'b' at 1:4"),
+        ];
+        for (document, expected) in table {
+            assert_eq!(first("/a", document), Err(format!("failed to parse XML: {expected}")), "{document}");
+        }
+        let caught = r#"xml { source => "in" xpath => { "/a" => "x" } on_error => "e" }"#;
+        assert_eq!(run(caught, "<a>"), Ok(json!({"e": true})));
+        assert_eq!(run(caught, "<a/>"), Ok(json!({"e": false, "x": ""})));
+    }
+
+    #[test]
+    fn loops() {
+        let table = [
+            (
+                "§1.5 the index begins at 1 and names the row; the item is its text",
+                r#"for i, row in xml(in, /report/row[v]) {
+                    xml { source => "in" xpath => { "/report/row[%{i}]/name" => "n" } }
+                    mutate { replace => { "line" => "%{n}=%{row}" } }
+                    mutate { merge => { "lines" => "line" } }
+                }"#,
+                json!(["a=axy", "b=b<z>"]),
+            ),
+            (
+                "the index may be a text by now",
+                r#"for i, row in xml(in, /report/row) {
+                    mutate { convert => { "i" => "string" } }
+                    xml { source => "in" xpath => { "/report/row[%{i}]/@id" => "n" } }
+                    mutate { replace => { "line" => "%{i}%{n}" } }
+                    mutate { merge => { "lines" => "line" } }
+                }"#,
+                json!(["11", "22", "33"]),
+            ),
+            (
+                "loops in loops",
+                r#"for i, row in xml(in, /report/row) {
+                    for k, v in xml(in, /report/row[%{i}]/v) {
+                        xml { source => "in" xpath => { "/report/row[%{i}]/v[%{k}]" => "line" } }
+                        mutate { merge => { "lines" => "line" } }
                     }
-                }
-                run.step_bytes(whole.len())?;
-                Cow::Owned(parse(&whole, None).map_err(|_| Unmade::Malformed)?)
-            }
-        };
-        let is_made = |step: &Step| step.predicates.iter().any(|predicate| matches!(predicate, Predicate::Field(_)));
-        if !steps.iter().any(is_made) {
-            return Ok(steps);
+                }"#,
+                json!(["x", "y", "<z>"]),
+            ),
+            (
+                "fields in names and values",
+                r#"mutate { replace => { "what" => "row" "which" => "2" } }
+                xml { source => "in" xpath => { "/report/%{what}[@id='%{which}']/name" => "line" } }
+                mutate { merge => { "lines" => "line" } }"#,
+                json!(["b"]),
+            ),
+            (
+                "a field that holds a condition",
+                r#"mutate { replace => { "which" => "@id='2'" } }
+                xml { source => "in" xpath => { "/report/row[%{which}]/name" => "line" } }
+                mutate { merge => { "lines" => "line" } }"#,
+                json!(["b"]),
+            ),
+            (
+                "§1.5 what is no document has no rows, nor has a path whose field is missing",
+                r#"mutate { replace => { "none" => "<a>" } }
+                for i, row in xml(none, /a) { mutate { merge => { "lines" => "row" } } }
+                for i, row in xml(in, /report/row[%{out}]) { mutate { merge => { "lines" => "row" } } }"#,
+                json!(null),
+            ),
+        ];
+        for (rule, program, expected) in table {
+            let state = run(program, REPORT);
+            assert_eq!(state.map(|state| state.get("lines").cloned().unwrap_or_default()), Ok(expected), "{rule}");
         }
-        let Xpath::Fixed(fixed) = self else { return Err(Unmade::Malformed) };
-        let mut filled = Vec::with_capacity(fixed.len());
-        for step in fixed {
-            let mut step = step.clone();
-            for (predicate, fixed) in step.predicates.iter_mut().zip(&fixed[filled.len()].predicates) {
-                let Predicate::Field(path) = fixed else { continue };
-                *predicate = match run.get(path) {
-                    Some(Value::Int(number)) => Predicate::Index(usize::try_from(number).unwrap_or(0)),
-                    Some(value) => {
-                        let text = print(&value).ok_or(Unmade::Missing(path))?;
-                        run.step_bytes(text.len())?;
-                        let mut read = Reader { text: &text, at: 0, names: None };
-                        match read.predicate() {
-                            Ok(made) if read.at == text.len() => made,
-                            _ => return Err(Unmade::Malformed),
-                        }
-                    }
-                    None => return Err(Unmade::Missing(path)),
-                };
-            }
-            filled.push(step);
-        }
-        Ok(Cow::Owned(filled))
-    }
-}
-
-/// One step of a path.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Step {
-    /// After `//`: from every node below, too.
-    deep: bool,
-    axis: Axis,
-    predicates: Vec<Predicate>,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Axis {
-    /// `name`, `*`.
-    Child(Test),
-    /// `@name`, `@*`.
-    Attribute(Test),
-    /// `text()`.
-    Text,
-    /// `node()`: elements and texts.
-    Node,
-    /// `.`
-    Here,
-    /// `..`
-    Parent,
-}
-
-/// What name a node has to have.
-#[derive(Debug, Clone, PartialEq)]
-struct Test {
-    /// Of every namespace where there is none.
-    prefix: Option<Box<str>>,
-    /// Every name where there is none.
-    local: Option<Box<str>>,
-}
-
-impl Test {
-    fn fits(&self, node: &Node<'_, '_>, namespace: Option<&str>, local: &str) -> bool {
-        self.local.as_deref().is_none_or(|wanted| wanted == local)
-            && self
-                .prefix
-                .as_deref()
-                .is_none_or(|wanted| namespace.is_some_and(|uri| node.lookup_prefix(uri) == Some(wanted)))
+        let missing = r#"xml { source => "in" xpath => { "/report/row[%{out}]" => "x" } }"#;
+        assert_eq!(run(missing, REPORT), Err("source field \"out\": field not set".to_owned()));
+        let malformed =
+            r#"mutate { replace => { "i" => "1][" } } xml { source => "in" xpath => { "/report/row[%{i}]" => "x" } }"#;
+        assert_eq!(run(malformed, REPORT), Err("failed to compile XPath: it is malformed".to_owned()));
     }
 
-    fn fits_element(&self, node: &Node<'_, '_>) -> bool {
-        node.is_element() && self.fits(node, node.tag_name().namespace(), node.tag_name().name())
+    #[test]
+    fn large_reports_are_gone_through_row_by_row() {
+        let rows: String = (0..5_000).map(|at| format!("<row><name>n{at}</name><v>{at}</v></row>")).collect();
+        let document = format!("<report>{rows}</report>");
+        let program = r#"for i, row in xml(in, /report/row) {
+            xml { source => "in" xpath => { "/report/row[%{i}]/name" => "n" "/report/row[%{i}]/v" => "v" } }
+        }"#;
+        let state = run(program, &document).expect("no limit is reached");
+        assert_eq!((&state["n"], &state["v"]), (&json!("n4999"), &json!("4999")));
     }
 
-    fn fits_attribute(&self, node: &Node<'_, '_>, attribute: &Attribute<'_, '_>) -> bool {
-        self.fits(node, attribute.namespace(), attribute.name())
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Predicate {
-    /// `[2]`
-    Index(usize),
-    /// `[last()]`
-    Last,
-    /// `[%{field}]`: a number, or what else can stand there.
-    Field(Path),
-    /// `[@a]`, `[b]`
-    Has(Subject),
-    /// `[@a = 'b']`; `[@a != 'b']` with `true`.
-    Says(Subject, Box<str>, bool),
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum Subject {
-    Attribute(Test),
-    Child(Test),
-    Text,
-    Here,
-}
-
-/// Reads a path. The place where it is not understood, otherwise.
-fn parse(text: &str, names: Option<&mut Names>) -> Result<Vec<Step>, usize> {
-    let mut reader = Reader { text, at: 0, names };
-    let mut steps: Vec<Step> = Vec::new();
-    let mut deep = reader.takes("//");
-    if !deep && reader.takes("/") && reader.is_over() {
-        return Ok(steps);
-    }
-    loop {
-        if steps.last().is_some_and(|step| matches!(step.axis, Axis::Attribute(_) | Axis::Text)) {
-            // Nothing lies below those.
-            return Err(reader.at);
-        }
-        steps.push(reader.step(deep)?);
-        deep = reader.takes("//");
-        if !deep && !reader.takes("/") {
-            break;
-        }
-    }
-    if reader.is_over() { Ok(steps) } else { Err(reader.at) }
-}
-
-struct Reader<'t, 'n> {
-    text: &'t str,
-    at: usize,
-    /// Where `%{field}` may stand for a number.
-    names: Option<&'n mut Names>,
-}
-
-impl<'t> Reader<'t, '_> {
-    fn rest(&mut self) -> &'t str {
-        let rest = self.text[self.at..].trim_start();
-        self.at = self.text.len() - rest.len();
-        rest
-    }
-
-    fn is_over(&mut self) -> bool {
-        self.rest().is_empty()
-    }
-
-    /// Goes over a word if it stands here.
-    fn takes(&mut self, word: &str) -> bool {
-        let is_here = self.rest().starts_with(word);
-        if is_here {
-            self.at += word.len();
-        }
-        is_here
-    }
-
-    fn step(&mut self, deep: bool) -> Result<Step, usize> {
-        let axis = if self.takes("..") {
-            Axis::Parent
-        } else if self.takes(".") {
-            Axis::Here
-        } else if self.takes("@") || self.takes("attribute::") {
-            Axis::Attribute(self.test()?)
-        } else {
-            self.takes("child::");
-            if self.takes("text()") {
-                Axis::Text
-            } else if self.takes("node()") {
-                Axis::Node
-            } else {
-                Axis::Child(self.test()?)
-            }
-        };
-        let mut predicates = Vec::new();
-        while !matches!(axis, Axis::Attribute(_)) && self.takes("[") {
-            predicates.push(self.predicate()?);
-            if !self.takes("]") {
-                return Err(self.at);
-            }
-        }
-        Ok(Step { deep, axis, predicates })
-    }
-
-    fn predicate(&mut self) -> Result<Predicate, usize> {
-        let rest = self.rest();
-        if let (Some(names), Some(field)) = (&mut self.names, rest.strip_prefix("%{")) {
-            let Some(end) = field.find('}') else { return Err(self.at) };
-            self.at += 2 + end + 1;
-            return Ok(Predicate::Field(Path::new(&field[..end], names)));
-        }
-        if self.takes("last()") {
-            return Ok(Predicate::Last);
-        }
-        if self.takes("position()") {
-            if !self.takes("=") {
-                return Err(self.at);
-            }
-            return self.number().map(Predicate::Index);
-        }
-        if self.rest().starts_with(|first: char| first.is_ascii_digit()) {
-            return self.number().map(Predicate::Index);
-        }
-        let subject = if self.takes("@") || self.takes("attribute::") {
-            Subject::Attribute(self.test()?)
-        } else if self.takes("text()") {
-            Subject::Text
-        } else if self.takes(".") {
-            Subject::Here
-        } else {
-            self.takes("child::");
-            Subject::Child(self.test()?)
-        };
-        let negated = self.takes("!=");
-        if negated || self.takes("=") {
-            return Ok(Predicate::Says(subject, self.literal()?.into(), negated));
-        }
-        Ok(Predicate::Has(subject))
-    }
-
-    fn number(&mut self) -> Result<usize, usize> {
-        let rest = self.rest();
-        let end = rest.find(|found: char| !found.is_ascii_digit()).unwrap_or(rest.len());
-        let number = rest[..end].parse().map_err(|_| self.at)?;
-        self.at += end;
-        Ok(number)
-    }
-
-    /// What a value is compared with: a text in quotes, or a number as it is written.
-    fn literal(&mut self) -> Result<&'t str, usize> {
-        let rest = self.rest();
-        let (literal, length) = match rest.chars().next() {
-            Some(quote @ ('\'' | '"')) => {
-                let end = rest[1..].find(quote).ok_or(self.at)?;
-                (&rest[1..=end], end + 2)
-            }
-            _ => {
-                let end = rest.find(|found: char| !found.is_ascii_digit() && found != '.').unwrap_or(rest.len());
-                (&rest[..end], end)
-            }
-        };
-        // A field in a literal makes the whole path one that is put together at run time.
-        if length == 0 || (self.names.is_some() && literal.contains("%{")) {
-            return Err(self.at);
-        }
-        self.at += length;
-        Ok(literal)
-    }
-
-    fn test(&mut self) -> Result<Test, usize> {
-        let first = self.name()?;
-        if self.text[self.at..].starts_with(':') && !self.text[self.at..].starts_with("::") {
-            self.at += 1;
-            return Ok(Test { prefix: first, local: self.name()? });
-        }
-        Ok(Test { prefix: None, local: first })
-    }
-
-    /// A name, or `*`.
-    fn name(&mut self) -> Result<Option<Box<str>>, usize> {
-        if self.takes("*") {
-            return Ok(None);
-        }
-        let rest = self.rest();
-        let is_name =
-            |found: char| found.is_alphanumeric() || matches!(found, '_' | '-' | '.' | '\u{b7}') || found > '\u{2ff}';
-        let end = rest.find(|found| !is_name(found)).unwrap_or(rest.len());
-        if !rest.starts_with(|first: char| first.is_alphabetic() || first == '_' || first > '\u{2ff}') {
-            return Err(self.at);
-        }
-        self.at += end;
-        Ok(Some(rest[..end].into()))
-    }
-}
-
-/// What a path finds.
-#[derive(Debug, Clone, Copy)]
-enum Item<'d, 'r> {
-    Node(Node<'d, 'r>),
-    Attribute(Attribute<'d, 'r>),
-}
-
-/// Going along a path in a document.
-struct Search<'s, 'd, 'r> {
-    run: &'s Run<'r>,
-    tree: &'d Document<'r>,
-    rows: &'d RefCell<Vec<Rows>>,
-    /// Nodes looked at that are not paid for yet.
-    visited: Cell<usize>,
-    /// Whether one is enough.
-    first: bool,
-}
-
-impl<'d, 'r> Search<'_, 'd, 'r> {
-    fn find(&self, steps: &[Step]) -> Result<Vec<Item<'d, 'r>>, Failure> {
-        let mut nodes = vec![self.tree.root()];
-        for (at, step) in steps.iter().enumerate() {
-            let is_enough = self.first && at + 1 == steps.len();
-            if step.deep {
-                nodes = self.with_those_below(&nodes)?;
-            }
-            if let Axis::Attribute(test) = &step.axis {
-                let mut found = Vec::new();
-                for node in &nodes {
-                    self.visit(1 + node.attributes().len())?;
-                    found.extend(node.attributes().filter(|attribute| test.fits_attribute(node, attribute)));
-                    if is_enough && !found.is_empty() {
-                        break;
-                    }
-                }
-                return Ok(found.into_iter().map(Item::Attribute).collect());
-            }
-            let mut next = Vec::new();
-            for node in &nodes {
-                self.follow(step, *node, &mut next)?;
-                if is_enough && !next.is_empty() && !step.deep {
-                    break;
-                }
-            }
-            if step.deep || step.axis == Axis::Parent {
-                // In the order of the document, each once.
-                next.sort_unstable_by_key(|node| node.id().get());
-                next.dedup_by_key(|node| node.id());
-            }
-            nodes = next;
-        }
-        Ok(nodes.into_iter().map(Item::Node).collect())
-    }
-
-    /// The nodes and all elements below them, each once, in the order of the document.
-    fn with_those_below(&self, nodes: &[Node<'d, 'r>]) -> Result<Vec<Node<'d, 'r>>, Failure> {
-        let mut all: Vec<Node<'d, 'r>> = Vec::new();
-        for node in nodes {
-            // What lies below a node that was seen was seen with it: the order is the document's.
-            if all.last().is_some_and(|last| node.id().get() <= last.id().get()) {
-                continue;
-            }
-            for below in node.descendants() {
-                self.visit(1)?;
-                if below.is_element() || below.is_root() {
-                    all.push(below);
-                }
-            }
-        }
-        Ok(all)
-    }
-
-    /// Takes a step from one node.
-    fn follow(&self, step: &Step, from: Node<'d, 'r>, found: &mut Vec<Node<'d, 'r>>) -> Result<(), Failure> {
-        let children = |fits: &dyn Fn(&Node<'d, 'r>) -> bool| -> Result<Vec<Node<'d, 'r>>, Failure> {
-            let mut fitting = Vec::new();
-            for child in from.children() {
-                self.visit(1)?;
-                if fits(&child) {
-                    fitting.push(child);
-                }
-            }
-            Ok(fitting)
-        };
-        let mut predicates = step.predicates.as_slice();
-        let mut nodes = match &step.axis {
-            Axis::Child(test) => {
-                if let [Predicate::Index(number), rest @ ..] = predicates {
-                    predicates = rest;
-                    self.row(from, test, *number)?.into_iter().collect()
-                } else {
-                    children(&|child| test.fits_element(child))?
-                }
-            }
-            Axis::Text => children(&|child| child.is_text())?,
-            Axis::Node => children(&|child| child.is_text() || child.is_element())?,
-            Axis::Here => vec![from],
-            Axis::Parent => from.parent().into_iter().collect(),
-            Axis::Attribute(_) => Vec::new(),
-        };
-        for predicate in predicates {
-            self.visit(nodes.len())?;
-            match predicate {
-                Predicate::Index(number) => {
-                    nodes = number.checked_sub(1).and_then(|at| nodes.get(at)).copied().into_iter().collect();
-                }
-                Predicate::Last => nodes = nodes.pop().into_iter().collect(),
-                Predicate::Has(subject) => {
-                    let mut kept = Vec::new();
-                    for node in nodes {
-                        if !self.subjects(node, subject)?.is_empty() {
-                            kept.push(node);
-                        }
-                    }
-                    nodes = kept;
-                }
-                Predicate::Says(subject, wanted, negated) => {
-                    let mut kept = Vec::new();
-                    for node in nodes {
-                        // One that fits is enough, as XPath compares sets of nodes.
-                        for item in self.subjects(node, subject)? {
-                            if (self.text(&item)? == &**wanted) != *negated {
-                                kept.push(node);
-                                break;
-                            }
-                        }
-                    }
-                    nodes = kept;
-                }
-                // Filled in before the search begins.
-                Predicate::Field(_) => nodes.clear(),
-            }
-        }
-        found.append(&mut nodes);
-        Ok(())
-    }
-
-    /// The child with a number among those that fit.
-    fn row(&self, parent: Node<'d, 'r>, test: &Test, number: usize) -> Result<Option<Node<'d, 'r>>, Failure> {
-        let Some(at) = number.checked_sub(1) else { return Ok(None) };
-        let mut known = self.rows.borrow_mut();
-        if let Some(rows) = known.iter().find(|rows| rows.parent == parent.id() && rows.test == *test) {
-            self.visit(1)?;
-            return Ok(rows.nodes.get(at).and_then(|id| self.tree.get_node(*id)));
-        }
-        let mut nodes = Vec::new();
-        for child in parent.children() {
-            self.visit(1)?;
-            if test.fits_element(&child) {
-                nodes.push(child.id());
-            }
-        }
-        let row = nodes.get(at).and_then(|id| self.tree.get_node(*id));
-        if nodes.len() >= ROWS_FROM {
-            self.run.heap.charge(size_of::<Rows>() + 2 * size_of_val(&*nodes))?;
-            if known.len() == ROWS_MAX {
-                known.remove(0);
-            }
-            known.push(Rows { parent: parent.id(), test: test.clone(), nodes });
-        }
-        Ok(row)
-    }
-
-    fn subjects(&self, node: Node<'d, 'r>, subject: &Subject) -> Result<Vec<Item<'d, 'r>>, Failure> {
-        Ok(match subject {
-            Subject::Here => vec![Item::Node(node)],
-            Subject::Attribute(test) => {
-                self.visit(node.attributes().len())?;
-                let fitting = node.attributes().filter(|attribute| test.fits_attribute(&node, attribute));
-                fitting.map(Item::Attribute).collect()
-            }
-            Subject::Child(_) | Subject::Text => {
-                let mut items = Vec::new();
-                for child in node.children() {
-                    self.visit(1)?;
-                    let fits = match subject {
-                        Subject::Child(test) => test.fits_element(&child),
-                        _ => child.is_text(),
-                    };
-                    if fits {
-                        items.push(Item::Node(child));
-                    }
-                }
-                items
-            }
-        })
-    }
-
-    /// What a node says: an element all the texts within it.
-    fn text(&self, item: &Item<'d, 'r>) -> Result<&'r str, Failure> {
-        let stored = |storage: &StringStorage<'r>| match storage {
-            StringStorage::Borrowed(text) => Ok(*text),
-            StringStorage::Owned(text) => self.run.heap.text(text),
-        };
-        let node = match item {
-            Item::Attribute(attribute) => return stored(attribute.value_storage()),
-            Item::Node(node) => node,
-        };
-        let mut texts: Vec<&StringStorage<'r>> = Vec::new();
-        for below in node.descendants() {
-            self.visit(1)?;
-            if below.is_text() {
-                texts.extend(below.text_storage());
-            }
-        }
-        match *texts {
-            [] => Ok(""),
-            [only] => stored(only),
-            _ => {
-                let bytes = texts.iter().map(|text| text.len()).sum();
-                self.run.heap.charge(bytes)?;
-                let mut whole = bumpalo::collections::String::with_capacity_in(bytes, self.run.heap.bump());
-                texts.iter().for_each(|text| whole.push_str(text));
-                Ok(whole.into_bump_str())
-            }
-        }
-    }
-
-    /// Notes that nodes were looked at.
-    #[inline]
-    fn visit(&self, nodes: usize) -> Result<(), Failure> {
-        let visited = self.visited.get() + nodes;
-        if visited < NODES_PER_STEP {
-            self.visited.set(visited);
-            return Ok(());
-        }
-        self.visited.set(visited % NODES_PER_STEP);
-        self.run.step((visited / NODES_PER_STEP) as u64)
+    #[test]
+    fn hostile_documents_end_soon() {
+        let deep = format!("{}x{}", "<a>".repeat(50_000), "</a>".repeat(50_000));
+        assert_eq!(first("//a[text()]", &deep), Ok(Some("x".to_owned())));
+        let all = "for x in xml(in, //a) { }";
+        assert_eq!(run(all, &deep), Err("too many steps".to_owned()));
+        assert_eq!(
+            first("//a//a//a//a[last()]", &"<a>".repeat(10)),
+            Err("failed to parse XML: the root node was opened but never closed".to_owned())
+        );
+        let attributes: String = (0..100_000).map(|at| format!(" a{at}=''")).collect();
+        assert_eq!(
+            first("/a", &format!("<a{attributes}/>")),
+            Err("failed to parse XML: an element has too many attributes".to_owned())
+        );
+        let namespaces: String = (0..100).map(|at| format!("<a xmlns:n{at} = 'u'>")).collect();
+        assert_eq!(
+            first("/a", &namespaces),
+            Err("failed to parse XML: too many namespaces are declared around an element".to_owned())
+        );
+        let beside = "<b xmlns='u' xmlns:c='v'/>".repeat(1000);
+        assert_eq!(first("//c", &format!("<a><!-- <a xmlns='' --><![CDATA[<a xmlns='']]>{beside}</a>")), Ok(None));
+        assert_eq!(first("/a", &"<".repeat(1 << 18)), Err("too much memory".to_owned()));
+        assert_eq!(first("/a", &format!("<a>{}</a>", "=".repeat(1 << 19))), Err("too much memory".to_owned()));
     }
 }
