@@ -166,7 +166,8 @@ impl Machine {
         };
         let run = Run::new(heap, context, self.limits.steps).map_err(unplaced)?;
         begin(&run, code, log, context).map_err(unplaced)?;
-        machine::block(&run, &code.body, observer).map_err(|ended| error(program, *ended))?;
+        observer.begin(&run);
+        machine::block(&run, code, &code.body, observer).map_err(|ended| error(program, *ended))?;
 
         let outputs: Vec<Value<'_>> = match run.root.get(code.known.output) {
             None => Vec::new(),
@@ -186,7 +187,7 @@ impl Machine {
     }
 }
 
-/// The state before the first statement (contracts/cbn.md §1.3).
+/// The state before the first statement (contracts/cbn.md §1.3; Google's documentation shows it as a statedump).
 fn begin(run: &Run<'_>, code: &Code, log: &[u8], context: &Context) -> Result<(), Failure> {
     let known = &code.known;
     let heap = &run.heap;
@@ -199,10 +200,11 @@ fn begin(run: &Run<'_>, code: &Code, log: &[u8], context: &Context) -> Result<()
     if let Some(collected) = context.collected_at {
         run.root.set(heap, known.collection_timestamp, Value::Time(collected))?;
     }
-    if let Some(zone) = &context.timezone {
-        run.root.set(heap, known.timezone, Value::Text(heap.text(zone)?))?;
-    }
-    Ok(())
+    let zone = context.timezone.as_deref().unwrap_or_default();
+    run.root.set(heap, known.timezone, Value::Text(heap.text(zone)?))?;
+    run.root.set(heap, known.enable_for_loop, Value::Bool(true))?;
+    run.root.set(heap, known.on_error_count, Value::Int(0))?;
+    run.root.set(heap, known.output, Value::List(heap.list()?))
 }
 
 fn limit(reached: Limit) -> Error {

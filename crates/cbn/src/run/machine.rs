@@ -3,7 +3,7 @@
 //! Here alone is decided what a failure does: `on_error` catches an error and sets its flag, `drop` and limits end the
 //! log, and an error that nobody catches ends it with the chain of statements that it stands in.
 
-use crate::compile::{For, Op, Over, Statement};
+use crate::compile::{Code, For, Op, Over, Statement};
 use crate::plugins::xml;
 use crate::run::{Failure, Fault, Limit, Run};
 use crate::syntax::ast::Span;
@@ -14,11 +14,17 @@ pub trait Observer {
     /// Whether the texts of caught errors are wanted, too.
     const WANTS_ERRORS: bool = false;
 
+    /// The first statement is next; the state is what programs begin with.
+    fn begin(&mut self, _run: &Run<'_>) {}
+
     /// A statement is over; the state is as it left it.
     fn statement(&mut self, _step: Step<'_>, _run: &Run<'_>) {}
 
     /// A branch of an `if` was taken, or the body of a loop entered.
     fn branch(&mut self, _id: u32) {}
+
+    /// A turn of a loop begins, told after its [`Observer::branch`]; its variables are set.
+    fn turn(&mut self, _id: u32, _run: &Run<'_>) {}
 
     /// A `statedump`.
     fn dump(&mut self, _label: &str, _run: &Run<'_>) {}
@@ -59,10 +65,15 @@ pub(crate) struct Ended {
 type Ending<T> = Result<T, Box<Ended>>;
 
 /// Runs a block.
-pub(crate) fn block<O: Observer>(run: &Run<'_>, statements: &[Statement], observer: &mut O) -> Ending<()> {
+pub(crate) fn block<O: Observer>(
+    run: &Run<'_>,
+    code: &Code,
+    statements: &[Statement],
+    observer: &mut O,
+) -> Ending<()> {
     for statement in statements {
         let ended = match run.step(1) {
-            Ok(()) => execute(run, statement, observer),
+            Ok(()) => execute(run, code, statement, observer),
             Err(limit) => Err(Box::new(end(statement, limit))),
         };
         if let Err(mut ended) = ended {
@@ -90,7 +101,7 @@ fn google_name(op: &Op) -> &'static str {
     }
 }
 
-fn execute<O: Observer>(run: &Run<'_>, statement: &Statement, observer: &mut O) -> Ending<()> {
+fn execute<O: Observer>(run: &Run<'_>, code: &Code, statement: &Statement, observer: &mut O) -> Ending<()> {
     let (done, on_error) = match &statement.op {
         Op::Mutate { functions, on_error } => {
             run.set_quiet(on_error.is_some() && !O::WANTS_ERRORS);
@@ -117,13 +128,13 @@ fn execute<O: Observer>(run: &Run<'_>, statement: &Statement, observer: &mut O) 
                 run.set_quiet(false);
                 if branch.condition.holds(run).map_err(|failure| Box::new(end(statement, failure)))? {
                     observer.branch(branch.id);
-                    return block(run, &branch.body, observer);
+                    return block(run, code, &branch.body, observer);
                 }
             }
             return match otherwise {
                 Some((body, id)) => {
                     observer.branch(*id);
-                    block(run, body, observer)
+                    block(run, code, body, observer)
                 }
                 None => Ok(()),
             };
@@ -131,7 +142,7 @@ fn execute<O: Observer>(run: &Run<'_>, statement: &Statement, observer: &mut O) 
         Op::For(looped) => {
             run.set_quiet(false);
             tell(observer, statement, run, None, false);
-            return repeat(run, statement, looped, observer);
+            return repeat(run, code, statement, looped, observer);
         }
         Op::Drop { tag } => {
             tell(observer, statement, run, None, false);
@@ -145,9 +156,17 @@ fn execute<O: Observer>(run: &Run<'_>, statement: &Statement, observer: &mut O) 
         Op::Nothing => return Ok(()),
     };
 
-    let set = |flag: bool| match on_error {
-        Some(path) => run.set(path, Value::Bool(flag)).map_err(|failure| Box::new(end(statement, failure))),
-        None => Ok(()),
+    let set = |flag: bool| {
+        let Some(path) = on_error else { return Ok(()) };
+        let counted = match run.root.get(code.known.on_error_count) {
+            Some(Value::Int(count)) if flag => {
+                run.root.set(&run.heap, code.known.on_error_count, Value::Int(count.saturating_add(1)))
+            }
+            _ => Ok(()),
+        };
+        counted
+            .and_then(|()| run.set(path, Value::Bool(flag)))
+            .map_err(|failure| Box::new(end(statement, failure)))
     };
     match done {
         Ok(()) => {
@@ -183,7 +202,13 @@ fn tell<O: Observer>(observer: &mut O, statement: &Statement, run: &Run<'_>, cau
     observer.statement(Step { id: statement.id, span: statement.span, name, caught, failed }, run);
 }
 
-fn repeat<O: Observer>(run: &Run<'_>, statement: &Statement, looped: &For, observer: &mut O) -> Ending<()> {
+fn repeat<O: Observer>(
+    run: &Run<'_>,
+    code: &Code,
+    statement: &Statement,
+    looped: &For,
+    observer: &mut O,
+) -> Ending<()> {
     let ending = |failure: Failure| Box::new(end(statement, failure));
     let field = match &looped.over {
         Over::Field(target) => target,
@@ -194,7 +219,7 @@ fn repeat<O: Observer>(run: &Run<'_>, statement: &Statement, looped: &For, obser
             // (contracts/cbn.md §1.5).
             let Some(nodes) = xml::nodes(run, document, xpath).map_err(ending)? else { return Ok(()) };
             for (at, node) in nodes.into_iter().enumerate() {
-                pass(run, statement, looped, Value::Int(at as i64 + 1), Value::Text(node), observer)?;
+                pass(run, code, statement, looped, Value::Int(at as i64 + 1), Value::Text(node), observer)?;
             }
             return Ok(());
         }
@@ -205,7 +230,7 @@ fn repeat<O: Observer>(run: &Run<'_>, statement: &Statement, looped: &For, obser
             // As many as there are now: a body that appends to the list it goes through comes to an end.
             for at in 0..list.len() {
                 let Some(element) = list.get(at) else { break };
-                pass(run, statement, looped, Value::Int(at as i64), element, observer)?;
+                pass(run, code, statement, looped, Value::Int(at as i64), element, observer)?;
             }
         }
         Some(Value::Map(map)) => {
@@ -213,9 +238,9 @@ fn repeat<O: Observer>(run: &Run<'_>, statement: &Statement, looped: &For, obser
             run.heap.charge(sorted.len() * size_of::<Value<'_>>()).map_err(ending)?;
             for (at, (key, _, value)) in sorted.into_iter().enumerate() {
                 if looped.map {
-                    pass(run, statement, looped, Value::Text(key), value, observer)?;
+                    pass(run, code, statement, looped, Value::Text(key), value, observer)?;
                 } else {
-                    pass(run, statement, looped, Value::Int(at as i64), value, observer)?;
+                    pass(run, code, statement, looped, Value::Int(at as i64), value, observer)?;
                 }
             }
         }
@@ -227,6 +252,7 @@ fn repeat<O: Observer>(run: &Run<'_>, statement: &Statement, looped: &For, obser
 
 fn pass<'r, O: Observer>(
     run: &Run<'r>,
+    code: &Code,
     statement: &Statement,
     looped: &For,
     index: Value<'r>,
@@ -241,11 +267,12 @@ fn pass<'r, O: Observer>(
     });
     prepared.map_err(|failure| Box::new(end(statement, failure)))?;
     observer.branch(looped.branch);
-    block(run, &looped.body, observer)
+    observer.turn(looped.branch, run);
+    block(run, code, &looped.body, observer)
 }
 
-/// The state as JSON, for dumps and traces: keys sorted, times as RFC 3339, bytes in base64, what is nested too deep
-/// left out.
+/// The state as JSON, for dumps and traces, as Google's documentation shows it: keys sorted, a time as a map of its
+/// seconds and nanoseconds. What is nested too deep is left out.
 pub fn dump(run: &Run<'_>) -> serde_json::Value {
     below(run, Value::Map(run.root), 0)
 }
@@ -260,6 +287,9 @@ fn below(run: &Run<'_>, value: Value<'_>, depth: usize) -> serde_json::Value {
         Value::Int(number) => Json::from(number),
         Value::Uint(number) => Json::from(number),
         Value::Float(number) => serde_json::Number::from_f64(number).map_or(Json::Null, Json::Number),
+        Value::Time(time) => {
+            serde_json::json!({ "nanos": time.subsec_nanosecond(), "seconds": time.as_second() })
+        }
         Value::Map(map) => Json::Object(
             sorted_entries(run, map).into_iter().map(|(key, value)| (key, below(run, value, depth + 1))).collect(),
         ),

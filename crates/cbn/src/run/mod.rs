@@ -131,6 +131,9 @@ pub struct Run<'r> {
     pub context: &'r Context,
     /// The XML documents that were read.
     pub(crate) documents: Documents<'r>,
+    /// The names of the two fields that a time has.
+    seconds: Name,
+    nanos: Name,
     steps_left: Cell<u64>,
     /// Whether nobody will see the text of an error.
     quiet: Cell<bool>,
@@ -140,8 +143,9 @@ impl<'r> Run<'r> {
     /// A run on nothing yet.
     pub fn new(heap: Heap<'r>, context: &'r Context, steps: u64) -> Result<Run<'r>, Failure> {
         let root = heap.map()?;
+        let (seconds, nanos) = (heap.name("seconds")?, heap.name("nanos")?);
         let documents = Documents::default();
-        Ok(Run { heap, root, context, documents, steps_left: Cell::new(steps), quiet: Cell::new(false) })
+        Ok(Run { heap, root, context, seconds, nanos, documents, steps_left: Cell::new(steps), quiet: Cell::new(false) })
     }
 
     /// Takes steps from what the run may do.
@@ -188,7 +192,7 @@ impl<'r> Run<'r> {
         let (first, rest) = path.segments.split_first()?;
         let mut value = self.root.get(first.name)?;
         for segment in rest {
-            value = step_into(value, segment)?;
+            value = self.step_into(value, segment)?;
         }
         Some(value)
     }
@@ -242,7 +246,7 @@ impl<'r> Run<'r> {
         let (last, above) = path.segments.split_last()?;
         let mut holder = Value::Map(self.root);
         for segment in above {
-            holder = step_into(holder, segment)?;
+            holder = self.step_into(holder, segment)?;
         }
         match holder {
             Value::Map(map) => map.remove(last.name),
@@ -314,13 +318,16 @@ impl<'r> Run<'r> {
         }
         Ok(Ok(whole.into_bump_str()))
     }
-}
 
-#[inline]
-fn step_into<'r>(value: Value<'r>, segment: &Segment) -> Option<Value<'r>> {
-    match value {
-        Value::Map(map) => map.get(segment.name),
-        Value::List(list) => list.get(segment.index? as usize),
-        _ => None,
+    #[inline]
+    fn step_into(&self, value: Value<'r>, segment: &Segment) -> Option<Value<'r>> {
+        match value {
+            Value::Map(map) => map.get(segment.name),
+            Value::List(list) => list.get(segment.index? as usize),
+            // A time is shown as a map of these two (Google's documentation, statedump).
+            Value::Time(time) if segment.name == self.seconds => Some(Value::Int(time.as_second())),
+            Value::Time(time) if segment.name == self.nanos => Some(Value::Int(time.subsec_nanosecond().into())),
+            _ => None,
+        }
     }
 }

@@ -1,5 +1,5 @@
-//! `mutate`: its functions, in the order in which they are written (contracts/cbn.md §1.6: whether Google follows that
-//! or Logstash's order is not settled; its outputs do not tell the two apart).
+//! `mutate`: its functions, in Logstash's order, not in that of the source. So Google's documentation has it; Google's
+//! outputs do not tell the two apart (contracts/cbn.md §1.6). Functions of one kind keep the order of the source.
 //!
 //! A block stops at the first function that fails.
 
@@ -53,8 +53,20 @@ enum Pattern {
 
 /// Reads the functions of a block. Those that nobody knows are left out, as Google's engine does (§1.1).
 pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Vec<Function> {
-    options.plugin.options.iter().filter_map(|entry| function(entry, build)).collect()
+    let mut functions: Vec<Function> =
+        options.plugin.options.iter().filter_map(|entry| function(entry, build)).collect();
+    functions.sort_by_key(Function::rank);
+    functions
 }
+
+/// The place of a function in a block, by its name in lower case: the linter tells where a block says something else.
+pub fn rank_of(name: &str) -> Option<usize> {
+    ORDER.iter().position(|known| *known == name)
+}
+
+/// Logstash's order.
+const ORDER: [&str; 10] =
+    ["rename", "replace", "convert", "gsub", "uppercase", "lowercase", "split", "merge", "copy", "remove_field"];
 
 fn function(entry: &Entry, build: &mut Build<'_>) -> Option<Function> {
     // Google's documentation itself writes `Replace` in an example.
@@ -154,6 +166,21 @@ fn split(entry: &Entry, build: &mut Build<'_>) -> Option<Function> {
 }
 
 impl Function {
+    fn rank(&self) -> Option<usize> {
+        rank_of(match self {
+            Function::Rename(_) => "rename",
+            Function::Replace(_) => "replace",
+            Function::Convert(_) => "convert",
+            Function::Gsub(_) => "gsub",
+            Function::Case(_, Case::Upper) => "uppercase",
+            Function::Case(_, Case::Lower) => "lowercase",
+            Function::Split { .. } => "split",
+            Function::Merge(_) => "merge",
+            Function::Copy(_) => "copy",
+            Function::Remove(_) => "remove_field",
+        })
+    }
+
     /// Does it.
     pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
         match self {

@@ -69,7 +69,14 @@ fn state_at_the_start() {
         rule: "§1.3 message and the times",
         program: "",
         log: "the log",
-        fields: &[("message", r#""the log""#), ("@createTimestamp", r#""2026-11-26T12:00:00Z""#)],
+        fields: &[
+            ("message", r#""the log""#),
+            ("@createTimestamp", r#"{"nanos": 0, "seconds": 1795694400}"#),
+            ("@enableCbnForLoop", "true"),
+            ("@onErrorCount", "0"),
+            ("@output", "[]"),
+            ("@timezone", r#""""#),
+        ],
     }]);
 }
 
@@ -80,7 +87,7 @@ fn errors_and_their_flags() {
             rule: "§1.4 the flag is true after a failure, which is swallowed",
             program: r#"mutate { replace => { "a" => "%{none}" } on_error => "f" }"#,
             log: "",
-            fields: &[("f", "true"), ("a", "unset")],
+            fields: &[("f", "true"), ("a", "unset"), ("@onErrorCount", "1")],
         },
         Case {
             rule: "§1.4 the flag is false after a success",
@@ -128,15 +135,22 @@ fn replace_rename_copy_remove() {
     check(&[
         Case {
             rule: "§1.6 rename moves, and ignores what is missing",
-            program: r#"mutate { replace => { "a" => "1" } rename => { "a" => "b.c" "none" => "d" } }"#,
+            program: r#"mutate { replace => { "a" => "1" } } mutate { rename => { "a" => "b.c" "none" => "d" } }"#,
             log: "",
             fields: &[("a", "unset"), ("b.c", r#""1""#), ("d", "unset")],
         },
         Case {
             rule: "§1.6 copy shares nothing",
-            program: r#"mutate { replace => { "a.x" => "1" } copy => { "b" => "a" } replace => { "a.x" => "2" } }"#,
+            program: r#"mutate { replace => { "a.x" => "1" } copy => { "b" => "a" } } mutate { replace => { "a.x" => "2" } }"#,
             log: "",
             fields: &[("a.x", r#""2""#), ("b.x", r#""1""#)],
+        },
+        Case {
+            rule: "Google's documentation: in one block, Logstash's order",
+            program: r#"mutate { replace => { "a" => "5" } }
+                mutate { copy => { "c" => "b" } convert => { "b" => "integer" } rename => { "a" => "b" } }"#,
+            log: "",
+            fields: &[("a", "unset"), ("b", "5"), ("c", "5")],
         },
         Case {
             rule: "§1.6 remove_field, and what is missing is no error",
@@ -173,14 +187,14 @@ fn merge() {
         },
         Case {
             rule: "§1.6 by reference: a later change is seen in the list",
-            program: r#"mutate { replace => { "m.k" => "1" } merge => { "l" => "m" } replace => { "m.k" => "2" } }"#,
+            program: r#"mutate { replace => { "m.k" => "1" } merge => { "l" => "m" } } mutate { replace => { "m.k" => "2" } }"#,
             log: "",
             fields: &[("l", r#"[{"k": "2"}]"#)],
         },
         Case {
             rule: "§1.6 resetting the label first parts it from the list",
-            program: r#"mutate { replace => { "m.k" => "1" } merge => { "l" => "m" } replace => { "m" => "" }
-                        replace => { "m.k" => "2" } merge => { "l" => "m" } }"#,
+            program: r#"mutate { replace => { "m.k" => "1" } merge => { "l" => "m" } }
+                        mutate { replace => { "m" => "" "m.k" => "2" } merge => { "l" => "m" } }"#,
             log: "",
             fields: &[("l", r#"[{"k": "1"}, {"k": "2"}]"#)],
         },
