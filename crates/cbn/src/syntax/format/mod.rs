@@ -18,6 +18,9 @@ use super::parse::number;
 /// How long a line may get before lists and conditions are broken, in characters.
 const WIDTH: usize = 100;
 
+/// How many levels are indented at most: lines of programs that nobody would write must not be mostly blanks.
+const LEVELS_MAX: usize = 30;
+
 /// Prints a program. `source` is what the tree was read from; a tree that was made otherwise is printed, too, from an
 /// empty source.
 pub fn format(file: &File, source: &str) -> String {
@@ -96,6 +99,7 @@ impl Printer<'_> {
     }
 
     fn if_chain(&mut self, chain: &If, level: usize) {
+        let is_long = chain.branches.len() > 1 || chain.otherwise.is_some();
         let mut end = 0;
         for (at, branch) in chain.branches.iter().enumerate() {
             if at > 0 {
@@ -108,12 +112,23 @@ impl Printer<'_> {
             self.out.push(' ');
             end = branch.span.end;
             let brace = self.brace_after(branch.condition.span.end);
-            self.block(&branch.body, brace, end.saturating_sub(1), level);
+            self.branch(&branch.body, brace, end.saturating_sub(1), level, is_long);
         }
         if let Some((body, span)) = &chain.otherwise {
             self.begin_else(end, span.start, level);
             let brace = self.brace_after(span.start);
-            self.block(body, brace, span.end.saturating_sub(1), level);
+            self.branch(body, brace, span.end.saturating_sub(1), level, is_long);
+        }
+    }
+
+    /// The block of a branch. In a chain, empty braces stand on two lines, too: else its branches could not be told apart.
+    fn branch(&mut self, body: &[Statement], brace: u32, end: u32, level: usize, is_chained: bool) {
+        if is_chained && body.is_empty() && !self.is_commented_before(end) {
+            self.out.push_str("{\n");
+            self.indent(level);
+            self.out.push('}');
+        } else {
+            self.block(body, brace, end, level);
         }
     }
 
@@ -608,15 +623,18 @@ impl Printer<'_> {
     }
 
     fn indent(&mut self, level: usize) {
-        for _ in 0..level {
+        for _ in 0..level.min(LEVELS_MAX) {
             self.out.push_str("  ");
         }
     }
 
-    /// How long the line is so far.
+    /// How long the line is so far. Of one that is much too long it is enough to know that.
     fn column(&self) -> usize {
-        let line = self.out.rfind('\n').map_or(0, |end| end + 1);
-        self.out[line..].chars().count()
+        let seen = &self.out[self.out.ceil_char_boundary(self.out.len().saturating_sub(4 * WIDTH))..];
+        match seen.rfind('\n') {
+            Some(end) => seen[end + 1..].chars().count(),
+            None => seen.chars().count(),
+        }
     }
 
     // The source.

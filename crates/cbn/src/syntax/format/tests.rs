@@ -29,7 +29,7 @@ fn layout() {
             "mutate{replace=>{a=>b 'c'=>d} on_error=x}",
             &["mutate {", "  replace => {", "    a => b", "    \"c\" => d", "  }", "  on_error => x", "}"],
         ),
-        ("empty braces", "drop { } if [a] {\n} else { }", &["drop {}", "if [a] {} else {}"]),
+        ("empty braces", "drop { } if [a] {\n} else { }", &["drop {}", "if [a] {", "} else {", "}"]),
         (
             "`else` on the line of the brace",
             "if [a] { drop{} }\nelse\nif [b] { drop{} }\nelse { drop{} }",

@@ -18,21 +18,21 @@ mod tests;
 mod tokens;
 
 pub(super) use self::condition::number;
-use self::slips::cut;
+use self::slips::{cut, near};
 use self::tokens::{is_statement_name, statement_names};
 use super::ast::{
     Branch, Condition, ConditionKind, Entry, File, For, If, Node, Over, Plugin, Quote, Span, Statement, StatementKind,
     Word,
 };
 use super::lex::{Kind, Lexer, Token, is_blank, span};
-use crate::diagnostic::{Diagnostic, line_column, nearest};
+use crate::diagnostic::{Diagnostic, line_column};
 use crate::plugins;
 
 /// How deep blocks, conditions and values may be nested, all together.
 pub const DEPTH_MAX: usize = 200;
 
-/// The largest program that is read, in bytes.
-pub const SOURCE_BYTES_MAX: usize = 16 << 20;
+/// The largest program that is read, in bytes. A tree may take forty times as much; real programs stay below 1 MiB.
+pub const SOURCE_BYTES_MAX: usize = 4 << 20;
 
 /// How many errors are told at once.
 pub const ERRORS_MAX: usize = 20;
@@ -174,7 +174,7 @@ impl<'s> Parser<'s> {
     /// Whether the word is `filter` with a slip in it.
     fn is_misspelt_filter(&self) -> bool {
         let word = self.bare();
-        !word.is_empty() && !is_statement_name(word) && nearest(word, ["filter"]).is_some()
+        !word.is_empty() && !is_statement_name(word) && near(word, ["filter"]).is_some()
     }
 
     /// What stands outside of the blocks, read for its own errors.
@@ -304,7 +304,7 @@ impl<'s> Parser<'s> {
                         "An option stands inside of a plugin, as in mutate {{ {} => … }}; a `}}` before it may close too early.",
                         cut(&name.text)
                     ));
-                } else if let Some(near) = nearest(&name.text, statement_names()) {
+                } else if let Some(near) = near(&name.text, statement_names()) {
                     told = told.help(format!("Did you mean `{near}`?"));
                 }
                 return self.fault(told);

@@ -3,7 +3,7 @@
 use super::super::ast::{Quote, Span, Word};
 use super::super::lex::{Kind, Token, span};
 use super::{CODE, ERRORS_MAX, Fault, Parsed, Parser};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 
 impl Parser<'_> {
     // Going on after an error.
@@ -204,6 +204,12 @@ pub(super) fn unclosed_text(line: Span) -> Diagnostic {
     Diagnostic::error(CODE, line, "this text is not closed")
         .label("opened here")
         .help("Add the quote at its end; a quote within it needs a backslash before it.")
+}
+
+/// The name among `known` that a word is a slip of. Words that are far too long are not compared.
+pub(super) fn near(word: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    const WORD_BYTES_MAX: usize = 40;
+    if word.len() <= WORD_BYTES_MAX { nearest(word, known) } else { None }
 }
 
 /// A text for messages, not too long.
