@@ -1,7 +1,7 @@
 //! The command line: what it takes, and who does it.
 //!
-//! `serve`, `check` and `log verify` work on this machine; every other command asks a running server, so that there is
-//! one way to do a thing and one place that checks it. `log`, `entity`, `forwarder` and `feed` ask as senders do, by the
+//! `serve`, `check`, `log verify` and `parser` work on this machine; every other command asks a running server, so that
+//! there is one way to do a thing and one place that checks it. `log`, `entity`, `forwarder` and `feed` ask as senders do, by the
 //! Chronicle API and through the client library; `oci` and `function` by the calls of OCI's own API, with our token in place
 //! of a signature.
 
@@ -15,11 +15,12 @@ mod forwarder;
 mod function;
 mod intake;
 mod local;
-mod log;
+pub(crate) mod log;
 pub(crate) mod manage;
 pub(crate) mod oci;
 mod oci_user;
 mod output;
+pub(crate) mod parser;
 mod receipt;
 mod search;
 mod status;
@@ -52,6 +53,7 @@ const EXAMPLES: &str = "Examples:
   penstock search udm 'ip = \"10.1.2.3\"'            find UDM events by any ip field
   penstock search raw 'altostrat.com' --limit 5    find raw logs by their text
   penstock status                                  what comes in, what is kept, who is behind
+  penstock parser run okta.conf okta.log           run a Chronicle parser on logs; no server is needed
 
 Exit status: 0 done, 1 refused or not found, 2 wrong usage, 3 server not reachable.";
 
@@ -164,6 +166,9 @@ HTTPLIB2_CA_CERTS, curl CURL_CA_BUNDLE, Go SSL_CERT_FILE.")]
     /// What others push logs to
     #[command(subcommand)]
     Feed(feed::FeedCommand),
+    /// Run, test, check and write parsers in Chronicle's language; no server is needed
+    #[command(subcommand)]
+    Parser(parser::ParserCommand),
     /// Measure a running server
     #[command(subcommand)]
     Bench(crate::bench::BenchCommand),
@@ -547,6 +552,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Function(function::FunctionCommand::Init { name, .. }) => function::init(&name, remote.output),
         Command::Ca { out } => ca::run(&remote, out.as_deref()).await,
+        Command::Parser(command) => parser::run(command, remote.output).await,
         command => {
             let client = Client::connect(&remote)?;
             match command {
@@ -575,6 +581,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
                 | Command::Entity(_)
                 | Command::Forwarder(_)
                 | Command::Feed(_)
+                | Command::Parser(_)
                 | Command::Completion { .. } => unreachable!("handled above, in their own ways"),
             }
         }

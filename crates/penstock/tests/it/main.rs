@@ -17,6 +17,7 @@ mod google_search;
 mod intakes;
 mod journey;
 mod oci;
+mod parser;
 mod refusals;
 mod repeats;
 mod restored;

@@ -406,7 +406,8 @@ fn first_byte(bytes: &[u8]) -> Option<u8> {
     bytes.iter().copied().find(|byte| !byte.is_ascii_whitespace() && !matches!(byte, 0xEF | 0xBB | 0xBF))
 }
 
-fn open(input: &Input) -> io::Result<Box<dyn Read>> {
+/// What an input holds, inflated.
+pub fn open(input: &Input) -> io::Result<Box<dyn Read>> {
     Ok(match input {
         Input::Stdin => Box::new(io::stdin()),
         Input::Message(data) => Box::new(io::Cursor::new(data.clone())),
