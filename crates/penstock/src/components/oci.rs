@@ -50,7 +50,7 @@ impl Answers {
     async fn oci_resource(&self, instance: InstanceId, kind: Kind, act: Act) -> Result<Outcome, Refusal> {
         let (control, now, runs) = (Arc::clone(&self.control), (self.clock)(), self.functions.is_on());
         let activated = match &act {
-            Act::Activate { id, .. } => Some(connector_of(id)),
+            Act::Switch { id, is_active: true, .. } => Some(connector_of(id)),
             _ => None,
         };
         let removed = match &act {
@@ -86,11 +86,8 @@ impl Answers {
                 Act::Delete { id, parent, if_match } => {
                     Done::Made(control.delete_oci(instance, kind, parent.as_deref(), &id, if_match.as_deref(), now)?)
                 }
-                Act::Activate { id, if_match, .. } => {
-                    Done::Made(control.switch_service_connector(instance, &id, true, if_match.as_deref(), now)?)
-                }
-                Act::Deactivate { id, if_match, .. } => {
-                    Done::Made(control.switch_service_connector(instance, &id, false, if_match.as_deref(), now)?)
+                Act::Switch { id, is_active, if_match } => {
+                    Done::Made(control.switch_service_connector(instance, &id, is_active, if_match.as_deref(), now)?)
                 }
             })
         });
