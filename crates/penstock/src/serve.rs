@@ -181,6 +181,7 @@ impl Server {
                 pipeline: Arc::clone(&pipeline),
                 clock: Arc::clone(&clock),
                 searches,
+                parsers: Arc::new(Semaphore::new(event::limits::RUN_PARSERS_MAX)),
                 functions: functions.clone(),
             }),
             now: Arc::clone(&clock),

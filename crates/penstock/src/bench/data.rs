@@ -432,6 +432,91 @@ fn bind_line(random: &mut StdRng) -> String {
     )
 }
 
+/// A sign-in record for `bench cbn`: with an id and a time, and nothing around it.
+pub fn okta_log(random: &mut StdRng) -> String {
+    filled(&okta_line(random), random)
+}
+
+/// A name server's line for `bench cbn`.
+pub fn bind_log(random: &mut StdRng) -> String {
+    filled(&bind_line(random), random)
+}
+
+fn filled(line: &str, random: &mut StdRng) -> String {
+    line.replace(ID_BLANK, &hex_digits(random, ID_BLANK.len())).replace(
+        TIME_BLANK,
+        &format!("2026-01-{:02}T{:02}:00:00.{:06}Z", day(random), random.random_range(0..24), random.random_range(0..1_000_000)),
+    )
+}
+
+fn day(random: &mut StdRng) -> u32 {
+    random.random_range(1..=28)
+}
+
+/// A firewall's traffic line in keys and values, about 450 bytes.
+pub fn firewall_log(random: &mut StdRng) -> String {
+    let person = Person::any(random);
+    format!(
+        "<189>date=2026-01-{day:02} time={hour:02}:{minute:02}:07 devname=\"fw-{site:02}\" devid=\"FW{serial}\" \
+         logid=\"0000000013\" type=\"traffic\" subtype=\"forward\" level=\"notice\" vd=\"root\" srcip={source} \
+         srcport={source_port} srcintf=\"port1\" dstip={target} dstport={target_port} dstintf=\"wan1\" policyid=12 \
+         policyname=\"Outbound web traffic\" proto={proto} action=\"{action}\" service=\"{service}\" user=\"{user}\" \
+         duration={duration} sentbyte={sent} rcvdbyte={received} sentpkt=12 rcvdpkt=15 appcat=\"unscanned\"",
+        day = day(random),
+        hour = random.random_range(0..24),
+        minute = random.random_range(0..60),
+        site = random.random_range(1..40),
+        serial = hex_digits(random, 12),
+        source = address_inside(random),
+        source_port = random.random_range(1024..65536),
+        target = address_outside(random),
+        target_port = pick(random, &[80, 443, 53, 22]),
+        proto = pick(random, &[6, 17, 1]),
+        action = pick(random, &["accept", "close", "deny", "server-rst"]),
+        service = pick(random, &["HTTPS", "HTTP", "DNS", "SSH"]),
+        user = person.user(),
+        duration = random.random_range(1..3600),
+        sent = random.random_range(40..1_000_000),
+        received = random.random_range(40..10_000_000),
+    )
+}
+
+/// A Windows security event as JSON with its message, 3 to 4 KB.
+pub fn windows_log(random: &mut StdRng) -> String {
+    let person = Person::any(random);
+    let user = person.user();
+    let host = format!("ws-{:04}.corp.example.com", random.random_range(0..5_000));
+    let sid = format!("S-1-5-21-{}-{}", random.random_range(100_000_000..999_999_999), random.random_range(1000..9999));
+    let address = address_inside(random);
+    let id = pick(random, &[4624, 4625, 4634, 4648, 4672]);
+    let kind = pick(random, &[2, 3, 5, 10]);
+    let paragraph = format!(
+        "Subject:\\r\\n\\tSecurity ID:\\t\\t{sid}\\r\\n\\tAccount Name:\\t\\t{user}\\r\\n\\tAccount Domain:\\t\\tCORP\\r\\n\\t\
+         Logon ID:\\t\\t0x{}\\r\\n\\r\\nNetwork Information:\\r\\n\\tSource Network Address:\\t{address}\\r\\n",
+        hex_digits(random, 8)
+    );
+    format!(
+        "{{\"EventTime\":\"2026-01-{day:02} {hour:02}:00:01\",\"Hostname\":\"{host}\",\"Keywords\":-9214364837600034816,\
+         \"EventType\":\"AUDIT_SUCCESS\",\"SeverityValue\":2,\"Severity\":\"INFO\",\"EventID\":{id},\"SourceName\":\
+         \"Microsoft-Windows-Security-Auditing\",\"ProviderGuid\":\"{{54849625-5478-4994-A5BA-3E3B0328C30D}}\",\
+         \"Version\":2,\"Task\":12544,\"OpcodeValue\":0,\"RecordNumber\":{record},\"ProcessID\":{process},\
+         \"ThreadID\":5320,\"Channel\":\"Security\",\"Message\":\"An account was successfully logged on. {message}\",\
+         \"Category\":\"Logon\",\"Opcode\":\"Info\",\"SubjectUserSid\":\"{sid}\",\"SubjectUserName\":\"{user}\",\
+         \"SubjectDomainName\":\"CORP\",\"SubjectLogonId\":\"0x3e7\",\"TargetUserSid\":\"{sid}\",\
+         \"TargetUserName\":\"{user}\",\"TargetDomainName\":\"CORP\",\"LogonType\":\"{kind}\",\"LogonProcessName\":\
+         \"NtLmSsp\",\"AuthenticationPackageName\":\"NTLM\",\"WorkstationName\":\"WS\",\"ProcessName\":\
+         \"C:\\\\Windows\\\\System32\\\\lsass.exe\",\"IpAddress\":\"{address}\",\"IpPort\":\"{port}\",\
+         \"EventReceivedTime\":\"2026-01-{day:02} {hour:02}:00:02\",\"SourceModuleName\":\"eventlog\",\
+         \"SourceModuleType\":\"im_msvistalog\"}}",
+        day = day(random),
+        hour = random.random_range(0..24),
+        record = random.random_range(1_000_000..900_000_000),
+        process = random.random_range(400..9000),
+        message = paragraph.repeat(10),
+        port = random.random_range(1024..65536),
+    )
+}
+
 /// One UDM event of 600 to 900 bytes: a login, a web request or a process start.
 fn udm_event(out: &mut String, random: &mut StdRng) {
     let person = Person::any(random);

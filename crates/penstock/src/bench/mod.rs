@@ -10,6 +10,7 @@ mod freshness;
 mod functions;
 mod latency;
 mod load;
+mod parsers;
 mod process;
 mod report;
 mod wire;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::cli::{CliError, Client, Format, Remote, say};
 use access::{Access, Intake};
+use parsers::CbnArgs;
 use data::{Form, Shape, Size};
 use freshness::{Found, Searcher};
 use functions::FunctionsArgs;
@@ -70,6 +72,15 @@ pub enum BenchCommand {
   penstock bench functions --connectors 4                      four of each at the same time
   penstock bench functions --batch 100 --records 100000        100 records a call")]
     Functions(FunctionsArgs),
+    /// How many logs a second one core normalises with a parser, and whether its memory stays flat. Needs no server.
+    ///
+    /// Runs parsers on logs in this process, on one thread: four built-in ones (sign-ins as JSON, name server lines by
+    /// grok, firewall lines in keys and values, large Windows events), or those that --parser names.
+    #[command(after_help = "Examples:
+  penstock bench cbn                                           the built-in parsers, 5 s each
+  penstock bench cbn --only bind --records 10000000            ten million name server lines
+  penstock bench cbn --parser my.conf --logs samples.log       a parser of one's own")]
+    Cbn(CbnArgs),
 }
 
 /// Options that shape the load.
@@ -238,6 +249,9 @@ pub async fn run_command(command: BenchCommand, client: &Client, remote: &Remote
             }
         }
         BenchCommand::Functions(args) => print(&functions::run(&args, client).await?, as_json)?,
+        BenchCommand::Cbn(args) => {
+            print(&tokio::task::spawn_blocking(move || parsers::run(&args)).await.context("the run stopped")??, as_json)?;
+        }
     }
     Ok(())
 }

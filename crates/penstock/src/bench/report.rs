@@ -104,6 +104,73 @@ pub struct FreshnessReport {
     pub first_error: Option<String>,
 }
 
+/// The result of `bench cbn`.
+#[derive(Debug, Clone, Serialize)]
+pub struct CbnReport {
+    /// One row for each parser.
+    pub rows: Vec<CbnRow>,
+}
+
+/// What one parser did.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CbnRow {
+    /// The parser.
+    pub name: String,
+    /// Logs that it ran on.
+    pub records: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Events and entities that came out.
+    pub events: u64,
+    /// Logs that it dropped.
+    pub dropped: u64,
+    /// Logs on which it failed.
+    pub failed: u64,
+    /// How long it took, in seconds.
+    pub elapsed_secs: f64,
+    /// Processor time of that, in seconds.
+    pub cpu_secs: Option<f64>,
+    /// Logs for each second of processor time.
+    pub records_per_sec: f64,
+    /// 10^6 bytes of logs for each second of processor time.
+    pub mb_per_sec: f64,
+    /// Resident memory of this program after the first logs, in bytes.
+    pub resident_bytes_warm: Option<u64>,
+    /// Resident memory of this program at the end, in bytes.
+    pub resident_bytes_end: Option<u64>,
+    /// The first failure.
+    pub first_error: Option<String>,
+}
+
+impl fmt::Display for CbnReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.rows {
+            let megabytes = |bytes: Option<u64>| {
+                bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
+            };
+            writeln!(
+                f,
+                "{}: {:.0} logs/s and {:.1} MB/s per core ({} logs of {:.0} bytes, {} events, {} dropped, {} failed; memory \
+                 {} MB after warming up, {} MB at the end)",
+                row.name,
+                row.records_per_sec,
+                row.mb_per_sec,
+                row.records,
+                row.bytes as f64 / row.records.max(1) as f64,
+                row.events,
+                row.dropped,
+                row.failed,
+                megabytes(row.resident_bytes_warm),
+                megabytes(row.resident_bytes_end),
+            )?;
+            if let Some(error) = &row.first_error {
+                writeln!(f, "  first failure: {error}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The result of `bench functions`.
 #[derive(Debug, Clone, Serialize)]
 pub struct FunctionsReport {

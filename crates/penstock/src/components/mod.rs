@@ -5,6 +5,7 @@
 
 mod oci;
 mod oci_metrics;
+mod parser;
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -36,6 +37,8 @@ pub struct Answers {
     pub clock: Clock,
     /// Searches at the same time, those of our own API included.
     pub searches: Arc<Semaphore>,
+    /// Parsers of strangers that run at the same time.
+    pub parsers: Arc<Semaphore>,
     /// The functions.
     pub functions: Hosted,
 }
@@ -53,6 +56,7 @@ impl Components for Answers {
                 | Question::Oci { instance, .. } => *instance,
                 Question::Search(call) => call.instance,
                 Question::FieldValues(call) => call.instance,
+                Question::RunParser(call) => call.instance,
             };
             if !caller.reaches(instance) {
                 tracing::error!(%instance, sender = caller.sender(), "a question about a foreign instance");
@@ -63,6 +67,7 @@ impl Components for Answers {
                 Question::Search(call) => self.search(call).await,
                 Question::Records { instance, ids, bytes_max } => self.records(instance, ids, bytes_max).await,
                 Question::FieldValues(call) => self.field_values(call).await,
+                Question::RunParser(call) => self.run_parser(call).await,
                 Question::Oci { ask, .. } => self.oci(caller, instance, ask).await,
             }
         })
