@@ -1,5 +1,5 @@
 //! A private certificate authority: makes itself, and a certificate for each host that we stand in for; [`Hosts`] keeps
-//! these as the settings of a TLS server.
+//! these as the settings of a TLS server. [`Begun`] is a connection on which something was read before its TLS.
 //!
 //! There are two kinds. The one behind the googleapis listener is for one domain: a program that is told to trust it gives
 //! up little, since its certificate is limited to names under that domain, to no IP address, and to no further
@@ -9,10 +9,12 @@
 //! (certificates live a month and are ours alone) and foreign authorities (an issuer is not read from its certificate but
 //! known, so only what was made here can sign here).
 
+mod begun;
 mod hosts;
 
 use std::net::IpAddr;
 
+pub use begun::Begun;
 use event::Time;
 pub use hosts::{Hosts, Sessions};
 use rcgen::{

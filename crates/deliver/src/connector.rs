@@ -262,7 +262,7 @@ impl Connector {
     async fn trouble(&mut self, error: &DeliverError) {
         self.troubles = self.troubles.saturating_add(1);
         let wait = backoff::exponential(self.troubles, self.parts.clock.random());
-        let reason = whole(error);
+        let reason = egress::chain(error);
         tracing::error!(connector = %self.id, error = %reason, "a connector is in trouble");
         self.live.set_phase(Phase::Stuck { reason: reason.clone() });
         let now = self.parts.clock.now();
@@ -1148,18 +1148,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
         Ok(outcome) => outcome,
         Err(error) => Err(DeliverError::Bug(error)),
     }
-}
-
-/// An error with its causes in one line.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Where a new connector begins.

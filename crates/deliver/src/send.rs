@@ -135,17 +135,10 @@ fn failure(error: &reqwest::Error) -> SendError {
     network(error)
 }
 
-/// The whole chain in one line: the last cause is the one that helps ("connection refused").
 fn network(error: &reqwest::Error) -> SendError {
-    let mut text = if error.is_timeout() { "no answer in time".to_owned() } else { error.to_string() };
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    SendError::Network(text)
+    SendError::Network(match (error.is_timeout(), error.source()) {
+        (true, Some(cause)) => format!("no answer in time: {}", egress::chain(cause)),
+        (true, None) => "no answer in time".to_owned(),
+        (false, _) => egress::chain(error),
+    })
 }

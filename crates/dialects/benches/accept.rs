@@ -27,6 +27,7 @@ fn main() {
         enabled: true,
         service: None,
         resource: None,
+        resource_name: None,
         category: None,
     };
     let snapshot = Snapshot {

@@ -571,6 +571,7 @@ fn snapshot() -> Snapshot {
             enabled: true,
             service: None,
             resource: None,
+            resource_name: None,
             category: None,
         };
         (id.to_owned(), Arc::new(log))

@@ -164,6 +164,8 @@ pub struct OciLog {
     pub service: Option<String>,
     /// What of the service: the OCID of a subnet or application.
     pub resource: Option<String>,
+    /// What that is called, if it is one of ours.
+    pub resource_name: Option<String>,
     /// Which of its logs, such as `invoke`.
     pub category: Option<String>,
 }

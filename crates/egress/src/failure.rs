@@ -84,7 +84,7 @@ impl Failure {
 }
 
 /// An error and its causes in one line: the last is the one that helps ("connection refused").
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

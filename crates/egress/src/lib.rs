@@ -48,6 +48,7 @@ use crate::destination::StandIns;
 use crate::dial::Dialer;
 use crate::lane::Open;
 
+pub use failure::chain;
 pub use lane::{Exchange, Lane};
 pub use reach::{Reach, Unreachable};
 pub use roots::{add_roots, system_roots};

@@ -13,6 +13,7 @@
 //!
 //! A socket's path may have 107 bytes.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -86,6 +87,13 @@ impl Folders {
     /// The folder of a function's versions; `None` for an id that can be no folder's name.
     pub(crate) fn function(&self, id: &str) -> Option<PathBuf> {
         is_name(id).then(|| self.dir.join("code").join(id))
+    }
+
+    /// The functions of which there is something.
+    pub(crate) fn on_disk(&self) -> HashSet<String> {
+        let entries = ["code", "cache"].map(|folder| std::fs::read_dir(self.dir.join(folder)));
+        let names = entries.into_iter().flatten().flatten().flatten();
+        names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_name(name)).collect()
     }
 
     /// Where pip keeps what it fetched for a function. One for each: whoever deploys code may run it while it is

@@ -295,6 +295,18 @@ impl Functions {
         }
     }
 
+    /// Removes what is on disk of functions that are none (any more): one that was deleted while its code was installed and
+    /// the server stopped. For the start, when the functions that there are were applied and nothing is installed yet.
+    pub async fn sweep(&self) {
+        let shared = self.shared.clone();
+        let known: HashSet<String> = shared.all().iter().map(|function| function.id().to_owned()).collect();
+        let found = tokio::task::spawn_blocking(move || shared.folders.on_disk()).await.unwrap_or_default();
+        for id in found.difference(&known) {
+            tracing::info!(function = id, "the code of a function that is none any more is removed");
+            self.remove(id).await;
+        }
+    }
+
     /// The turn of whoever does something to a function's folder.
     fn turn(&self, id: &str) -> Arc<tokio::sync::Mutex<()>> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);

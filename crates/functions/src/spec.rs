@@ -92,9 +92,9 @@ impl Default for Entry {
 #[serde(rename_all = "snake_case")]
 pub enum Expects {
     /// One for each record: the lab's functions. Fewer that were answered well make the call suspicious.
+    #[default]
     PerRecord,
     /// Any number, but at least one for a call with records; one that failed makes the call suspicious.
-    #[default]
     Any,
     /// Requests say nothing about success.
     Nothing,

@@ -93,8 +93,9 @@ fn judge_requests(expects: Expects, records: Option<u64>, requests: &[Request]) 
         (Expects::Nothing, _) => return doubts,
         // As many arrived as there are records: what failed was tried again.
         (Expects::PerRecord, Some(records)) if arrived >= records => return doubts,
+        // Attempts that failed sent nothing; that they failed is said below, and alone where there were enough.
         (Expects::PerRecord, Some(records)) if sent < records => {
-            doubts.push(format!("{sent} of {records} records sent"));
+            doubts.push(format!("{arrived} of {records} records sent"));
         }
         (Expects::Any, Some(records)) if records > 0 && sent == 0 => {
             doubts.push(format!("nothing sent for {records} {}", if records == 1 { "record" } else { "records" }));
@@ -178,7 +179,7 @@ mod tests {
                 &["a", "b"],
                 Some(requests(&[Err("connection refused"), Err("connection refused")])),
                 Suspicious,
-                "2 errors logged: a; 2 of 3 records sent; 2 of 2 requests failed, the first: \
+                "2 errors logged: a; 0 of 3 records sent; 2 of 2 requests failed, the first: \
                  POST https://a.example/todos was not answered (connection refused)",
             ),
             (ok.clone(), Expects::Any, Some(5), &[], Some(requests(&[Ok(202)])), Fine, ""),

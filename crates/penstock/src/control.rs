@@ -101,6 +101,9 @@ const NAME_CHARS_MAX: usize = 200;
 /// Bits of a new account's RSA key, as Google's have.
 const KEY_BITS: usize = 2048;
 
+/// Where a server that was never told otherwise is reached.
+const DEFAULT_URL: &str = "http://127.0.0.1:8480";
+
 #[derive(Serialize, Deserialize)]
 struct AccountDocument {
     role: Role,
@@ -325,7 +328,7 @@ impl Control {
             refresh_tokens,
             operator_token: Some(self.operator_hash),
             token_secret: Secret(secret),
-            token_urls: self.url()?.iter().map(|url| token_url(url)).collect(),
+            token_urls: self.known_url()?.iter().map(|url| token_url(url)).collect(),
             limits: self.settings.limits,
             udm_mode: self.settings.udm_mode,
             on_invalid: self.settings.on_invalid,
@@ -351,8 +354,13 @@ impl Control {
         Ok(made)
     }
 
+    /// Where the server is reachable, or would be by default if it never ran.
+    fn url(&self) -> anyhow::Result<String> {
+        Ok(self.known_url()?.unwrap_or_else(|| DEFAULT_URL.to_owned()))
+    }
+
     /// Where the server was last reachable.
-    fn url(&self) -> anyhow::Result<Option<String>> {
+    fn known_url(&self) -> anyhow::Result<Option<String>> {
         match self.resources.get(SERVER, "", "url") {
             Ok(document) => Ok(document.json["url"].as_str().map(str::to_owned)),
             Err(ResourceError::NotFound { .. }) => Ok(None),
@@ -489,7 +497,7 @@ impl Control {
             hash: hex_of(&refresh_token),
         };
         let document = serde_json::to_value(document).map_err(anyhow::Error::from)?;
-        let url = self.url()?.unwrap_or_else(|| "http://127.0.0.1:8480".to_owned());
+        let url = self.url()?;
         self.change(|| {
             let account = self.find(ACCOUNT, email)?;
             if account.json["disabled"] == Value::Bool(true) {
@@ -566,7 +574,7 @@ impl Control {
         let public = private.to_public_key().to_pkcs1_der().context("cannot encode a public key")?;
         let pem = private.to_pkcs8_pem(rsa::pkcs8::LineEnding::LF).context("cannot encode a private key")?;
         let key_id = hex::encode(random_bytes::<20>());
-        let url = self.url()?.unwrap_or_else(|| "http://127.0.0.1:8480".to_owned());
+        let url = self.url()?;
         let key_file = KeyFile::new(project, &key_id, &pem, &email, &token_url(&url), instance);
         let keys = HashMap::from([(key_id, hex::encode(public.as_bytes()))]);
         Ok((AccountDocument { role, disabled: false, keys }, key_file))

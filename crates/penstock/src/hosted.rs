@@ -12,7 +12,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use deliver::{FunctionAnswer, FunctionCall};
-use dialects::Refusal;
+use dialects::{Cause, Refusal};
 use event::InstanceId;
 use functions::{Call, Functions, InvokeError, State};
 
@@ -96,6 +96,11 @@ impl Hosted {
         Ok(())
     }
 
+    /// The instance that a function belongs to, while functions run here.
+    pub fn owner_of(&self, function: &str) -> Option<InstanceId> {
+        self.owners.load().get(function).copied()
+    }
+
     /// Ends a function that was deleted, and removes its code and what is kept of its calls.
     pub async fn remove(&self, function: &str) {
         if let Some(running) = &self.running {
@@ -141,6 +146,10 @@ impl Hosted {
             let kept = blocking(move || documents.installed_oci(instance, &id, outcome, clock())).await;
             if let Err(refusal) | Ok(Err(refusal)) = kept {
                 tracing::warn!(function, why = refusal.message, "what became of an installation could not be kept");
+                if refusal.cause == Cause::NotFound {
+                    // It was deleted meanwhile, and its code with it, but for what came since.
+                    running.remove(&function).await;
+                }
             }
             if let Err(refusal) = hosted.apply(&control).await {
                 tracing::error!(function, why = refusal.message, "the functions cannot be changed");
@@ -193,6 +202,9 @@ fn is_for_installing(name: &str) -> bool {
 impl deliver::Invoke for Hosted {
     fn invoke<'a>(&'a self, call: FunctionCall) -> Pin<Box<dyn Future<Output = FunctionAnswer> + Send + 'a>> {
         Box::pin(async move {
+            if self.owner_of(&call.function) != Some(call.connector.instance) {
+                return FunctionAnswer::Unknown { why: InvokeError::Unknown.to_string() };
+            }
             let call_id = self.fresh_call_id();
             let made = Call {
                 body: call.body,
@@ -228,5 +240,41 @@ impl deliver::Invoke for Hosted {
                 }
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use deliver::ConnectorId;
+
+    #[tokio::test]
+    async fn a_connector_calls_the_functions_of_its_own_instance_alone() {
+        let [ours, theirs] = [1, 2].map(|id| uuid::Uuid::from_u128(id).to_string().parse::<InstanceId>().unwrap());
+        let owners = HashMap::from([("f".to_owned(), ours)]);
+        let hosted = Hosted {
+            running: None,
+            egress: None,
+            owners: Arc::new(ArcSwap::from_pointee(owners)),
+            applying: Arc::default(),
+        };
+        for (instance, function, expected) in [
+            (theirs, "f", InvokeError::Unknown),
+            (ours, "g", InvokeError::Unknown),
+            // It came as far as where its code would be run.
+            (ours, "f", InvokeError::NotInstalled),
+        ] {
+            let call = FunctionCall {
+                function: function.to_owned(),
+                connector: ConnectorId { instance, name: "connector".to_owned() },
+                body: b"[]".as_slice().into(),
+                key: "k".to_owned(),
+                records: 1,
+                hops: 0,
+            };
+            let answer = deliver::Invoke::invoke(&hosted, call).await;
+            let FunctionAnswer::Unknown { why } = answer else { panic!("{answer:?}") };
+            assert_eq!(why, expected.to_string(), "{instance} {function}");
+        }
     }
 }

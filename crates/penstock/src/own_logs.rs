@@ -13,7 +13,7 @@ use std::time::Duration;
 use commit::AppendError;
 use dialects::Caller;
 use dialects::auth::{self, LogSender};
-use dialects::oci::envelope::{self, Data, Envelope, FunctionLine};
+use dialects::oci::envelope::{self, FunctionLine};
 use event::{Batch, Label, Record, Time};
 use functions::{LogLine, Stream};
 use receive::Front;
@@ -31,9 +31,6 @@ const ENTRIES_AT_ONCE: usize = 4_096;
 /// How long entries are gathered before they are appended. Every append is a sync of the disk, which a function that is
 /// called several hundred times a second would otherwise ask for with every call, beside the one of its connector.
 const GATHER: Duration = Duration::from_millis(100);
-
-/// How long a full disk is waited for before it is tried again.
-const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// Takes what is to be written. Cheap to clone.
 #[derive(Clone)]
@@ -158,16 +155,14 @@ pub async fn write(front: Front, mut entries: Entries) {
 
 /// Whether the log goes on taking.
 async fn append(front: &Front, batches: Vec<(Caller, Batch)>) -> bool {
-    loop {
-        match front.append_own("own_logs", batches.clone()).await {
-            Ok(()) => return true,
-            Err(AppendError::Full) => tokio::time::sleep(FULL_PAUSE).await,
-            Err(error @ AppendError::TooLarge { .. }) => {
-                tracing::error!(%error, "lines of functions and connectors do not fit the log");
-                return true;
-            }
-            Err(AppendError::Failed { .. } | AppendError::Closed) => return false,
+    match front.append_own("own_logs", batches).await {
+        Ok(()) => true,
+        Err(error @ AppendError::TooLarge { .. }) => {
+            tracing::error!(%error, "lines of functions and connectors do not fit the log");
+            true
         }
+        // A full disk was waited for.
+        Err(AppendError::Failed { .. } | AppendError::Closed | AppendError::Full) => false,
     }
 }
 
@@ -254,18 +249,73 @@ fn record_of(entry: &Entry, to: &LogSender, now: Time) -> Record {
                 data["status"] = json!(status);
                 data["records"] = json!(records);
             }
-            let (data, time) = (data.to_string(), at.to_string());
-            let envelope = Envelope {
-                id: &id,
-                source: log.name.strip_suffix("_runlog").unwrap_or(&log.name),
-                kind: "com.oraclecloud.sch.serviceconnector.runlog",
-                subject: None,
-                time: &time,
-                data: Data::Object(&data),
+            let source = log.resource_name.as_deref().unwrap_or(&log.name);
+            let kind = "com.oraclecloud.sch.serviceconnector.runlog";
+            envelope::record(&id, source, kind, None, *at, &data.to_string(), &kept)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::control::Control;
+    use crate::serve;
+    use dialects::oci::{Kind, ocid};
+    use serde_json::Value;
+
+    const AT: Time = Time::from_nanos(1_795_809_600_000_000_000);
+
+    #[test]
+    fn runs_are_told_in_the_name_of_their_connector() {
+        let data = tempfile::tempdir().unwrap();
+        let settings = serve::settings(&Config::default(), udm::Schema::load());
+        let control = Control::open(data.path(), settings, None, AT).unwrap();
+        let instance = *control.snapshot().load().instances.keys().next().unwrap();
+        let root = ocid::tenancy(instance);
+        let make =
+            |kind, body| control.create_oci(instance, kind, None, body, None, true, AT).unwrap().resource.unwrap().id;
+        let app = make(Kind::Application, json!({ "compartmentId": root, "displayName": "app" }));
+        let body = json!({ "applicationId": app, "displayName": "f", "memoryInMBs": 128,
+                           "sourceDetails": { "sourceType": "CONTAINER_IMAGE", "image": "i" } });
+        let function = make(Kind::Function, body);
+        // Of two connectors of one name, the second one's log has a longer name; what it tells is told in its own.
+        for _ in 0..2 {
+            let connector = make(
+                Kind::ServiceConnector,
+                json!({
+                    "compartmentId": root, "displayName": "audit-to-fn",
+                    "source": { "kind": "logging", "logSources": [{ "compartmentId": root }] },
+                    "target": { "kind": "functions", "functionId": function },
+                }),
+            );
+            let snapshot = control.snapshot().load_full();
+            let log = snapshot.oci_logs.values().find(|log| log.resource.as_ref() == Some(&connector)).unwrap();
+            let to = auth::bound_to_log(&log.id, &snapshot).unwrap();
+            let entry = deliver::RunEntry {
+                at: AT,
+                level: deliver::RunLevel::Info,
+                message_type: deliver::RunMessage::Completed,
+                message: "Run succeeded - Read 2 messages from source and wrote 2 messages to target".to_owned(),
+                call_id: None,
+                status: None,
+                records: 2,
+                hops: 0,
             };
-            let mut out = Vec::with_capacity(data.len() + 512);
-            envelope.write(&kept, &mut out);
-            Record { sender_time: Some(*at), ..Record::new(out) }
+            let connector = deliver::ConnectorId { instance, name: connector_of(&connector) };
+            let record = record_of(&Entry::Run { connector, entry }, &to, AT);
+            assert_eq!(record.sender_time, Some(AT));
+            let shown: Value = serde_json::from_slice(&record.data).unwrap();
+            assert_eq!(shown["source"], "audit-to-fn", "{}", log.name);
+            assert_eq!(shown["type"], "com.oraclecloud.sch.serviceconnector.runlog");
+            assert_eq!(shown.get("subject"), None);
+            assert_eq!((&shown["oracle"]["logid"], &shown["time"]), (&json!(log.id), &json!(AT.to_string())));
+            assert_eq!(
+                (&shown["data"]["level"], &shown["data"]["messageType"]),
+                (&json!("INFO"), &json!("CONNECTOR_RUN_COMPLETED"))
+            );
+            assert_eq!(shown["data"].get("callId"), None);
         }
     }
 }

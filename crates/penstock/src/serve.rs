@@ -132,6 +132,9 @@ impl Server {
             .apply(&control)
             .await
             .map_err(|refusal| anyhow::anyhow!("cannot start the functions: {}", refusal.message))?;
+        if let Some(running) = functions.running() {
+            running.sweep().await;
+        }
         let pipeline = Pipeline::start(config, dir, parts.disk, &control, &clock, &functions, &own_logs)?;
         // One that has no place in deliver.db although it was made before this start has lost it: it begins at the oldest,
         // since delivering twice is better than not at all.

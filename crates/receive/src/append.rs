@@ -1,6 +1,7 @@
 //! Batches on their way to the log: one frame, and what the ledger is told once it is there.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use commit::{AppendError, Appended, NewFrame};
 use dialects::{Caller, Refusal};
@@ -8,6 +9,9 @@ use event::{Batch, BatchId, InstanceId, codec};
 
 use crate::handle::Front;
 use crate::ledger::Ledger;
+
+/// How long a full disk is waited for before it is tried again.
+const FULL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A frame that is to be appended.
 pub(crate) struct Pending {
@@ -75,16 +79,24 @@ impl Pending {
 
 impl Front {
     /// Appends what a part of this server itself has to say, such as the lines that a function printed: the same frame,
-    /// counted in the same way, as if a sender had sent it. Ends when it is on stable storage. `protocol` is for our log.
+    /// counted in the same way, as if a sender had sent it. Ends when it is on stable storage; while the disk is full it
+    /// waits for room. `protocol` is for our log.
     pub async fn append_own(&self, protocol: &str, batches: Vec<(Caller, Batch)>) -> Result<(), AppendError> {
         let Ok(Pending { frame, tallies, .. }) = Pending::of(protocol, batches, None) else {
             // A bug of ours that was logged where it was found; there is nothing that could be appended.
             return Ok(());
         };
         let id = frame.id;
-        let appended = self.log.append(frame).await?;
-        tallies.count(&self.ledger, &appended, id);
-        Ok(())
+        loop {
+            match self.log.append(frame.clone()).await {
+                Ok(appended) => {
+                    tallies.count(&self.ledger, &appended, id);
+                    return Ok(());
+                }
+                Err(AppendError::Full) => tokio::time::sleep(FULL_PAUSE).await,
+                Err(error) => return Err(error),
+            }
+        }
     }
 }
 

@@ -192,7 +192,7 @@ pub struct LogSearch {
     pub bytes_max: usize,
 }
 
-/// A look at the audit records of a compartment, oldest first.
+/// A look at the audit records of a compartment, newest first.
 #[derive(Debug)]
 pub struct AuditCall {
     /// Whose.
@@ -311,7 +311,7 @@ pub enum Outcome {
     },
     /// Audit records as they are shown.
     Events {
-        /// They, oldest first.
+        /// They, newest first.
         items: Vec<Value>,
         /// Where the next page begins, if there is one.
         next_page: Option<String>,

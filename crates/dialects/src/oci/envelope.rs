@@ -36,39 +36,15 @@ pub struct Kept<'a> {
     pub ingested: Time,
 }
 
-/// What a record says.
-#[derive(Debug, Clone, Copy)]
-pub struct Envelope<'a> {
-    /// Its id, which need not be the only one.
-    pub id: &'a str,
-    /// What wrote it: the name of a host, an application, a connector.
-    pub source: &'a str,
-    /// `com.oraclecloud.{service}.{resource}.{category}`, or whatever its sender chose.
-    pub kind: &'a str,
-    /// What it is about.
-    pub subject: Option<&'a str>,
-    /// When it happened, as RFC 3339.
-    pub time: &'a str,
-    /// What happened.
-    pub data: Data<'a>,
-}
-
 /// What an entry says.
 #[derive(Debug, Clone, Copy)]
-pub enum Data<'a> {
+pub(super) enum Data<'a> {
     /// A JSON object, as it was written.
     Object(&'a str),
     /// A text, which becomes `{"message": text}`.
     Text(&'a str),
     /// The same as it stands between the quotes of a JSON string.
     Quoted(&'a [u8]),
-}
-
-impl Envelope<'_> {
-    /// Writes it behind what `out` holds.
-    pub fn write(&self, kept: &Kept<'_>, out: &mut Vec<u8>) {
-        Mold::new(self.source, self.kind, self.subject, kept).write(self.id, self.time, self.data, out);
-    }
 }
 
 /// What envelopes that came together have in common, written once.
@@ -233,50 +209,25 @@ impl FunctionLine<'_> {
         };
         member("src", stream, &mut data);
         data.push(b'}');
+        let data = String::from_utf8(data).expect("it was written of texts");
         let kind = "com.oraclecloud.functions.application.functioninvoke";
-        record(id, self.application_name, kind, Some(self.function_name), time, data, kept)
+        record(id, self.application_name, kind, Some(self.function_name), time, &data, kept)
     }
 }
 
-/// What a connector tells of a run (contracts/oci.md §2.6).
-#[derive(Debug, Clone, Copy)]
-pub struct RunLine<'a> {
-    /// What the connector is called.
-    pub connector_name: &'a str,
-    /// Whether the run failed.
-    pub is_error: bool,
-    /// Such as `CONNECTOR_RUN_COMPLETED`.
-    pub message_type: &'a str,
-    /// What happened, in a sentence.
-    pub message: &'a str,
-}
-
-impl RunLine<'_> {
-    /// The record of it.
-    pub fn record(&self, id: &str, time: Time, kept: &Kept<'_>) -> Record {
-        let mut data = b"{\"level\":".to_vec();
-        text(if self.is_error { "ERROR" } else { "INFO" }, &mut data);
-        member("message", self.message, &mut data);
-        member("messageType", self.message_type, &mut data);
-        data.push(b'}');
-        let kind = "com.oraclecloud.sch.serviceconnector.runlog";
-        record(id, self.connector_name, kind, None, time, data, kept)
-    }
-}
-
-fn record(
+/// A record of ours: `source` wrote it, about `subject`; `kind` is `com.oraclecloud.{service}.{resource}.{category}`, and
+/// `data` is a JSON object. The id need not be the only one.
+pub fn record(
     id: &str,
     source: &str,
     kind: &str,
     subject: Option<&str>,
     time: Time,
-    data: Vec<u8>,
+    data: &str,
     kept: &Kept<'_>,
 ) -> Record {
-    let data = String::from_utf8(data).expect("it was written of texts");
     let mut out = Vec::with_capacity(data.len() + 512);
-    let when = time.to_string();
-    Envelope { id, source, kind, subject, time: &when, data: Data::Object(&data) }.write(kept, &mut out);
+    Mold::new(source, kind, subject, kept).write(id, &time.to_string(), Data::Object(data), &mut out);
     Record { sender_time: Some(time), ..Record::new(out) }
 }
 
@@ -354,22 +305,6 @@ mod tests {
                 },
             })
         );
-    }
-
-    #[test]
-    fn a_connectors_line() {
-        let line = RunLine {
-            connector_name: "audit-to-fn",
-            is_error: false,
-            message_type: "CONNECTOR_RUN_COMPLETED",
-            message: "Run succeeded - Read 2 messages from source and wrote 2 messages to target",
-        };
-        let shown = parsed(&line.record("2", Time::from_secs(1_700_000_001).unwrap(), &kept()));
-        assert_eq!(shown["source"], "audit-to-fn");
-        assert_eq!(shown["type"], "com.oraclecloud.sch.serviceconnector.runlog");
-        assert_eq!(shown.get("subject"), None);
-        assert_eq!(shown["data"]["level"], "INFO");
-        assert_eq!(shown["data"]["messageType"], "CONNECTOR_RUN_COMPLETED");
     }
 
     #[test]

@@ -79,6 +79,7 @@ fn world() -> World {
             enabled,
             service: None,
             resource: None,
+            resource_name: None,
             category: None,
         };
         world.snapshot.oci_logs.insert(id.to_owned(), Arc::new(log));

@@ -86,6 +86,20 @@ async fn nobody_waits_for_an_installation_that_hangs() {
 }
 
 #[tokio::test]
+async fn what_belongs_to_no_function_is_swept_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let functions = Functions::open(settings(dir.path()), Arc::new(Sink::default())).unwrap();
+    let folders = ["code/kept/v1/code", "cache/kept", "code/gone/v1/code", "cache/gone", "cache/never-installed"];
+    for folder in folders {
+        std::fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    functions.apply(vec![Spec::new("kept", "kept")]).await;
+    functions.sweep().await;
+    let left = folders.map(|folder| dir.path().join(folder).exists());
+    assert_eq!(left, [true, true, false, false, false]);
+}
+
+#[tokio::test]
 async fn a_handler_that_is_no_python_is_refused() {
     let Some(world) = World::open().await else { return };
     let error = world.functions.install("f", zip(&[("func.py", "def handler(:\n")]), &|_| {}).await.unwrap_err();

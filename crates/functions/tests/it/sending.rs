@@ -152,7 +152,7 @@ async fn a_typo_after_the_first_record_is_suspicious() {
 
 #[tokio::test]
 async fn a_third_party_that_refuses_is_named_without_secrets() {
-    let note = "1 error logged: HTTP Error 403: X; 1 of 2 records sent; \
+    let note = "1 error logged: HTTP Error 403: X; 0 of 2 records sent; \
                 1 of 1 requests failed: POST http://third.example/todos was answered 403";
     check(vec![403], &["a", "b"], State::Suspicious, note, (1, 1, 1)).await;
 }

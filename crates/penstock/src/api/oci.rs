@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 use super::manage::{control, fields, meant, role, text};
 use super::{Answer, Api, Asker, blocking, json, not_found, parameter};
 use crate::control::ControlError;
-use crate::control::oci::connector_of;
+use crate::control::oci::{FUNCTIONS_OFF, connector_of};
 
 /// Calls that are shown where nobody says how many.
 const CALLS_SHOWN: usize = 100;
@@ -37,7 +37,7 @@ pub async fn users(api: &Api, request: &OwnRequest, rest: &[&str]) -> Result<Ans
             let instance = meant(api, &asker, text(&body, "instance")?)?;
             let role = if body["role"].is_null() { dialects::Role::Admin } else { role(&body)? };
             let name = text(&body, "name")?.unwrap_or_default().to_owned();
-            control(api, move |control, now| Ok(control.create_oci_user(instance, role, &name, now)?.shown)).await
+            control(api, move |control, now| control.create_oci_user(instance, role, &name, now)).await
         }
         ("DELETE", [id], None) => {
             let id = user_within_reach(api, &asker, id)?;
@@ -103,7 +103,7 @@ async fn calls(api: &Api, asker: &Asker, request: &OwnRequest, id: &str) -> Resu
         Some(limit) => limit.parse().map_err(|_| Refusal::invalid(format!("limit is {limit:?}: a number.")))?,
     };
     let Some(running) = api.functions.running().cloned() else {
-        return Err(Refusal::new(dialects::Cause::WrongState, "Functions are switched off on this server."));
+        return Err(Refusal::new(dialects::Cause::WrongState, FUNCTIONS_OFF));
     };
     let (control, id) = (Arc::clone(&api.control), id.to_owned());
     let shown = blocking(move || {
@@ -111,8 +111,7 @@ async fn calls(api: &Api, asker: &Asker, request: &OwnRequest, id: &str) -> Resu
             tracing::error!(%error, "the calls of a function cannot be read");
             Refusal::internal()
         })?;
-        let all = ListCall { limit: usize::MAX, ..ListCall::default() };
-        let connectors = control.list_oci(instance, Kind::ServiceConnector, &all)?.0;
+        let connectors = control.list_oci(instance, Kind::ServiceConnector, &ListCall::default())?;
         // A service connector calls under the name that it has within; it is shown by its owner's name for it.
         let names: HashMap<String, Value> = connectors
             .into_iter()

@@ -105,11 +105,7 @@ impl Answers {
     }
 
     async fn search(&self, call: SearchCall) -> Result<Outcome, Refusal> {
-        let store = self.store()?;
-        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
-        let cancel = CancelOnDrop::default();
-        let running = cancel.flag();
-        let searched = blocking(move || {
+        let searched = self.searching(move |store, cancelled| {
             let bytes_max = call.bytes_max;
             let query = search::Query {
                 instance: Some(call.instance),
@@ -121,44 +117,44 @@ impl Answers {
                 limit: call.rows_max,
             };
             let (mut rows, mut bytes) = (Vec::new(), 0);
-            let summary = search::run(&store.snapshot(), &query, &running, &mut |row| {
+            let summary = search::run(&store.snapshot(), &query, cancelled, &mut |row| {
                 bytes += row.data.len();
                 rows.push(found(row));
                 if bytes >= bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            summary.map(|summary| Outcome::Rows { rows, truncated: summary.truncated || bytes >= bytes_max })
+            let summary = summary.map_err(|error| failed(&error))?;
+            Ok(Outcome::Rows { rows, truncated: summary.truncated || bytes >= bytes_max })
         });
-        searched.await?.map_err(|error| failed(&error))
+        searched.await
     }
 
     async fn records(&self, instance: InstanceId, ids: Vec<RecordId>, bytes_max: usize) -> Result<Outcome, Refusal> {
-        let store = self.store()?;
-        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
-        let searched = blocking(move || {
+        let searched = self.searching(move |store, cancelled| {
             let snapshot = store.snapshot();
             let (mut rows, mut bytes) = (Vec::new(), 0);
             for id in ids {
+                if cancelled.load(Ordering::Relaxed) {
+                    // Nobody waits for the rest.
+                    break;
+                }
                 search::find(&snapshot, Some(instance), Wanted::Record(id), &mut |row| {
                     bytes += row.data.len();
                     rows.push(found(row));
                     ControlFlow::Continue(())
-                })?;
+                })
+                .map_err(|error| failed(&error))?;
                 if bytes > bytes_max {
                     return Ok(Outcome::Rows { rows, truncated: true });
                 }
             }
             Ok(Outcome::Rows { rows, truncated: false })
         });
-        searched.await?.map_err(|error| failed(&error))
+        searched.await
     }
 
     async fn field_values(&self, call: FieldValuesCall) -> Result<Outcome, Refusal> {
-        let store = self.store()?;
-        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
-        let cancel = CancelOnDrop::default();
-        let running = cancel.flag();
         let schema = Arc::clone(self.control.schema());
-        let searched = blocking(move || {
+        let searched = self.searching(move |store, cancelled| {
             let predicate = query::parse_udm(EVERY_EVENT, &schema, query::Options::default());
             let query = search::Query {
                 instance: Some(call.instance),
@@ -171,14 +167,27 @@ impl Answers {
             };
             let mut values = FieldValues::new(&call.text, call.values_max);
             let mut bytes = 0;
-            let looked = search::run(&store.snapshot(), &query, &running, &mut |row| {
+            let looked = search::run(&store.snapshot(), &query, cancelled, &mut |row| {
                 bytes += row.data.len();
                 let enough = values.look(&schema, &row.data, row.received_at) || bytes >= call.bytes_max;
                 if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
             });
-            looked.map(|_| values.finish())
+            looked.map(|_| values.finish()).map_err(|error| failed(&error))
         });
-        searched.await?.map_err(|error| failed(&error))
+        searched.await
+    }
+
+    /// Does what reads the store: a few such at a time, where blocking is allowed. The flag is set once nobody waits for it
+    /// any more.
+    async fn searching<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store, &AtomicBool) -> Result<T, Refusal> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let store = self.store()?;
+        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
+        let cancel = CancelOnDrop::default();
+        let cancelled = Arc::clone(&cancel.0);
+        blocking(move || work(&store, &cancelled)).await?
     }
 
     fn store(&self) -> Result<Arc<Store>, Refusal> {
@@ -211,13 +220,6 @@ fn failed(error: &search::SearchError) -> Refusal {
 /// Ends the search of a client that has left.
 #[derive(Default)]
 struct CancelOnDrop(Arc<AtomicBool>);
-
-impl CancelOnDrop {
-    /// What the search looks at.
-    fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
-    }
-}
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {

@@ -4,6 +4,7 @@
 //! A change of documents is followed by what it means: connectors and functions are told, code is installed beside. The
 //! call's answer waits for the former and not for the latter, which takes minutes: the function's state tells of it.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,22 +13,19 @@ use dialects::oci::{
     Act, AuditCall, Invoke, Invoked, Kind, ListCall, LogSearch, NotInvoked, Outcome, Question, Resource, ocid,
 };
 use dialects::{Caller, Refusal};
-use event::{InstanceId, Kind as RecordKind, Time};
+use event::{InstanceId, Kind as RecordKind};
 use query::Diagnostic;
-use query::oci::{Scope, ScopeText};
+use query::oci::{Output, Scope, ScopeText};
 use serde_json::{Value, json};
 
-use super::{Answers, CancelOnDrop, failed};
+use super::{Answers, failed};
 use crate::api::blocking;
 use crate::control::Control;
-use crate::control::oci::{Made, connector_of};
+use crate::control::oci::{FUNCTIONS_OFF, Made, connector_of, no_such};
 use functions::InvokeError;
 
 /// How long a search may take. OCI's command gives up after a minute, too.
 const SEARCH_TIME_MAX: Duration = Duration::from_secs(50);
-
-/// Most audit records of one list.
-const ROWS_READ_MAX: usize = 100_000;
 
 impl Answers {
     /// Answers one of OCI's questions.
@@ -60,10 +58,7 @@ impl Answers {
         let changed = blocking(move || -> Result<Done, Refusal> {
             Ok(match act {
                 Act::Get { id, parent } => Done::One(control.get_oci(instance, kind, parent.as_deref(), &id)?),
-                Act::List(call) => {
-                    let (items, next_page) = control.list_oci(instance, kind, &call)?;
-                    Done::Page(items, next_page)
-                }
+                Act::List(call) => Done::All(control.list_oci(instance, kind, &call)?, call),
                 Act::Create { parent, body, retry_token } => Done::Made(control.create_oci(
                     instance,
                     kind,
@@ -92,9 +87,16 @@ impl Answers {
             })
         });
         match changed.await?? {
-            Done::One(resource) => Ok(Outcome::One(self.with_state(instance, kind, resource))),
-            Done::Page(items, next_page) => {
-                let items = items.into_iter().map(|resource| self.with_state(instance, kind, resource)).collect();
+            Done::One(mut resource) => {
+                self.show_states(instance, kind, std::slice::from_mut(&mut resource));
+                Ok(Outcome::One(resource))
+            }
+            Done::All(mut items, call) => {
+                self.show_states(instance, kind, &mut items);
+                if let Some(wanted) = &call.lifecycle_state {
+                    items.retain(|item| state_of(item).eq_ignore_ascii_case(wanted));
+                }
+                let (items, next_page) = page_of(items, call.page.as_deref(), call.limit)?;
                 Ok(Outcome::Page { items, next_page })
             }
             Done::Made(made) => {
@@ -126,13 +128,10 @@ impl Answers {
         if let Some(archive) = archive {
             self.functions.install(&self.control, &self.clock, instance, archive);
         }
-        Ok(match kind {
-            Kind::ServiceConnector | Kind::LogGroup | Kind::Log => Outcome::Accepted { work_request, resource },
-            _ => match resource {
-                Some(resource) => Outcome::One(resource),
-                None if kind == Kind::Compartment => Outcome::Accepted { work_request, resource: None },
-                None => Outcome::Done,
-            },
+        Ok(match (work_request, resource) {
+            (Some(work_request), resource) => Outcome::Accepted { work_request, resource },
+            (None, Some(resource)) => Outcome::One(resource),
+            (None, None) => Outcome::Done,
         })
     }
 
@@ -140,37 +139,35 @@ impl Answers {
         self.pipeline.apply_connectors(&self.control).await
     }
 
-    /// A connector with the state that it is in at this moment, which no document knows.
-    fn with_state(&self, instance: InstanceId, kind: Kind, mut resource: Resource) -> Resource {
+    /// Shows of connectors the state that they are in at this moment, which no document knows.
+    fn show_states(&self, instance: InstanceId, kind: Kind, resources: &mut [Resource]) {
         if kind != Kind::ServiceConnector {
-            return resource;
+            return;
         }
-        let name = connector_of(&resource.id);
-        let all = self.pipeline.deliver.status();
-        if let Some(status) = all.into_iter().find(|status| status.id.instance == instance && status.id.name == name)
-            && let deliver::ConnectorState::NeedsAttention { reason } = status.state
-        {
-            resource.body["lifecycleState"] = Value::from("NEEDS_ATTENTION");
-            resource.body["lifecycleDetails"] = Value::from(reason);
+        let all = self.pipeline.deliver.status().into_iter().filter(|status| status.id.instance == instance);
+        let reasons: HashMap<String, String> = all
+            .filter_map(|status| match status.state {
+                deliver::ConnectorState::NeedsAttention { reason } => Some((status.id.name, reason)),
+                _ => None,
+            })
+            .collect();
+        for resource in resources {
+            if let Some(reason) = reasons.get(&connector_of(&resource.id)) {
+                resource.body["lifecycleState"] = Value::from("NEEDS_ATTENTION");
+                resource.body["lifecycleDetails"] = Value::from(reason.as_str());
+            }
         }
-        resource
     }
 
     async fn oci_search(&self, instance: InstanceId, call: LogSearch) -> Result<Outcome, Refusal> {
         let LogSearch { text, query, from, to, limit, page: token, bytes_max } = call;
-        let wrong =
-            |diagnostic: &Diagnostic, text: &str| Refusal::invalid_field("searchQuery", diagnostic.render(text));
         let start = page(token.as_deref())?;
         // One more than is shown tells whether there is a next page.
-        let wanted = start.saturating_add(limit).saturating_add(1);
+        let wanted = limit.saturating_add(1);
         let control = Arc::clone(&self.control);
-        let store = self.store()?;
-        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
-        let cancel = CancelOnDrop::default();
-        let running = cancel.flag();
-        let searched = blocking(move || -> Result<Outcome, Refusal> {
+        in_time(self.searching(move |store, cancelled| {
             let scopes = resolve(&control, instance, query.scopes(), &text)?;
-            let rows_needed = query.rows_needed(wanted);
+            let rows_needed = query.rows_needed(start.saturating_add(wanted));
             let search = search::Query {
                 instance: Some(instance),
                 kinds: vec![RecordKind::Raw],
@@ -180,18 +177,25 @@ impl Answers {
                 log_types: Vec::new(),
                 limit: rows_needed.unwrap_or(usize::MAX),
             };
-            let (mut run, mut fault, mut bytes) = (query.start(Some(wanted)), None, 0);
-            // Those that must see every record hold no more of them than their stages do.
-            let read_bytes_max = if rows_needed.is_some() { bytes_max } else { usize::MAX };
-            search::run(&store.snapshot(), &search, &running, &mut |row| {
-                bytes += row.data.len();
-                let goes_on = match shown(&row) {
-                    Some(row) => run.push(row),
-                    None => Ok(true),
-                };
-                match goes_on {
-                    Ok(true) if bytes < read_bytes_max => ControlFlow::Continue(()),
-                    Ok(_) => ControlFlow::Break(()),
+            // Where a row comes out for each that goes in, those of earlier pages do not count: a page that the bytes of its
+            // records cut short has rows nevertheless. Queries that must see every record hold no more of them than their
+            // stages do.
+            let is_row_by_row = rows_needed.is_some();
+            let mut run = query.start(start, Some(wanted));
+            let (mut came, mut bytes, mut is_cut, mut fault) = (0, 0, false, None);
+            search::run(&store.snapshot(), &search, cancelled, &mut |row| {
+                if is_row_by_row && bytes >= bytes_max {
+                    is_cut = true;
+                    return ControlFlow::Break(());
+                }
+                let Some(shown) = shown(&row) else { return ControlFlow::Continue(()) };
+                came += 1;
+                if came > start {
+                    bytes += row.data.len();
+                }
+                match run.push(shown) {
+                    Ok(true) => ControlFlow::Continue(()),
+                    Ok(false) => ControlFlow::Break(()),
                     Err(diagnostic) => {
                         fault = Some(diagnostic);
                         ControlFlow::Break(())
@@ -203,76 +207,61 @@ impl Answers {
                 Some(diagnostic) => Err(diagnostic),
                 None => run.finish(),
             };
-            let output = output.map_err(|diagnostic| wrong(&diagnostic, &text))?;
-            let more = output.rows.len() >= wanted || bytes >= read_bytes_max;
-            let rows: Vec<Value> = output.rows.into_iter().skip(start).take(limit).collect();
+            let wrong = |diagnostic: Diagnostic| Refusal::invalid_field("searchQuery", diagnostic.render(&text));
+            let Output { mut rows, fields } = output.map_err(wrong)?;
+            let more = rows.len() > limit || is_cut;
+            rows.truncate(limit);
             let next_page = (more && !rows.is_empty()).then(|| (start + rows.len()).to_string());
-            let fields = output.fields.into_iter().map(|(name, kind)| (name, kind.to_owned())).collect();
+            let fields = fields.into_iter().map(|(name, kind)| (name, kind.to_owned())).collect();
             Ok(Outcome::Rows { rows, fields, next_page })
-        });
-        in_time(searched).await?
+        }))
+        .await
     }
 
     async fn oci_audit_events(&self, instance: InstanceId, call: AuditCall) -> Result<Outcome, Refusal> {
-        let from = page(call.page.as_deref())?;
-        let scope = Scope { compartments: vec![call.compartment], group: Some("_Audit".to_owned()), log: None };
-        let predicate = query::oci::predicate(vec![scope], None);
-        let (mut rows, truncated) =
-            self.envelopes(instance, predicate, call.from, call.to, ROWS_READ_MAX, call.bytes_max).await?;
-        if truncated {
-            tracing::debug!("an audit list shows the newest records of its range only");
-        }
-        rows.reverse();
-        let count = rows.len();
-        let items: Vec<Value> = rows.into_iter().skip(from).take(call.limit).map(audit_event).collect();
-        let seen = from + items.len();
-        Ok(Outcome::Events { items, next_page: (seen < count).then(|| seen.to_string()) })
-    }
-
-    /// The records of logs that match, newest first, as searches see them; and whether there are more.
-    async fn envelopes(
-        &self,
-        instance: InstanceId,
-        predicate: query::Predicate,
-        from: Time,
-        to: Time,
-        rows_max: usize,
-        bytes_max: usize,
-    ) -> Result<(Vec<Value>, bool), Refusal> {
-        let store = self.store()?;
-        let _place = self.searches.acquire().await.map_err(|_| Refusal::internal())?;
-        let cancel = CancelOnDrop::default();
-        let running = cancel.flag();
-        let searched = blocking(move || {
-            let query = search::Query {
+        let AuditCall { compartment, from, to, page: token, limit, bytes_max } = call;
+        let start = page(token.as_deref())?;
+        let scope = Scope { compartments: vec![compartment], group: Some("_Audit".to_owned()), log: None };
+        in_time(self.searching(move |store, cancelled| {
+            let search = search::Query {
                 instance: Some(instance),
                 kinds: vec![RecordKind::Raw],
-                predicate,
+                predicate: query::oci::predicate(vec![scope], None),
                 from: Some(from),
                 to: Some(to),
                 log_types: Vec::new(),
-                limit: rows_max,
+                limit: start.saturating_add(limit).saturating_add(1),
             };
-            let (mut rows, mut bytes) = (Vec::new(), 0);
-            let summary = search::run(&store.snapshot(), &query, &running, &mut |row| {
-                bytes += row.data.len();
-                rows.extend(shown(&row));
-                if bytes >= bytes_max { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-            });
-            summary.map(|summary| (rows, summary.truncated || bytes >= bytes_max))
-        });
-        in_time(searched).await?.map_err(|error| failed(&error))
+            let (mut items, mut came, mut bytes, mut more) = (Vec::new(), 0_usize, 0, false);
+            search::run(&store.snapshot(), &search, cancelled, &mut |row| {
+                if came >= start {
+                    if items.len() == limit || bytes >= bytes_max {
+                        more = true;
+                        return ControlFlow::Break(());
+                    }
+                    bytes += row.data.len();
+                    items.extend(shown(&row).map(audit_event));
+                }
+                came += 1;
+                ControlFlow::Continue(())
+            })
+            .map_err(|error| failed(&error))?;
+            Ok(Outcome::Events { items, next_page: more.then(|| came.to_string()) })
+        }))
+        .await
     }
 
     async fn oci_invoke(&self, caller: &Caller, instance: InstanceId, call: Invoke) -> Result<Outcome, Refusal> {
-        let (control, id) = (Arc::clone(&self.control), call.function.clone());
-        blocking(move || control.get_oci(instance, Kind::Function, None, &id)).await??;
         if !self.functions.is_on() {
-            let message = "Functions are switched off on this server; its operator can set [functions] enabled = true.";
+            let (control, id) = (Arc::clone(&self.control), call.function);
+            blocking(move || control.get_oci(instance, Kind::Function, None, &id)).await??;
             let why = NotInvoked::NotInstalled;
-            return Ok(Outcome::NotInvoked { call_id: None, why, message: message.to_owned() });
+            return Ok(Outcome::NotInvoked { call_id: None, why, message: FUNCTIONS_OFF.to_owned() });
         }
-        let function = call.function.clone();
+        if self.functions.owner_of(&call.function) != Some(instance) {
+            return Err(no_such(Kind::Function, &call.function));
+        }
+        let function = call.function;
         let is_detached = call.detached;
         let call_id = self.functions.fresh_call_id();
         let made = functions::Call {
@@ -322,7 +311,7 @@ async fn in_time<T>(searched: impl Future<Output = Result<T, Refusal>>) -> Resul
         Err(_) => {
             let secs = SEARCH_TIME_MAX.as_secs();
             let message =
-                format!("The search took more than {secs} s; search a shorter time, or with fewer computed fields.");
+                format!("The search was not done in {secs} s; search a shorter time, or with fewer computed fields.");
             Err(Refusal::invalid(message))
         }
     }
@@ -331,7 +320,8 @@ async fn in_time<T>(searched: impl Future<Output = Result<T, Refusal>>) -> Resul
 /// What became of an act.
 enum Done {
     One(Resource),
-    Page(Vec<Resource>, Option<String>),
+    /// Whatever page of them is wanted.
+    All(Vec<Resource>, ListCall),
     Made(Made),
 }
 
@@ -343,11 +333,29 @@ fn shown(row: &search::Row) -> Option<Value> {
 }
 
 /// The place that a page token of ours names.
-pub(super) fn page(token: Option<&str>) -> Result<usize, Refusal> {
+fn page(token: Option<&str>) -> Result<usize, Refusal> {
     match token {
         None => Ok(0),
         Some(token) => token.parse().map_err(|_| Refusal::invalid_field("page", "is none that was given")),
     }
+}
+
+/// The state that a resource is shown in.
+fn state_of(resource: &Resource) -> &str {
+    let state = resource.body["lifecycleState"].as_str().or(resource.body["status"].as_str());
+    state.unwrap_or_default()
+}
+
+/// The page of these that a token of ours names, and the token of the next one.
+pub(super) fn page_of<T>(
+    items: Vec<T>,
+    token: Option<&str>,
+    limit: usize,
+) -> Result<(Vec<T>, Option<String>), Refusal> {
+    let start = page(token)?;
+    let more = items.len() > start.saturating_add(limit);
+    let next_page = more.then(|| (start + limit).to_string());
+    Ok((items.into_iter().skip(start).take(limit).collect(), next_page))
 }
 
 /// An audit record as the Audit API shows it: the same facts, under the names of its own.
@@ -374,8 +382,7 @@ fn audit_event(mut row: Value) -> Value {
 
 /// The scopes of a query with ids for names. A compartment stands for all that lies below it, too.
 fn resolve(control: &Control, instance: InstanceId, texts: &[ScopeText], query: &str) -> Result<Vec<Scope>, Refusal> {
-    let list = |kind: Kind, call: ListCall| Ok::<_, Refusal>(control.list_oci(instance, kind, &call)?.0);
-    let all = || ListCall { limit: usize::MAX, ..ListCall::default() };
+    let all = |kind: Kind| control.list_oci(instance, kind, &ListCall::default());
     let mut scopes = Vec::new();
     for text in texts {
         let unknown = |noun: &str, name: &str| {
@@ -388,7 +395,7 @@ fn resolve(control: &Control, instance: InstanceId, texts: &[ScopeText], query: 
         let root = if tenancy.id == wanted || tenancy.body["name"] == wanted {
             tenancy.id
         } else {
-            let found = list(Kind::Compartment, all())?;
+            let found = all(Kind::Compartment)?;
             let found = found.into_iter().find(|one| one.id == wanted || one.body["name"] == wanted);
             found.map(|found| found.id).ok_or_else(|| unknown("compartment", wanted))?
         };
@@ -400,7 +407,7 @@ fn resolve(control: &Control, instance: InstanceId, texts: &[ScopeText], query: 
             None => None,
             Some(audit) if audit.to_ascii_lowercase().starts_with("_audit") => Some("_Audit".to_owned()),
             Some(name) => {
-                let found = list(Kind::LogGroup, all())?.into_iter().find(|one| within(one) && is(one, name));
+                let found = all(Kind::LogGroup)?.into_iter().find(|one| within(one) && is(one, name));
                 Some(found.ok_or_else(|| unknown("log group", name))?.id)
             }
         };
@@ -408,8 +415,7 @@ fn resolve(control: &Control, instance: InstanceId, texts: &[ScopeText], query: 
             None => None,
             Some(name) => {
                 let in_group = |log: &Resource| group.as_ref().is_none_or(|id| log.body["logGroupId"] == id.as_str());
-                let found =
-                    list(Kind::Log, all())?.into_iter().find(|one| in_group(one) && within(one) && is(one, name));
+                let found = all(Kind::Log)?.into_iter().find(|one| in_group(one) && within(one) && is(one, name));
                 Some(found.ok_or_else(|| unknown("log", name))?.id)
             }
         };

@@ -17,7 +17,7 @@ use query::oci::Totals;
 use serde_json::{Value, json};
 
 use super::Answers;
-use super::oci::page;
+use super::oci::page_of;
 use crate::api::blocking;
 use crate::control::oci::{connector_of, stamp};
 
@@ -64,7 +64,7 @@ impl Answers {
                 });
                 Ok(Outcome::Metrics { items: items.collect(), next_page: None })
             }
-            MetricsAsk::List { name, dimensions, group_by, limit, page: token } => {
+            MetricsAsk::List { name, dimensions, group_by, limit, page } => {
                 let now = (self.clock)();
                 let day = i64::try_from(deliver::METRICS_KEEP.as_nanos()).unwrap_or(i64::MAX);
                 let from = now.saturating_add_nanos(-day);
@@ -92,10 +92,8 @@ impl Answers {
                         listed.push(item);
                     }
                 }
-                let start = page(token.as_deref())?;
-                let more = listed.len() > start.saturating_add(limit);
-                let next_page = more.then(|| (start + limit).to_string());
-                Ok(Outcome::Metrics { items: listed.into_iter().skip(start).take(limit).collect(), next_page })
+                let (items, next_page) = page_of(listed, page.as_deref(), limit)?;
+                Ok(Outcome::Metrics { items, next_page })
             }
         }
     }
@@ -112,13 +110,8 @@ impl Answers {
         let (control, deliver) = (Arc::clone(&self.control), Arc::clone(&self.pipeline.deliver));
         let counts = self.functions.running().map(|running| running.counts()).unwrap_or_default();
         blocking(move || {
-            let call = |subtree| ListCall {
-                compartment: Some(compartment.clone()),
-                subtree,
-                limit: usize::MAX,
-                ..ListCall::default()
-            };
-            let connectors = control.list_oci(instance, Kind::ServiceConnector, &call(subtree))?.0;
+            let call = ListCall { compartment: Some(compartment), subtree, ..ListCall::default() };
+            let connectors = control.list_oci(instance, Kind::ServiceConnector, &call)?;
             let named: HashMap<String, _> =
                 connectors.into_iter().map(|found| (connector_of(&found.id), found)).collect();
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -146,7 +139,7 @@ impl Answers {
                     minutes: minutes.collect(),
                 });
             }
-            for found in control.list_oci(instance, Kind::Function, &call(subtree))?.0 {
+            for found in control.list_oci(instance, Kind::Function, &call)? {
                 let own = counts.iter().filter(|counts| counts.function == found.id);
                 let own: Vec<&FunctionCounts> =
                     own.filter(|counts| counts.minute >= from && counts.minute < to).collect();

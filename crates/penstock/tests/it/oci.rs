@@ -216,6 +216,109 @@ async fn resources_are_made_changed_and_removed_with_what_belongs_to_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_compartment_goes_when_nothing_is_in_it() {
+    let server = TestServer::start().await;
+    let root = tenancy(&server).await;
+    let body = json!({ "compartmentId": root, "name": "lab", "description": "the lab" });
+    let lab = call(&server, Method::POST, "/20160918/compartments", body, 200).await.json();
+    let path = format!("/20160918/compartments/{}", lab["id"].as_str().unwrap());
+    let lab = lab["id"].as_str().unwrap().to_owned();
+    let (app, function) = function(&server, &lab).await;
+    let refused = call(&server, Method::DELETE, &path, Value::Null, 409).await.json();
+    assert_eq!(refused["code"], "Conflict", "not to be sent again: {refused}");
+    let body = json!({
+        "displayName": "connector", "compartmentId": root,
+        "source": { "kind": "logging", "logSources": [{ "compartmentId": lab }] },
+        "target": { "kind": "functions", "functionId": function },
+    });
+    let reply = call(&server, Method::POST, "/20200909/serviceConnectors", body, 202).await;
+    let connector = format!("/20200909/serviceConnectors/{}", made(&server, &reply).await);
+    let moved = json!({ "target": { "kind": "functions", "functionId": "ocid1.fnfunc.oc1.iad.none" } });
+    call(&server, Method::PUT, &connector, moved, 404).await;
+    call(&server, Method::DELETE, &connector, Value::Null, 202).await;
+    call(&server, Method::DELETE, &format!("/20260325/functions/{function}"), Value::Null, 204).await;
+    call(&server, Method::DELETE, &path, Value::Null, 409).await;
+    call(&server, Method::DELETE, &format!("/20260325/applications/{app}"), Value::Null, 204).await;
+    // What was made for the logs of the application is there still, and is nobody's but its owner's to delete.
+    let refused = call(&server, Method::DELETE, &path, Value::Null, 409).await.json();
+    assert!(refused["message"].as_str().unwrap().contains("1 log group"), "{refused}");
+    let groups = format!("/20200531/logGroups?compartmentId={lab}");
+    let groups = call(&server, Method::GET, &groups, Value::Null, 200).await.json();
+    let group = format!("/20200531/logGroups/{}", groups[0]["id"].as_str().unwrap());
+    call(&server, Method::DELETE, &group, Value::Null, 202).await;
+    let reply = call(&server, Method::DELETE, &path, Value::Null, 202).await;
+    assert!(!reply.header("opc-work-request-id").is_empty(), "{:?}", reply.headers);
+
+    // Calls that are answered with what they made have no work requests.
+    let work = format!("/20200531/workRequests?compartmentId={lab}");
+    let work = call(&server, Method::GET, &work, Value::Null, 404).await.json();
+    assert_eq!(work["code"], "NotAuthorizedOrNotFound");
+    let work = format!("/20200531/workRequests?compartmentId={root}");
+    let work = call(&server, Method::GET, &work, Value::Null, 200).await.json();
+    assert_eq!(work.as_array().unwrap().len(), 1, "{work}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_that_are_cut_by_their_bytes_go_on() {
+    let server = TestServer::start().await;
+    let root = tenancy(&server).await;
+    let begun = penstock::serve::now();
+    let before = |seconds: i64| event::Time::from_secs(begun.secs() - seconds).unwrap().to_string();
+    // 36 MB, of which a page holds 16 MiB, in requests of 9 MB.
+    let (records, each) = (40, 900_000);
+    let (path, text) = ("/20200831/logs/_Audit/actions/push", "x".repeat(each));
+    for first in (0..records).step_by(10) {
+        let entry = |number: i64| json!({ "id": format!("r{number}"), "time": before(number), "data": json!({ "text": text }).to_string() });
+        let entries: Vec<Value> = (first..first + 10).map(entry).collect();
+        let batch = json!({ "type": "t", "source": "s", "defaultlogentrytime": before(0), "entries": entries });
+        let body = json!({ "specversion": "1.0", "logEntryBatches": [batch] });
+        call(&server, Method::POST, path, body, 200).await;
+    }
+    server.settled().await;
+    let (from, to) = (before(3_600), before(-1));
+    let expected: Vec<String> = (0..records).map(|number| format!("r{number}")).collect();
+    let search = json!({ "timeStart": from, "timeEnd": to, "searchQuery": format!("search \"{root}\"") });
+    let events = format!("/20190901/auditEvents?compartmentId={root}&startTime={from}&endTime={to}");
+    for (method, path, body, limit) in [
+        (Method::POST, "/20190909/search?", search, 1_000),
+        (Method::GET, &*format!("{events}&"), Value::Null, 1_000),
+        (Method::GET, &*format!("{events}&"), Value::Null, 7),
+    ] {
+        let (mut seen, mut pages, mut next) = (Vec::new(), 0, String::new());
+        loop {
+            let page = if next.is_empty() { String::new() } else { format!("&page={next}") };
+            let path = format!("{path}limit={limit}{page}");
+            let reply = call(&server, method.clone(), &path, body.clone(), 200).await;
+            let shown = reply.json();
+            let ids: Vec<String> = match &shown["results"] {
+                Value::Null => shown.as_array().unwrap().iter().map(|event| &event["eventId"]).map(text_of).collect(),
+                results => results
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .map(|row| &row["data"]["logContent"]["id"])
+                    .map(text_of)
+                    .collect(),
+            };
+            assert!(!ids.is_empty() && ids.len() <= limit, "{path}: {} records", ids.len());
+            seen.extend(ids);
+            pages += 1;
+            next = reply.headers.get("opc-next-page").map(|next| next.to_str().unwrap().to_owned()).unwrap_or_default();
+            if next.is_empty() {
+                break;
+            }
+        }
+        // Newest first, each once.
+        assert_eq!(seen, expected, "{path}");
+        assert_eq!(pages, if limit == 7 { 6 } else { 3 }, "{path}");
+    }
+}
+
+fn text_of(value: &Value) -> String {
+    value.as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_connector_shows_its_state_and_why() {
     let server = TestServer::start().await;
     let root = tenancy(&server).await;
@@ -243,6 +346,11 @@ async fn a_connector_shows_its_state_and_why() {
     let push = format!("/20200831/logs/{log}/actions/push");
     call(&server, Method::POST, &push, entries("wanted", "me", &[json!({ "n": 1 })]), 200).await;
     until("the connector needs attention", async || state().await["lifecycleState"] == "NEEDS_ATTENTION").await;
+    for (wanted, count) in [("NEEDS_ATTENTION", 1), ("ACTIVE", 0)] {
+        let in_state = format!("{path}?compartmentId={root}&lifecycleState={wanted}");
+        let listed = call(&server, Method::GET, &in_state, Value::Null, 200).await.json();
+        assert_eq!(listed["items"].as_array().unwrap().len(), count, "{wanted}: {listed}");
+    }
     let shown = state().await;
     assert!(shown["lifecycleDetails"].as_str().unwrap().contains("function"), "{shown}");
 

@@ -109,7 +109,7 @@ impl LogQuery {
     /// The remaining stages over rows that the predicate found: `{"datetime": milliseconds, "logContent": {envelope}}`,
     /// newest first. The error is about the query: it asks for more than [`super::ROWS_MAX`] rows, say.
     pub fn run(&self, rows: Vec<Value>) -> Result<Output, Diagnostic> {
-        let mut run = self.start(None);
+        let mut run = self.start(0, None);
         for row in rows {
             if !run.push(row)? {
                 break;
@@ -119,9 +119,9 @@ impl LogQuery {
     }
 
     /// As [`LogQuery::run`], with the rows one by one, so that a count need not hold them. `wanted` is how many rows
-    /// anybody wants in the end.
-    pub fn start(&self, wanted: Option<usize>) -> Run<'_> {
-        Run::new(self, wanted)
+    /// anybody wants in the end, behind the first `skip`, which are not held.
+    pub fn start(&self, skip: usize, wanted: Option<usize>) -> Run<'_> {
+        Run::new(self, skip, wanted)
     }
 }
 

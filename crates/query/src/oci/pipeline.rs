@@ -85,6 +85,8 @@ impl Stage {
 pub struct Run<'q> {
     query: &'q LogQuery,
     states: Vec<State>,
+    /// How many of the rows that come out are passed over.
+    skip: usize,
     out: Vec<Value>,
     out_max: usize,
     out_bytes: usize,
@@ -160,9 +162,9 @@ fn too_large(stage: Range<usize>, message: String) -> Diagnostic {
 }
 
 impl<'q> Run<'q> {
-    pub(super) fn new(query: &'q LogQuery, wanted: Option<usize>) -> Run<'q> {
+    pub(super) fn new(query: &'q LogQuery, skip: usize, wanted: Option<usize>) -> Run<'q> {
         // How many rows each stage's followers need of it, from the last to the first.
-        let mut needed = wanted;
+        let mut needed = wanted.map(|wanted| wanted.saturating_add(skip));
         let mut states: Vec<State> = Vec::new();
         for (stage, _) in query.stages.iter().rev() {
             states.push(match stage {
@@ -182,6 +184,7 @@ impl<'q> Run<'q> {
         Run {
             query,
             states,
+            skip,
             out: Vec::new(),
             out_max: wanted.unwrap_or(usize::MAX),
             out_bytes: 0,
@@ -316,6 +319,10 @@ impl<'q> Run<'q> {
                 // Each stage was given the state that it needs.
                 _ => {}
             }
+        }
+        if self.skip > 0 {
+            self.skip -= 1;
+            return Ok(());
         }
         if self.out.len() >= self.out_max {
             return Ok(());

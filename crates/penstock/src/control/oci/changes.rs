@@ -13,8 +13,8 @@ use serde_json::{Map, Value, json};
 
 use super::shown::{etag, operation_of};
 use super::{
-    CONNECTOR_SERVICE, Control, DEFAULT_GROUP, FUNCTIONS_SERVICE, RETRY_TOKEN_NANOS, document_kind, fresh_id,
-    incorrect_state, kept, limits, name_of, no_such, noun, ocid_kind, parent_key,
+    CONNECTOR_SERVICE, Control, DEFAULT_GROUP, FUNCTIONS_SERVICE, RETRY_TOKEN_NANOS, document_kind, fresh_id, kept,
+    limits, name_of, no_such, ocid_kind, parent_key, parent_kind, text, wrong_state,
 };
 
 /// What a change gave.
@@ -22,8 +22,8 @@ use super::{
 pub struct Made {
     /// The resource as it is now; `None` where it was removed.
     pub resource: Option<Resource>,
-    /// The work request that tells of it.
-    pub work_request: String,
+    /// The work request that tells of it, where the API answers with one.
+    pub work_request: Option<String>,
     /// Code that is to be installed for it.
     pub archive: Option<Archive>,
 }
@@ -67,23 +67,16 @@ impl Control {
                     let message = "The opc-retry-token came before with another body; use a fresh one.";
                     return Err(Refusal::new(Cause::StaleRetryToken, message));
                 }
-                let work_request = before.json["own"]["work_request"].as_str().unwrap_or_default().to_owned();
+                let work_request = before.json["own"]["work_request"].as_str().map(str::to_owned);
                 let resource = Some(self.show_oci(instance, kind, &before)?);
                 return Ok(Made { resource, work_request, archive: None });
             }
-            let zip = take_archive(kind, &mut body)?;
-            if zip.is_some() && !runs {
-                return Err(incorrect_state(FUNCTIONS_OFF));
-            }
+            let zip = take_archive(kind, &mut body, runs)?;
             let id = fresh_id(ocid_kind(kind), &self.settings.oci_region);
-            if kind == Kind::ServiceConnector {
-                let targets = &body["target"]["functionId"];
-                self.find_oci(instance, Kind::Function, targets.as_str().unwrap_or_default())?;
-            }
-            let work_request = self.fresh_work_request(kind);
+            let work_request = self.fresh_work_request(kind, "CREATE");
             let mut own = Map::new();
             own.insert("asked".to_owned(), Value::from(asked));
-            own.insert("work_request".to_owned(), Value::from(work_request.as_str()));
+            own.insert("work_request".to_owned(), Value::from(work_request.clone()));
             if let Some(token) = retry_token {
                 own.insert("retry_token".to_owned(), Value::from(token));
                 own.insert("retry_until".to_owned(), Value::from(now.saturating_add_nanos(RETRY_TOKEN_NANOS).nanos()));
@@ -98,7 +91,7 @@ impl Control {
                 }
                 _ => {}
             }
-            self.note_work(instance, kind, "CREATE", &work_request, &compartment, &id, now)?;
+            self.note_work(instance, kind, "CREATE", work_request.as_deref(), &compartment, &id, now)?;
             let resource = Some(self.show_oci(instance, kind, &made)?);
             let archive = zip.map(|zip| Archive { function: id, zip });
             Ok(Made { resource, work_request, archive })
@@ -119,32 +112,25 @@ impl Control {
     ) -> Result<Made, Refusal> {
         self.change_or(|| {
             let found = self.meant(instance, kind, parent, id, if_match)?;
-            let zip = take_archive(kind, &mut change)?;
-            if zip.is_some() && !runs {
-                return Err(incorrect_state(FUNCTIONS_OFF));
-            }
+            let zip = take_archive(kind, &mut change, runs)?;
             let mut json = found.json;
             // Who waits for the state to say that a version is installed must not be told of somebody else's.
             if zip.is_some() && matches!(json["state"].as_str(), Some("CREATING" | "UPDATING")) {
-                return Err(incorrect_state(BEING_INSTALLED));
+                return Err(Refusal::new(Cause::NotYet, BEING_INSTALLED));
             }
             let Some(body) = json["body"].as_object_mut() else { return Err(Refusal::internal()) };
             let Value::Object(change) = change else { return Err(Refusal::internal()) };
             dialects::oci::lay_over(body, change)?;
             let body = json["body"].clone();
             self.check_oci(instance, kind, Some(id), &body)?;
-            if kind == Kind::ServiceConnector {
-                let target = body["target"]["functionId"].as_str().unwrap_or_default();
-                self.find_oci(instance, Kind::Function, target)?;
-            }
             if zip.is_some() {
                 json["state"] = Value::from("UPDATING");
                 json["details"] = Value::Null;
             }
             let made = self.write_oci(instance, kind, id, &json, now)?;
-            let (work_request, compartment) =
-                (self.fresh_work_request(kind), self.compartment_of(instance, kind, &body)?);
-            self.note_work(instance, kind, "UPDATE", &work_request, &compartment, id, now)?;
+            let compartment = self.compartment_of(instance, kind, &body)?;
+            let work_request = self.fresh_work_request(kind, "UPDATE");
+            self.note_work(instance, kind, "UPDATE", work_request.as_deref(), &compartment, id, now)?;
             let resource = Some(self.show_oci(instance, kind, &made)?);
             let archive = zip.map(|zip| Archive { function: id.to_owned(), zip });
             Ok(Made { resource, work_request, archive })
@@ -168,8 +154,8 @@ impl Control {
                 let count = all.iter().filter(|inside| inside.json["body"][parent_key(inner)] == id).count();
                 if count > 0 {
                     let message =
-                        format!("The {} still holds {count} {}(s); delete those first.", noun(kind), noun(inner));
-                    return Err(incorrect_state(message));
+                        format!("The {} still holds {count} {}(s); delete those first.", kind.noun(), inner.noun());
+                    return Err(wrong_state(message));
                 }
             }
             let compartment = self.compartment_of(instance, kind, &found.json["body"])?;
@@ -181,8 +167,8 @@ impl Control {
                     }
                 }
             }
-            let work_request = self.fresh_work_request(kind);
-            self.note_work(instance, kind, "DELETE", &work_request, &compartment, id, now)?;
+            let work_request = self.fresh_work_request(kind, "DELETE");
+            self.note_work(instance, kind, "DELETE", work_request.as_deref(), &compartment, id, now)?;
             Ok(Made { resource: None, work_request, archive: None })
         })
     }
@@ -202,9 +188,9 @@ impl Control {
             json["state"] = Value::from(if is_active { "ACTIVE" } else { "INACTIVE" });
             let made = self.write_oci(instance, kind, id, &json, now)?;
             let compartment = self.compartment_of(instance, kind, &json["body"])?;
-            let (work_request, verb) =
-                (self.fresh_work_request(kind), if is_active { "ACTIVATE" } else { "DEACTIVATE" });
-            self.note_work(instance, kind, verb, &work_request, &compartment, id, now)?;
+            let verb = if is_active { "ACTIVATE" } else { "DEACTIVATE" };
+            let work_request = self.fresh_work_request(kind, verb);
+            self.note_work(instance, kind, verb, work_request.as_deref(), &compartment, id, now)?;
             Ok(Made { resource: Some(self.show_oci(instance, kind, &made)?), work_request, archive: None })
         })
     }
@@ -279,7 +265,7 @@ impl Control {
         if_match: Option<&str>,
     ) -> Result<Document, Refusal> {
         if kind == Kind::Compartment && id == ocid::tenancy(instance) {
-            return Err(incorrect_state("The root compartment is the tenancy itself; it does not change."));
+            return Err(wrong_state("The root compartment is the tenancy itself; it does not change."));
         }
         let found = self.find_oci(instance, kind, id)?;
         if parent.is_some_and(|parent| found.json["body"][parent_key(kind)] != parent) {
@@ -290,7 +276,7 @@ impl Control {
             && wanted.trim() != "*"
             && unquoted(wanted) != unquoted(&etag(&found))
         {
-            let message = format!("The {} was changed since it was read; read it again.", noun(kind));
+            let message = format!("The {} was changed since it was read; read it again.", kind.noun());
             return Err(Refusal::new(Cause::Outdated, message));
         }
         Ok(found)
@@ -324,14 +310,13 @@ impl Control {
 
     /// What a resource must satisfy beside its form: what it refers to is there, its name is free, and there is room.
     fn check_oci(&self, instance: InstanceId, kind: Kind, id: Option<&str>, body: &Value) -> Result<(), Refusal> {
-        let text = |key: &str| body[key].as_str().unwrap_or_default();
-        match kind {
-            Kind::Log => self.find_oci(instance, Kind::LogGroup, text("logGroupId")).map(drop)?,
-            Kind::Function => self.find_oci(instance, Kind::Application, text("applicationId")).map(drop)?,
-            _ => self.check_compartment(instance, text("compartmentId"))?,
+        match parent_kind(kind) {
+            Some(by) => self.find_oci(instance, by, text(body, parent_key(kind))).map(drop)?,
+            None => self.check_compartment(instance, text(body, "compartmentId"))?,
         }
         if kind == Kind::ServiceConnector {
             self.check_sources(instance, body)?;
+            self.find_oci(instance, Kind::Function, text(&body["target"], "functionId"))?;
         }
         let all = self.all_oci(instance, kind)?;
         let name = name_of(kind, body);
@@ -340,16 +325,16 @@ impl Control {
             name_of(kind, theirs) == name && theirs[parent_key(kind)] == body[parent_key(kind)]
         });
         if taken && kind != Kind::ServiceConnector {
-            let message = format!("There is a {} {name:?} already.", noun(kind));
+            let message = format!("There is a {} {name:?} already.", kind.noun());
             return Err(Refusal::new(Cause::AlreadyExists, message));
         }
         if id.is_none() && all.len() >= limits::RESOURCES_MAX {
-            let message = format!("The tenancy has {} {}s already, as many as can be.", all.len(), noun(kind));
-            return Err(incorrect_state(message));
+            let message = format!("The tenancy has {} {}s already, as many as can be.", all.len(), kind.noun());
+            return Err(wrong_state(message));
         }
         let bytes = body.to_string().len();
         if bytes > RESOURCE_BYTES_MAX {
-            let message = format!("The {} has {bytes} bytes, more than the {RESOURCE_BYTES_MAX} allowed.", noun(kind));
+            let message = format!("The {} has {bytes} bytes, more than the {RESOURCE_BYTES_MAX} allowed.", kind.noun());
             return Err(Refusal::invalid(message));
         }
         Ok(())
@@ -358,8 +343,8 @@ impl Control {
     /// Every group and log that a connector reads must be there.
     fn check_sources(&self, instance: InstanceId, body: &Value) -> Result<(), Refusal> {
         for source in body["source"]["logSources"].as_array().into_iter().flatten() {
-            self.check_compartment(instance, source["compartmentId"].as_str().unwrap_or_default())?;
-            let group = source["logGroupId"].as_str().unwrap_or_default();
+            self.check_compartment(instance, text(source, "compartmentId"))?;
+            let group = text(source, "logGroupId");
             if !group.starts_with("_Audit") && !group.is_empty() {
                 self.find_oci(instance, Kind::LogGroup, group)?;
             }
@@ -411,7 +396,7 @@ impl Control {
             }
         };
         let category = if service == FUNCTIONS_SERVICE { "invoke" } else { "runlog" };
-        let name = of.json["body"]["displayName"].as_str().unwrap_or_default();
+        let name = text(&of.json["body"], "displayName");
         let (mut display_name, id) = (format!("{name}_{category}"), fresh_id(OcidKind::Log, &self.settings.oci_region));
         let names = self.all_oci(instance, Kind::Log)?;
         let is_taken = |wanted: &str| {
@@ -437,26 +422,30 @@ impl Control {
         self.keep_oci(instance, Kind::Log, &id, &body, "ACTIVE", &Map::new(), now).map(drop)
     }
 
-    fn fresh_work_request(&self, kind: Kind) -> String {
+    /// The id of a work request for a change, where the API answers it with one.
+    fn fresh_work_request(&self, kind: Kind, verb: &str) -> Option<String> {
         let of = match kind {
             Kind::ServiceConnector => OcidKind::ServiceConnectorWorkRequest,
-            _ => OcidKind::LogWorkRequest,
+            Kind::LogGroup | Kind::Log => OcidKind::LogWorkRequest,
+            Kind::Compartment if verb == "DELETE" => OcidKind::LogWorkRequest,
+            Kind::Compartment | Kind::Application | Kind::Function | Kind::WorkRequest => return None,
         };
-        fresh_id(of, &self.settings.oci_region)
+        Some(fresh_id(of, &self.settings.oci_region))
     }
 
-    /// Keeps what is told of a change. Changes are done when their call is answered, so all of them succeeded; an
-    /// installation goes on, and the function's own state tells of that.
+    /// Keeps what is told of a change, where it has a work request. Changes are done when their call is answered, so all of
+    /// them succeeded.
     fn note_work(
         &self,
         instance: InstanceId,
         kind: Kind,
         verb: &str,
-        id: &str,
+        id: Option<&str>,
         compartment: &str,
         about: &str,
         now: Time,
     ) -> Result<(), Refusal> {
+        let Some(id) = id else { return Ok(()) };
         let parent = instance.to_string();
         let all = self.all_oci(instance, Kind::WorkRequest)?;
         for old in all.iter().take((all.len() + 1).saturating_sub(WORK_REQUESTS_KEPT)) {
@@ -492,22 +481,26 @@ pub struct Installed {
     pub idle_timeout_secs: Option<u64>,
 }
 
-const FUNCTIONS_OFF: &str =
+/// What is said where functions would have to run.
+pub const FUNCTIONS_OFF: &str =
     "Functions are switched off on this server; its operator can set [functions] enabled = true.";
 
 const BEING_INSTALLED: &str =
     "A version of the function is being installed; send the next one when its state is ACTIVE or FAILED again.";
 
 /// What must be empty before the other can go.
-const INNER: [(Kind, Kind); 4] = [
+const INNER: [(Kind, Kind); 6] = [
     (Kind::LogGroup, Kind::Log),
     (Kind::Application, Kind::Function),
     (Kind::Compartment, Kind::Compartment),
     (Kind::Compartment, Kind::LogGroup),
+    (Kind::Compartment, Kind::Application),
+    (Kind::Compartment, Kind::ServiceConnector),
 ];
 
-/// Takes the zip file out of a function's body: documents are small, and the code lies elsewhere.
-fn take_archive(kind: Kind, body: &mut Value) -> Result<Option<Vec<u8>>, Refusal> {
+/// Takes the zip file out of a function's body: documents are small, and the code lies elsewhere. Refuses it where
+/// functions do not run.
+fn take_archive(kind: Kind, body: &mut Value, runs: bool) -> Result<Option<Vec<u8>>, Refusal> {
     use base64::Engine as _;
     let field = "sourceDetails.archiveSourceDetails.archiveFile";
     let details = match kind {
@@ -517,6 +510,9 @@ fn take_archive(kind: Kind, body: &mut Value) -> Result<Option<Vec<u8>>, Refusal
     let Some(Value::String(file)) = details.and_then(|details| details.shift_remove("archiveFile")) else {
         return Ok(None);
     };
+    if !runs {
+        return Err(wrong_state(FUNCTIONS_OFF));
+    }
     let zip = base64::engine::general_purpose::STANDARD.decode(file);
     zip.map(Some).map_err(|error| Refusal::invalid_field(field, format!("is no base64: {error}")))
 }
@@ -550,7 +546,7 @@ mod tests {
         let state = |done: Made| done.resource.unwrap().body["lifecycleState"].clone();
 
         let refused = update(json!({ "sourceDetails": source() })).unwrap_err();
-        assert_eq!((refused.cause, &*refused.message), (Cause::WrongState, BEING_INSTALLED));
+        assert_eq!((refused.cause, &*refused.message), (Cause::NotYet, BEING_INSTALLED));
         // What is no code changes meanwhile.
         assert_eq!(state(update(json!({ "memoryInMBs": 256 })).unwrap()), "CREATING");
         control.installed_oci(instance, &id, Err("no func.py".to_owned()), AT).unwrap();

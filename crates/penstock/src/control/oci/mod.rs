@@ -12,6 +12,8 @@ mod shown;
 mod users;
 mod views;
 
+use std::collections::HashMap;
+
 use dialects::oci::ocid::{self, OcidKind};
 use dialects::oci::{Kind, ListCall, Resource, SortBy};
 use dialects::{Cause, Refusal};
@@ -21,10 +23,9 @@ use serde_json::Value;
 
 use super::{Control, ControlError};
 
-pub use changes::{Archive, Installed, Made};
+pub use changes::{Archive, FUNCTIONS_OFF, Installed, Made};
 pub use shown::stamp;
-pub use users::NewUser;
-pub use views::{connector_of, service_connector_name};
+pub use views::connector_of;
 
 /// The group that logs of applications and connectors are made in, as OCI calls the one that it makes by itself.
 pub const DEFAULT_GROUP: &str = "Default_Group";
@@ -51,19 +52,6 @@ pub(super) fn document_kind(kind: Kind) -> &'static str {
     }
 }
 
-/// What a kind is called in errors.
-pub(super) fn noun(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Compartment => "compartment",
-        Kind::LogGroup => "log group",
-        Kind::Log => "log",
-        Kind::Application => "application",
-        Kind::Function => "function",
-        Kind::ServiceConnector => "service connector",
-        Kind::WorkRequest => "work request",
-    }
-}
-
 /// The name that a kind's members have among themselves.
 fn name_of(kind: Kind, body: &Value) -> &str {
     let key = if kind == Kind::Compartment { "name" } else { "displayName" };
@@ -77,6 +65,19 @@ fn parent_key(kind: Kind) -> &'static str {
         Kind::Function => "applicationId",
         _ => "compartmentId",
     }
+}
+
+/// What lies between a member of a kind and its compartment.
+fn parent_kind(kind: Kind) -> Option<Kind> {
+    match kind {
+        Kind::Log => Some(Kind::LogGroup),
+        Kind::Function => Some(Kind::Application),
+        _ => None,
+    }
+}
+
+fn text<'b>(body: &'b Value, key: &str) -> &'b str {
+    body[key].as_str().unwrap_or_default()
 }
 
 impl Control {
@@ -98,31 +99,32 @@ impl Control {
         self.show_oci(instance, kind, &found)
     }
 
-    /// The resources that a call asks for, in the order in which they were made, and where the next page begins.
-    pub fn list_oci(
-        &self,
-        instance: InstanceId,
-        kind: Kind,
-        call: &ListCall,
-    ) -> Result<(Vec<Resource>, Option<String>), Refusal> {
+    /// The resources that a call asks for, in the order that it asks for, whatever page it wants of them. Their states are
+    /// those of the documents: whoever knows better is to look at `lifecycle_state` and at the page.
+    pub fn list_oci(&self, instance: InstanceId, kind: Kind, call: &ListCall) -> Result<Vec<Resource>, Refusal> {
         let mut compartments = None;
         if let Some(compartment) = &call.compartment {
             self.check_compartment(instance, compartment)?;
             let below = if call.subtree { self.compartments_below(instance, compartment)? } else { Vec::new() };
             compartments = Some([vec![compartment.clone()], below].concat());
         }
-        if let Some(parent) = &call.parent {
+        let mut above = HashMap::new();
+        if let Some(parents) = parent_kind(kind) {
+            for parent in self.all_oci(instance, parents)? {
+                above.insert(parent.id, text(&parent.json["body"], "compartmentId").to_owned());
+            }
             // A log group or application of somebody else's is as little there as one that nobody made.
-            let above = if kind == Kind::Log { Kind::LogGroup } else { Kind::Application };
-            self.find_oci(instance, above, parent)?;
+            if let Some(parent) = call.parent.as_ref().filter(|parent| !above.contains_key(*parent)) {
+                return Err(no_such(parents, parent));
+            }
         }
-        let mut all = Vec::new();
-        for document in kept(self.resources.list(document_kind(kind), Some(&instance.to_string())))? {
-            let (body, state) = (&document.json["body"], document.json["state"].as_str().unwrap_or_default());
-            let name = name_of(kind, body);
-            let compartment = self.compartment_of(instance, kind, body)?;
-            let within = compartments.as_ref().is_none_or(|within| within.contains(&compartment));
-            let below = call.parent.as_ref().is_none_or(|parent| body[parent_key(kind)] == parent.as_str());
+        let mut found = Vec::new();
+        for document in self.all_oci(instance, kind)? {
+            let body = &document.json["body"];
+            let (name, parent) = (name_of(kind, body), text(body, parent_key(kind)));
+            let compartment = above.get(parent).map_or(parent, String::as_str);
+            let within = compartments.as_ref().is_none_or(|within| within.iter().any(|one| one == compartment));
+            let below = call.parent.as_ref().is_none_or(|wanted| wanted == parent);
             let named = call.display_name.as_ref().is_none_or(|wanted| wanted == name);
             let meant = call.id.as_ref().is_none_or(|wanted| *wanted == document.id);
             let source = &body["configuration"]["source"];
@@ -131,28 +133,16 @@ impl Control {
             let of_log = is(&call.log_type, &body["logType"]) && is(&call.service, &source["service"]);
             let about = call.resource.as_ref().is_none_or(|wanted| is_about(kind, body, wanted));
             if within && below && named && meant && of_log && about {
-                let shown = self.show_oci(instance, kind, &document)?;
-                let state = shown.body["lifecycleState"].as_str().unwrap_or(state);
-                if call.lifecycle_state.as_ref().is_none_or(|wanted| wanted.eq_ignore_ascii_case(state)) {
-                    all.push((name.to_owned(), shown));
-                }
+                found.push((name.to_owned(), self.show_in(instance, kind, &document, compartment)));
             }
         }
         if call.sort_by == SortBy::DisplayName {
-            all.sort_by(|a, b| a.0.cmp(&b.0));
+            found.sort_by(|a, b| a.0.cmp(&b.0));
         }
         if call.descending {
-            all.reverse();
+            found.reverse();
         }
-        let from = match &call.page {
-            None => 0,
-            Some(page) => {
-                page.parse::<usize>().map_err(|_| Refusal::invalid_field("page", "is none that was given"))?
-            }
-        };
-        let more = all.len() > from.saturating_add(call.limit);
-        let next = more.then(|| (from + call.limit).to_string());
-        Ok((all.into_iter().skip(from).take(call.limit).map(|(_, resource)| resource).collect(), next))
+        Ok(found.into_iter().map(|(_, resource)| resource).collect())
     }
 
     /// The document of a resource.
@@ -173,7 +163,7 @@ impl Control {
 
     /// Every compartment below one, however deep.
     pub fn compartments_below(&self, instance: InstanceId, root: &str) -> Result<Vec<String>, Refusal> {
-        let all = kept(self.resources.list(document_kind(Kind::Compartment), Some(&instance.to_string())))?;
+        let all = self.all_oci(instance, Kind::Compartment)?;
         let mut below = vec![root.to_owned()];
         let mut next = 0;
         while next < below.len() {
@@ -188,14 +178,11 @@ impl Control {
 
     /// The compartment that a body lies in, by way of its log group or application.
     fn compartment_of(&self, instance: InstanceId, kind: Kind, body: &Value) -> Result<String, Refusal> {
-        let by = match kind {
-            Kind::Log => Kind::LogGroup,
-            Kind::Function => Kind::Application,
-            _ => return Ok(body["compartmentId"].as_str().unwrap_or_default().to_owned()),
-        };
-        let parent = body[parent_key(kind)].as_str().unwrap_or_default();
-        let parent = self.find_oci(instance, by, parent)?;
-        Ok(parent.json["body"]["compartmentId"].as_str().unwrap_or_default().to_owned())
+        let parent = text(body, parent_key(kind));
+        match parent_kind(kind) {
+            None => Ok(parent.to_owned()),
+            Some(by) => Ok(text(&self.find_oci(instance, by, parent)?.json["body"], "compartmentId").to_owned()),
+        }
     }
 
     /// Documents of a kind of an instance.
@@ -221,13 +208,13 @@ fn kept<T>(result: Result<T, ResourceError>) -> Result<T, Refusal> {
 }
 
 /// As OCI answers: nobody learns whether it exists for others.
-pub(super) fn no_such(kind: Kind, id: &str) -> Refusal {
+pub fn no_such(kind: Kind, id: &str) -> Refusal {
     let shown: String = id.chars().take(120).collect();
-    let message = format!("There is no {} {shown:?}, or this credential does not reach it.", noun(kind));
+    let message = format!("There is no {} {shown:?}, or this credential does not reach it.", kind.noun());
     Refusal::new(Cause::NotFound, message)
 }
 
-fn incorrect_state(message: impl Into<String>) -> Refusal {
+fn wrong_state(message: impl Into<String>) -> Refusal {
     Refusal::new(Cause::WrongState, message)
 }
 

@@ -50,10 +50,15 @@ pub(super) fn operation_of(kind: Kind, verb: &str) -> (String, &'static str, &'s
 impl Control {
     /// A resource with all that is shown of it.
     pub(super) fn show_oci(&self, instance: InstanceId, kind: Kind, document: &Document) -> Result<Resource, Refusal> {
+        let compartment = self.compartment_of(instance, kind, &document.json["body"])?;
+        Ok(self.show_in(instance, kind, document, &compartment))
+    }
+
+    /// A resource that is known to lie in this compartment.
+    pub(super) fn show_in(&self, instance: InstanceId, kind: Kind, document: &Document, compartment: &str) -> Resource {
         let mut shown = Map::new();
         shown.insert("id".to_owned(), Value::from(document.id.as_str()));
         let mut body = document.json["body"].clone();
-        let compartment = self.compartment_of(instance, kind, &body)?;
         if let Some(body) = body.as_object_mut() {
             shown.append(body);
         }
@@ -89,7 +94,7 @@ impl Control {
                 put("shape", Value::from("GENERIC_X86"));
                 put("timeUpdated", Value::from(changed));
                 put("lifecycleDetails", details);
-                put("invokeEndpoint", Value::from(self.url_for_callers()));
+                put("invokeEndpoint", self.url().map_or(Value::Null, Value::from));
                 put(
                     "penstock",
                     json!({
@@ -108,7 +113,7 @@ impl Control {
             }
             Kind::Compartment | Kind::WorkRequest => {}
         }
-        Ok(Resource { id: document.id.clone(), body: Value::Object(shown), etag: etag(document) })
+        Resource { id: document.id.clone(), body: Value::Object(shown), etag: etag(document) }
     }
 
     /// The tenancy as the compartment that holds all others.
@@ -126,11 +131,6 @@ impl Control {
             "definedTags": {},
         });
         Ok(Resource { id, body, etag: etag(&document) })
-    }
-
-    /// Where callers reach this server.
-    fn url_for_callers(&self) -> String {
-        self.url().ok().flatten().unwrap_or_else(|| "http://127.0.0.1:8480".to_owned())
     }
 }
 

@@ -29,21 +29,15 @@ struct UserDocument {
     disabled: bool,
 }
 
-/// A user that was just made; the only time that its private key is seen.
-pub struct NewUser {
-    /// What is shown of it, and of its key.
-    pub shown: Value,
-}
-
 impl Control {
-    /// Makes a user of OCI's API with a key of its own.
+    /// Makes a user of OCI's API with a key of its own; the only time that its private half is seen.
     pub fn create_oci_user(
         &self,
         instance: InstanceId,
         role: Role,
         name: &str,
         now: Time,
-    ) -> Result<NewUser, ControlError> {
+    ) -> Result<Value, ControlError> {
         shown_name("name", name)?;
         let parent = instance.to_string();
         self.resources.get(INSTANCE, "", &parent)?;
@@ -61,7 +55,7 @@ impl Control {
             let made = self.resources.create(USER, &parent, &id, &document, &now.to_string())?;
             let mut shown = self.show_user(&made);
             shown["private_key_pem"] = Value::String(pem.to_string());
-            Ok(NewUser { shown })
+            Ok(shown)
         })
     }
 

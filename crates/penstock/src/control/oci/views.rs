@@ -41,11 +41,6 @@ pub fn connector_of(service_connector: &str) -> String {
     format!("oci-{}", service_connector.rsplit('.').next().unwrap_or_default())
 }
 
-/// The unique part of the service connector that `deliver` knows under this name.
-pub fn service_connector_name(connector: &str) -> Option<&str> {
-    connector.strip_prefix("oci-").filter(|unique| unique.len() == 32)
-}
-
 impl Control {
     /// The compartments of all instances, the roots among them.
     pub(in crate::control) fn oci_compartments(
@@ -75,6 +70,12 @@ impl Control {
         for group in self.resources.list(document_kind(Kind::LogGroup), None)? {
             groups.insert(group.id, group.json["body"]["compartmentId"].as_str().unwrap_or_default().to_owned());
         }
+        let mut names = HashMap::new();
+        for kind in [Kind::Application, Kind::ServiceConnector] {
+            for mut writer in self.resources.list(document_kind(kind), None)? {
+                names.insert(writer.id, writer.json["body"]["displayName"].take());
+            }
+        }
         let mut logs = HashMap::new();
         for document in self.resources.list(document_kind(Kind::Log), None)? {
             let Some(instance) = known_instance(&document, instances) else { continue };
@@ -93,6 +94,7 @@ impl Control {
                 enabled: body["isEnabled"].as_bool().unwrap_or(true),
                 service: text(&source["service"]),
                 resource: text(&source["resource"]),
+                resource_name: source["resource"].as_str().and_then(|writer| text(names.get(writer)?)),
                 category: text(&source["category"]),
             };
             logs.insert(document.id, Arc::new(log));
@@ -217,7 +219,7 @@ impl Control {
                 expects: match own["expects"].as_str() {
                     Some("any") => Expects::Any,
                     Some("nothing") => Expects::Nothing,
-                    _ => Expects::PerRecord,
+                    _ => Expects::default(),
                 },
             };
             specs.push((instance, spec));
@@ -260,7 +262,7 @@ mod tests {
     fn connectors_are_named_by_the_unique_part() {
         let id = ocid::ocid(ocid::OcidKind::ServiceConnector, "us-ashburn-1", uuid::Uuid::from_u128(7));
         let name = connector_of(&id);
-        assert!(name.len() <= 63 && id.ends_with(service_connector_name(&name).unwrap()), "{name}");
-        assert_eq!(service_connector_name("oci-mine"), None);
+        let unique = name.strip_prefix("oci-").unwrap();
+        assert!(name.len() <= 63 && unique.len() == 32 && id.ends_with(unique), "{name}");
     }
 }

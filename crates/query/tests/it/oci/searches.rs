@@ -297,7 +297,7 @@ fn rows_one_by_one_stop_when_enough_is_there() {
     let row = |n: i64| json!({"datetime": n, "logContent": {"type": "t", "data": {"n": n}}});
     let fed = |text: &str, wanted: Option<usize>| {
         let query = parse(text);
-        let mut run = query.start(wanted);
+        let mut run = query.start(0, wanted);
         let mut taken = 0;
         for n in (0..100).rev() {
             taken += 1;
@@ -317,9 +317,33 @@ fn rows_one_by_one_stop_when_enough_is_there() {
 }
 
 #[test]
+fn rows_that_are_passed_over_are_not_held() {
+    // 150 MB, more than may be held or come out.
+    let text = "x".repeat(1 << 20);
+    let page = |query: &str, skip: usize| {
+        let query = parse(query);
+        let mut run = query.start(skip, Some(2));
+        for n in (0..150).rev() {
+            let row = json!({"datetime": n, "logContent": {"type": "t", "data": {"n": n, "text": text}}});
+            if !run.push(row).unwrap() {
+                break;
+            }
+        }
+        let rows = run.finish().unwrap().rows;
+        rows.iter().map(|row| row["datetime"].as_i64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(page("search \"x\"", 0), [149, 148]);
+    assert_eq!(page("search \"x\"", 140), [9, 8]);
+    assert_eq!(page("search \"x\"", 149), [0]);
+    assert_eq!(page("search \"x\"", 150), [0; 0]);
+    assert_eq!(page("search \"x\" | limit 141 | extend a = 1", 140), [9]);
+    assert_eq!(page("search \"x\" | select datetime | sort by datetime", 3), [3, 4]);
+}
+
+#[test]
 fn a_long_order_keeps_only_the_first() {
     let query = parse("search \"x\" | sort by data.n, datetime | select data.n as n, datetime");
-    let mut run = query.start(Some(3));
+    let mut run = query.start(0, Some(3));
     // 7 and 10,007 are coprime: every number once, in no order.
     for n in 0..10_007_i64 {
         assert!(run.push(json!({"datetime": n, "logContent": {"data": {"n": (n * 7) % 10_007 / 2}}})).unwrap());
@@ -337,7 +361,7 @@ fn a_long_order_keeps_only_the_first() {
 fn more_than_may_be_held() {
     let refused = |text: &str, row: &dyn Fn(usize) -> Value| {
         let query = parse(text);
-        let mut run = query.start(None);
+        let mut run = query.start(0, None);
         let error = (0..200_000).find_map(|n| run.push(row(n)).err()).expect("refused");
         let stage = &text[error.span.clone()];
         format!("{}: {}", stage, error.message)
