@@ -292,7 +292,7 @@ struct Met<'r> {
 impl<'r> Heap<'r> {
     /// A heap in `bump` that may take `bytes_max`.
     pub fn new(bump: &'r Bump, names: &'r Names, bytes_max: usize) -> Heap<'r> {
-        let met = Met { texts: BumpVec::new_in(bump), table: HashTable::new() };
+        let met = Met { texts: BumpVec::new_in(bump), table: HashTable::with_capacity(112) };
         Heap { bump, left: Cell::new(bytes_max), names, met: RefCell::new(met), hasher: names.hasher.clone() }
     }
 

@@ -17,7 +17,7 @@ use crate::run::{Failure, Run};
 use crate::value::{Heap, Name, Value};
 
 /// How many columns have their names before a run.
-const KNOWN_COLUMNS: usize = 64;
+const KNOWN_COLUMNS: usize = 128;
 
 /// A call of `csv`.
 #[derive(Debug)]
@@ -136,7 +136,11 @@ impl<'r> Record<'r> {
             return self.quoted(start + 1, quoted, heap).map(Some);
         }
         let separator = self.separator;
-        let end = rest.find(|found| found == separator || found == '\n').unwrap_or(rest.len());
+        let end = match u8::try_from(separator) {
+            Ok(separator) if separator.is_ascii() => rest.bytes().position(|byte| byte == separator || byte == b'\n'),
+            _ => rest.find([separator, '\n']),
+        };
+        let end = end.unwrap_or(rest.len());
         let (field, behind) = rest.split_at(end);
         let field = if behind.starts_with(separator) {
             self.at = Some(start + end + separator.len_utf8());

@@ -135,8 +135,11 @@ fn read<'r>(run: &Run<'r>, text: &'r str) -> Result<Rc<Read<'r>>, Failure> {
     // Nodes are at most twice as many as there are `<`, and attributes as many as there are `=`; that many are made room
     // for before anything is read.
     let count = |wanted: u8| text.bytes().filter(|byte| *byte == wanted).count();
-    run.heap.charge(size_of::<Read<'_>>() + 192 * count(b'<') + 80 * count(b'='))?;
-    let tree = match measure(text) {
+    let attributes_max = count(b'=');
+    run.heap.charge(size_of::<Read<'_>>() + 192 * count(b'<') + 80 * attributes_max)?;
+    let is_small = attributes_max <= NAMESPACES_MAX
+        || (attributes_max <= ATTRIBUTES_MAX && text.matches("xmlns").count() <= NAMESPACES_MAX);
+    let tree = match if is_small { Ok(()) } else { measure(text) } {
         // A text that begins with blanks is read all the same, declaration or not.
         Ok(()) => Document::parse(text.trim_start()).map_err(Unreadable::Syntax),
         Err(large) => Err(Unreadable::Large(large)),
@@ -171,7 +174,8 @@ fn measure(text: &str) -> Result<(), &'static str> {
             let mut attributes = 0;
             let mut namespaces = usize::from(scopes.last().copied().unwrap_or(0));
             let behind = loop {
-                let Some(found) = text[at..].find(['"', '\'', '>', '<', ':', '=']) else { break None };
+                let ends = |byte: &u8| matches!(byte, b'"' | b'\'' | b'>' | b'<' | b':' | b'=');
+                let Some(found) = text.as_bytes()[at..].iter().position(ends) else { break None };
                 let name = &text[at..at + found];
                 at += found + 1;
                 match text.as_bytes()[at - 1] {
