@@ -12,9 +12,13 @@
 //! (contracts/cbn.md §3). One of them is left aside on purpose: repetitions that follow a flag (`a(?i)*`), which Go
 //! applies to what stands before the flag and nobody writes.
 
+mod groups;
+
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::compile::REGEX_BYTES_MAX;
+use groups::{Walk, Walked};
 
 /// How deep groups may be nested. Go allows 1,000; nobody writes 250, and compiling goes down the tree by recursion.
 pub const NESTING_MAX: usize = 250;
@@ -54,16 +58,73 @@ pub fn compile(pattern: &str) -> Result<regex::Regex, Error> {
 /// A regular expression whose groups are known by their place.
 #[derive(Debug)]
 pub(crate) struct Captures {
-    pub(crate) regex: regex::Regex,
+    regex: regex::Regex,
+    walk: Option<Walk>,
     /// The name of each group: the first is that of group 1.
     pub(crate) names: Vec<String>,
+}
+
+/// Where the groups of a match lie. One of these serves any number of expressions.
+#[derive(Debug, Default)]
+pub(crate) struct Places(groups::Places);
+
+impl Places {
+    /// Where the group with this number lies, from 1; `None` if it took no part in the match.
+    #[inline]
+    pub(crate) fn get(&self, group: usize) -> Option<(usize, usize)> {
+        self.0.get(group)
+    }
 }
 
 /// Compiles a regular expression of which only the named groups matter. Their names may be anything that holds no `>`,
 /// and several may bear the same one (as Go has it; C++'s RE2 refuses that).
 pub(crate) fn compile_captures(pattern: &str) -> Result<Captures, Error> {
     let Translated { text, names } = translate(pattern, Groups::Named)?;
-    Ok(Captures { regex: build(&text)?, names })
+    Ok(Captures { regex: build(&text)?, walk: Walk::new(&text), names })
+}
+
+impl Captures {
+    /// The first match at or behind a place; where its groups lie stands in `places` then. `hopeful` says that there
+    /// probably is one, and where the search starts; it changes how long this takes and nothing else.
+    pub(crate) fn find(&self, text: &str, from: usize, hopeful: bool, places: &mut Places) -> Option<Range<usize>> {
+        if !hopeful && !self.regex.is_match_at(text, from) {
+            return None;
+        }
+        let Some(walk) = &self.walk else { return self.find_by_regex(text, from, places) };
+        let groups = self.names.len();
+        // A match that starts where the search does is the first one; many patterns are written for whole lines.
+        let effort = 256 + text.len();
+        if let Walked::To(end) = walk.from(text, from, groups, effort, &mut places.0) {
+            return Some(from..end);
+        }
+        let found = self.regex.find_at(text, from)?.range();
+        if walk.from(text, found.start, groups, 16 * effort, &mut places.0) == Walked::To(found.end) {
+            return Some(found);
+        }
+        self.find_by_regex(text, found.start, places)
+    }
+
+    /// Both ways from every place; fails where they differ.
+    #[cfg(test)]
+    pub(crate) fn check(&self, text: &str) {
+        for from in (0..=text.len()).filter(|from| text.is_char_boundary(*from)) {
+            let (mut walked, mut known) = (Places::default(), Places::default());
+            for hopeful in [false, true] {
+                let found = self.find(text, from, hopeful, &mut walked);
+                assert_eq!(found, self.find_by_regex(text, from, &mut known), "{} on {text:?} from {from}", self.regex);
+                for group in (1..=self.names.len()).filter(|_| found.is_some()) {
+                    assert_eq!(walked.get(group), known.get(group), "{} on {text:?}: group {group}", self.regex);
+                }
+            }
+        }
+    }
+
+    fn find_by_regex(&self, text: &str, from: usize, places: &mut Places) -> Option<Range<usize>> {
+        let mut found = self.regex.capture_locations();
+        let whole = self.regex.captures_read_at(&mut found, text, from)?.range();
+        places.0.take(&found);
+        Some(whole)
+    }
 }
 
 fn build(text: &str) -> Result<regex::Regex, Error> {
@@ -885,9 +946,9 @@ mod tests {
 
     #[test]
     fn of_captures_only_those_with_a_name_are_kept() {
-        let Captures { regex, names } = compile_captures(r"(a)(?P<x.y>b)|(?<x.y>c)").expect("it is one");
-        assert_eq!(names, ["x.y", "x.y"]);
-        assert_eq!(regex.captures_len(), 3);
+        let captures = compile_captures(r"(a)(?P<x.y>b)|(?<x.y>c)").expect("it is one");
+        assert_eq!(captures.names, ["x.y", "x.y"]);
+        assert_eq!(captures.regex.captures_len(), 3);
     }
 
     #[test]
@@ -903,7 +964,53 @@ mod tests {
         assert!(compile(&"a".repeat(PATTERN_BYTES_MAX + 1)).expect_err("too long").message.contains("longer"));
     }
 
+    /// Expressions as grok has them: groups with names, repetition and branches of a few plain things.
+    fn expressions() -> impl Strategy<Value = String> {
+        let plain = prop_oneof![
+            Just("a"),
+            Just("b"),
+            Just("ab"),
+            Just("1"),
+            Just("é"),
+            Just(" "),
+            Just("."),
+            Just(".*"),
+            Just(".*?"),
+            Just("[ab]"),
+            Just("[^a]"),
+            Just("[^ ]+"),
+            Just("\\d+"),
+            Just("\\w*"),
+            Just("\\S+?"),
+            Just("\\b"),
+            Just("^"),
+            Just("$"),
+            Just("(?m:$)"),
+            Just("(?s:.)"),
+            Just("(?i:A)"),
+            Just("[à-ü]"),
+            Just("a{2,3}"),
+            Just("[ab]{0,2}?"),
+        ];
+        plain.prop_map(str::to_owned).prop_recursive(5, 24, 4, |inner| {
+            let several = prop::collection::vec(inner.clone(), 2..4);
+            prop_oneof![
+                4 => several.clone().prop_map(|parts| parts.concat()),
+                2 => several.prop_map(|parts| format!("(?:{})", parts.join("|"))),
+                3 => inner.clone().prop_map(|part| format!("(?P<g>{part})")),
+                1 => (inner, prop::sample::select(vec!["?", "??", "*", "+", "*?", "{2}", "{1,2}", "{0,2}?"]))
+                    .prop_map(|(part, times)| format!("(?:{part}){times}")),
+            ]
+        })
+    }
+
     proptest! {
+        /// Walking through an expression finds the match and the groups that the crate finds.
+        #[test]
+        fn walking_finds_what_the_crate_finds(expression in expressions(), text in "[ab1é \n]{0,12}") {
+            compile_captures(&expression).expect("it is one").check(&text);
+        }
+
         /// Whatever the text, it compiles or is refused at a place within it.
         #[test]
         fn nothing_panics(pattern in r"(?s).{0,24}") {

@@ -17,7 +17,7 @@ use crate::compile::{Build, Options, words_of};
 use crate::diagnostic::{self, Diagnostic};
 use crate::path::{Path, Target};
 use crate::plugins::{grok_patterns, place_of, text_of};
-use crate::re2;
+use crate::re2::{self, Places};
 use crate::run::{Failure, Run};
 use crate::syntax::ast::{Span, Word};
 use crate::value::{Map, Value};
@@ -45,7 +45,7 @@ struct Source {
 /// One expression.
 #[derive(Debug)]
 struct Pattern {
-    regex: regex::Regex,
+    captures: re2::Captures,
     fields: Vec<Field>,
     /// Which field each group sets: the first is group 1.
     groups: Vec<u32>,
@@ -94,6 +94,7 @@ impl Grok {
     pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
         // Why the last field could not be read; that is told only where no other field matched.
         let mut unread = None;
+        let mut places = Places::default();
         for source in &self.sources {
             let text = match place_of(run, &source.field).and_then(|place| text_of(run, &place)) {
                 Ok(text) => text,
@@ -103,10 +104,15 @@ impl Grok {
                 }
                 Err(other) => return Err(other),
             };
+            // Of several patterns most do not match.
+            let hopeful = source.patterns.len() == 1;
             for pattern in &source.patterns {
                 run.step_bytes(text.len())?;
-                let matched =
-                    if self.match_all { pattern.take_all(run, text)? } else { pattern.take_first(run, text)? };
+                let matched = if self.match_all {
+                    pattern.take_all(run, text, &mut places)?
+                } else {
+                    pattern.take_first(run, text, hopeful, &mut places)?
+                };
                 if matched {
                     return Ok(());
                 }
@@ -125,7 +131,7 @@ impl Grok {
 impl Pattern {
     /// `None` for an expression that can never set anything.
     fn compile(expanded: &str, word: &Word, overwrite: &[Path], build: &mut Build<'_>) -> Option<Pattern> {
-        let re2::Captures { regex, names } = match re2::compile_captures(expanded) {
+        let captures = match re2::compile_captures(expanded) {
             Ok(captures) => captures,
             Err(error) => {
                 let shown = if expanded == word.text {
@@ -142,7 +148,7 @@ impl Pattern {
             }
         };
         // Google's documentation: a pattern needs a named group, and one called by name counts as such.
-        if names.is_empty() && expanded == word.text {
+        if captures.names.is_empty() && expanded == word.text {
             build.diagnostics.push(
                 Diagnostic::warning(
                     "grok-no-capture",
@@ -154,8 +160,8 @@ impl Pattern {
             return None;
         }
         let mut fields: Vec<Field> = Vec::new();
-        let mut groups = Vec::with_capacity(names.len());
-        for name in &names {
+        let mut groups = Vec::with_capacity(captures.names.len());
+        for name in &captures.names {
             let path = Path::new(name, &mut build.names);
             let at = fields.iter().position(|field| field.path == path).unwrap_or_else(|| {
                 let overwrite = overwrite.iter().any(|known| known.segments == path.segments);
@@ -164,14 +170,19 @@ impl Pattern {
             });
             groups.push(at as u32);
         }
-        Some(Pattern { regex, fields, groups })
+        Some(Pattern { captures, fields, groups })
     }
 
     /// Sets the fields of the first match; whether there is one.
-    fn take_first<'r>(&self, run: &Run<'r>, text: &'r str) -> Result<bool, Failure> {
-        let mut places = self.regex.capture_locations();
-        let Some(whole) = self.regex.captures_read(&mut places, text) else { return Ok(false) };
-        charge_groups(run, whole.range())?;
+    fn take_first<'r>(
+        &self,
+        run: &Run<'r>,
+        text: &'r str,
+        hopeful: bool,
+        places: &mut Places,
+    ) -> Result<bool, Failure> {
+        let Some(whole) = self.captures.find(text, 0, hopeful, places) else { return Ok(false) };
+        charge_groups(run, whole)?;
         self.check_overwrite(run, |group| places.get(group).is_some())?;
         for (at, field) in self.groups.iter().enumerate() {
             if let Some((start, end)) = places.get(at + 1) {
@@ -183,15 +194,14 @@ impl Pattern {
 
     /// Sets the fields of all matches, one behind the other; whether there is any. Each field becomes a map from the
     /// number of the match, from 0, to what it found.
-    fn take_all<'r>(&self, run: &Run<'r>, text: &'r str) -> Result<bool, Failure> {
-        let mut places = self.regex.capture_locations();
+    fn take_all<'r>(&self, run: &Run<'r>, text: &'r str, places: &mut Places) -> Result<bool, Failure> {
         let mut maps: Vec<Option<&'r Map<'r>>> = vec![None; self.fields.len()];
         let mut matches = 0_u32;
         let mut from = 0;
         while from <= text.len() {
-            let Some(whole) = self.regex.captures_read_at(&mut places, text, from) else { break };
+            let Some(whole) = self.captures.find(text, from, false, places) else { break };
             run.step(1)?;
-            charge_groups(run, whole.range())?;
+            charge_groups(run, whole.clone())?;
             self.check_overwrite(run, |group| places.get(group).is_some())?;
             let index = run.heap.name(&matches.to_string())?;
             for (at, field) in self.groups.iter().enumerate() {
@@ -206,9 +216,9 @@ impl Pattern {
             matches += 1;
             from = if whole.is_empty() {
                 // After a match of nothing the search goes on behind the next character.
-                whole.end() + text[whole.end()..].chars().next().map_or(1, char::len_utf8)
+                whole.end + text[whole.end..].chars().next().map_or(1, char::len_utf8)
             } else {
-                whole.end()
+                whole.end
             };
         }
         for (map, field) in maps.into_iter().zip(&self.fields) {
@@ -482,6 +492,25 @@ mod tests {
             }
             for text in *none {
                 assert_eq!(fields(&format!("%{{{pattern}:field}}"), text), None, "{pattern} on {text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn standard_patterns_find_the_same_either_way() {
+        let texts = [
+            "<30>Nov 26 12:00:00 ns1.example.com named[1234]: client @0x7f 10.1.2.3#53124 (www.example.com): query: IN A",
+            r#"10.0.0.1 - ann [26/Nov/2026:12:00:00 +0100] "GET /a?b=c HTTP/1.1" 200 512 "https://x.y/" "agent/1.0""#,
+            "2026-11-26T12:00:00.123Z fe80::1%eth0 ::ffff:10.0.0.1 1:2:3:4:5:6:7:8 a:b::c 00:1b:44:11:3a:b7 001b.4411.3ab7",
+            r"https://ann:p@example.com:8443/a/b?c=d#e C:\Windows\x.exe /dev/pts/1 -12.5e3 0xFF 'q' `` ann@example.com",
+            "26.11.2026-12:00 11/26/26 12:00:60 Thu Nov 26 12:00:00 UTC 2026 éÉ\u{a0} WARN::error::: .:. 1::",
+        ];
+        for name in grok_patterns::names() {
+            for pattern in [format!("%{{{name}:f}}"), format!("%{{DATA:d}} %{{{name}:f}}(?: %{{NOTSPACE:n}})?")] {
+                let captures = re2::compile_captures(&expand(&pattern).expect("it is known")).expect("it is one");
+                for text in texts {
+                    captures.check(text);
+                }
             }
         }
     }

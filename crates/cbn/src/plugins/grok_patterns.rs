@@ -52,7 +52,8 @@ const PATTERNS: &[(&str, &str)] = &[
     ("HOUR", r"2[0-3]|[01]?[0-9]"),
     ("HTTPDATE", r"%{MONTHDAY}/%{MONTH}/%{YEAR}:%{TIME} %{INT}"),
     ("INT", r"[+-]?[0-9]+"),
-    ("IP", r"%{IPV6}|%{IPV4}"),
+    // No text starts with both, so the order is free; most addresses are of the shorter kind.
+    ("IP", r"%{IPV4}|%{IPV6}"),
     ("IPORHOST", r"%{HOSTNAME}|%{IP}"),
     ("IPV4", r"%{OCTET}(?:\.%{OCTET}){3}"),
     // By how many pieces stand before the `::`, most first; a dotted tail before a plain one, which is part of it.
