@@ -214,7 +214,7 @@ pub enum Comparison {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operand {
     /// `[a][b]`, `[a.b]` or a bare word that is neither number nor boolean. The text is the path as written, brackets
-    /// included.
+    /// included, but for blanks next to them.
     Field(Word),
     /// `"text"`.
     Text(Word),

@@ -683,6 +683,7 @@ impl Printer<'_> {
 }
 
 /// How a broken list is broken.
+#[derive(Clone, Copy)]
 enum Rows {
     /// As it was written.
     AsWritten,

@@ -6,12 +6,13 @@ use super::{CODE, Parsed, Parser};
 use crate::diagnostic::Diagnostic;
 
 impl Parser<'_> {
+    /// A whole condition.
     pub(super) fn condition(&mut self) -> Parsed<Condition> {
         self.nested(Self::any_of)
     }
 
     /// Conditions joined by `or`, which binds less than `and`.
-    pub(super) fn any_of(&mut self) -> Parsed<Condition> {
+    fn any_of(&mut self) -> Parsed<Condition> {
         let first = self.all_of()?;
         if !self.is_join("or", Kind::Or) {
             return Ok(first);
@@ -25,7 +26,7 @@ impl Parser<'_> {
         Ok(Condition { kind: ConditionKind::Or(conditions), span: Span { start: start.start, end: self.end } })
     }
 
-    pub(super) fn all_of(&mut self) -> Parsed<Condition> {
+    fn all_of(&mut self) -> Parsed<Condition> {
         let first = self.one()?;
         if !self.is_join("and", Kind::And) {
             return Ok(first);
@@ -39,12 +40,12 @@ impl Parser<'_> {
         Ok(Condition { kind: ConditionKind::And(conditions), span: Span { start: start.start, end: self.end } })
     }
 
-    pub(super) fn is_join(&self, word: &str, sign: Kind) -> bool {
+    fn is_join(&self, word: &str, sign: Kind) -> bool {
         self.token.kind == sign || self.bare() == word
     }
 
     /// One condition without `and` and `or` outside of parentheses.
-    pub(super) fn one(&mut self) -> Parsed<Condition> {
+    fn one(&mut self) -> Parsed<Condition> {
         let start = self.token.span;
         match self.token.kind {
             Kind::LeftParen => self.group(),
@@ -62,7 +63,7 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn group(&mut self) -> Parsed<Condition> {
+    fn group(&mut self) -> Parsed<Condition> {
         let open = self.token.span;
         self.advance();
         let inner = self.condition()?;
@@ -97,7 +98,7 @@ impl Parser<'_> {
 
     /// What begins with `!`. Before a field it binds tighter than a comparison: `![x] != ""` compares whether x is not
     /// true (contracts/cbn.md §1.6).
-    pub(super) fn banged(&mut self) -> Parsed<Condition> {
+    fn banged(&mut self) -> Parsed<Condition> {
         let mut bangs = Vec::new();
         while self.token.kind == Kind::Bang {
             // Too deep ends the reading for good, so nobody looks at the depth again.
@@ -112,7 +113,7 @@ impl Parser<'_> {
         inner
     }
 
-    pub(super) fn banged_inner(&mut self, bangs: &[u32]) -> Parsed<Condition> {
+    fn banged_inner(&mut self, bangs: &[u32]) -> Parsed<Condition> {
         if self.token.kind == Kind::LeftParen || self.bare() == "not" {
             let inner = self.one()?;
             return Ok(self.negate(inner, bangs));
@@ -131,18 +132,18 @@ impl Parser<'_> {
         Ok(self.negate(truth, bangs))
     }
 
-    pub(super) fn negate(&self, condition: Condition, bangs: &[u32]) -> Condition {
+    fn negate(&self, condition: Condition, bangs: &[u32]) -> Condition {
         bangs.iter().rev().fold(condition, |inner, start| Condition {
             kind: ConditionKind::Not(Box::new(inner)),
             span: Span { start: *start, end: self.end },
         })
     }
 
-    pub(super) fn is_in(&self) -> bool {
+    fn is_in(&self) -> bool {
         matches!(self.bare(), "in" | "IN")
     }
 
-    pub(super) fn is_not_in(&self) -> bool {
+    fn is_not_in(&self) -> bool {
         self.bare() == "not" && {
             let following = self.lexer.following();
             following.kind == Kind::Word && matches!(self.typed(following.span), "in" | "IN")
@@ -150,7 +151,7 @@ impl Parser<'_> {
     }
 
     /// What follows an operand: a comparison, or nothing.
-    pub(super) fn comparison(&mut self, left: Operand) -> Parsed<Condition> {
+    fn comparison(&mut self, left: Operand) -> Parsed<Condition> {
         let start = left.span();
         let kind = if self.is_in() || self.is_not_in() {
             let negated = self.bare() == "not";
@@ -183,7 +184,7 @@ impl Parser<'_> {
     }
 
     /// An operand that stands alone. Only fields and booleans make sense so.
-    pub(super) fn truth(&mut self, operand: Operand) -> Parsed<Condition> {
+    fn truth(&mut self, operand: Operand) -> Parsed<Condition> {
         let span = operand.span();
         match operand {
             Operand::Field(_) | Operand::Bool(..) => Ok(Condition { kind: ConditionKind::Truth(operand), span }),
@@ -202,7 +203,7 @@ impl Parser<'_> {
     }
 
     /// The right side of `=~`: a text, a regular expression between slashes, either of them in parentheses, or a field.
-    pub(super) fn pattern(&mut self) -> Parsed<Operand> {
+    fn pattern(&mut self) -> Parsed<Operand> {
         let in_parentheses = self.token.kind == Kind::LeftParen;
         let open = self.token.span;
         if in_parentheses {
@@ -233,7 +234,7 @@ impl Parser<'_> {
     }
 
     /// The right side of `in`: a list in brackets or parentheses, a field, or a text.
-    pub(super) fn haystack(&mut self) -> Parsed<Operand> {
+    fn haystack(&mut self) -> Parsed<Operand> {
         if self.token.kind != Kind::LeftParen {
             return self.operand(true);
         }
@@ -251,7 +252,7 @@ impl Parser<'_> {
     }
 
     /// `[…])`, a field or one value in brackets with nothing else in the parentheses.
-    pub(super) fn bracketed_alone(&mut self) -> Parsed<Option<Operand>> {
+    fn bracketed_alone(&mut self) -> Parsed<Option<Operand>> {
         let Some(end) = self.lexer.field(self.token.span.start as usize) else { return Ok(None) };
         if !self.source[end..].trim_start_matches(is_blank).starts_with(')') {
             return Ok(None);
@@ -262,7 +263,7 @@ impl Parser<'_> {
     }
 
     /// One side of a comparison. To the right of `in`, one number in brackets is a list, elsewhere it is a field.
-    pub(super) fn operand(&mut self, right_of_in: bool) -> Parsed<Operand> {
+    fn operand(&mut self, right_of_in: bool) -> Parsed<Operand> {
         let token = self.token;
         match token.kind {
             Kind::Text { .. } => Ok(Operand::Text(self.word())),
@@ -288,7 +289,7 @@ impl Parser<'_> {
         }
     }
 
-    pub(super) fn bracketed(&mut self, right_of_in: bool) -> Parsed<Operand> {
+    fn bracketed(&mut self, right_of_in: bool) -> Parsed<Operand> {
         let open = self.token.span;
         let start = open.start as usize;
         if let Some(end) = self.lexer.field(start) {
@@ -307,7 +308,7 @@ impl Parser<'_> {
     }
 
     /// The elements of a list up to what closes it.
-    pub(super) fn elements(&mut self, open: Span, closing: Kind) -> Parsed<Vec<Operand>> {
+    fn elements(&mut self, open: Span, closing: Kind) -> Parsed<Vec<Operand>> {
         let mut elements = Vec::new();
         loop {
             match self.token.kind {

@@ -130,8 +130,7 @@ impl<'s> Parser<'s> {
             let word = self.bare();
             if word == "filter" || (self.lexer.following().kind == Kind::LeftBrace && self.is_misspelt_filter()) {
                 outside = false;
-                let opened = self.filter();
-                if let Ok(statements) = opened {
+                if let Ok(statements) = self.filter() {
                     body.extend(statements);
                 }
                 let read = Span { start: start.start, end: self.end };
@@ -295,20 +294,18 @@ impl<'s> Parser<'s> {
     /// `name { key => value … }`.
     fn plugin(&mut self) -> Parsed<Plugin> {
         let name = self.word();
-        if self.token.kind != Kind::LeftBrace {
-            let known = plugins::NAMES.contains(&name.text.as_str());
-            if !known {
-                let mut told = self.expected("`{`", &format!("after `{}`", cut(&name.text)));
-                if self.token.kind.joins() {
-                    told = told.help(format!(
-                        "An option stands inside of a plugin, as in mutate {{ {} => … }}; a `}}` before it may close too early.",
-                        cut(&name.text)
-                    ));
-                } else if let Some(near) = near(&name.text, statement_names()) {
-                    told = told.help(format!("Did you mean `{near}`?"));
-                }
-                return self.fault(told);
+        // A known plugin without its brace is read as if it had one; what an unknown name was meant for, nobody knows.
+        if self.token.kind != Kind::LeftBrace && !plugins::NAMES.contains(&name.text.as_str()) {
+            let mut told = self.expected("`{`", &format!("after `{}`", cut(&name.text)));
+            if self.token.kind.joins() {
+                told = told.help(format!(
+                    "An option stands inside of a plugin, as in mutate {{ {} => … }}; a `}}` before it may close too early.",
+                    cut(&name.text)
+                ));
+            } else if let Some(near) = near(&name.text, statement_names()) {
+                told = told.help(format!("Did you mean `{near}`?"));
             }
+            return self.fault(told);
         }
         let opening = self.open(name.span)?;
         let options = self.entries(opening);
@@ -428,9 +425,7 @@ impl<'s> Parser<'s> {
             Kind::RightParen => Diagnostic::error(CODE, token.span, "there is a `)` too many").label("closes nothing"),
             Kind::Assign => self.expected(what, "after the condition").help("Write `==` to compare."),
             Kind::Arrow => self.expected(what, "after the condition").help("Write `>=` to compare, `==` for equality."),
-            kind if kind.compares() => Diagnostic::error(CODE, token.span, "comparisons cannot be chained")
-                .label("a second comparison")
-                .help("Join them: [a] == \"x\" and [b] == \"y\"."),
+            kind if kind.compares() => self.chained(),
             Kind::LeftBracket => self
                 .expected(what, "after the condition")
                 .help("Join conditions with `and` or `or`; write a longer name without blanks, as in [a][b]."),
@@ -456,6 +451,19 @@ impl<'s> Parser<'s> {
     fn for_loop(&mut self) -> Parsed<For> {
         let start = self.token.span;
         self.advance();
+        let Ok(looped) = self.for_head() else {
+            self.skip_to_brace()?;
+            let opening = self.open(start)?;
+            self.block(opening);
+            return Err(Fault);
+        };
+        let opening = self.open(start)?;
+        let body = self.block(opening);
+        Ok(For { body, ..looped })
+    }
+
+    /// A loop without its body, from its variables on.
+    fn for_head(&mut self) -> Parsed<For> {
         let first = self.variable()?;
         let (index, item) = if self.token.kind == Kind::Comma {
             self.advance();
@@ -467,25 +475,10 @@ impl<'s> Parser<'s> {
             let told = self
                 .expected("`in`", "after the variables of the loop")
                 .help("Write: for item in list { … }, or for index, item in list { … }.");
-            return match self.skip_header(told) {
-                Ok(()) => {
-                    let opening = self.open(start)?;
-                    self.block(opening);
-                    Err(Fault)
-                }
-                Err(fault) => Err(fault),
-            };
+            return self.fault(told);
         }
         self.advance();
-        let over = match self.over() {
-            Ok(over) => over,
-            Err(Fault) => {
-                self.skip_to_brace()?;
-                let opening = self.open(start)?;
-                self.block(opening);
-                return Err(Fault);
-            }
-        };
+        let over = self.over()?;
         let map = self.bare() == "map";
         if map {
             self.advance();
@@ -495,17 +488,9 @@ impl<'s> Parser<'s> {
             if self.bare().eq_ignore_ascii_case("map") {
                 told = told.help("Write `map` in small letters.");
             }
-            self.skip_header(told)?;
+            return self.fault(told);
         }
-        let opening = self.open(start)?;
-        let body = self.block(opening);
-        Ok(For { index, item, over, map, body })
-    }
-
-    /// Tells what is wrong before a block and goes to its brace.
-    fn skip_header(&mut self, told: Diagnostic) -> Parsed<()> {
-        self.tell(told)?;
-        self.skip_to_brace()
+        Ok(For { index, item, over, map, body: Vec::new() })
     }
 
     fn variable(&mut self) -> Parsed<Word> {
@@ -541,7 +526,10 @@ impl<'s> Parser<'s> {
         self.advance();
         let xpath = match self.token.kind {
             Kind::Text { .. } => self.word(),
-            Kind::End => return self.fault(self.unexpected("an XPath")),
+            Kind::End => {
+                let told = self.unexpected("an XPath");
+                return self.fault(told);
+            }
             _ => {
                 let start = self.token.span.start as usize;
                 let Some(end) = self.lexer.xpath(start) else {
@@ -638,12 +626,20 @@ impl<'s> Parser<'s> {
             return self.fault(told);
         }
         let key = self.word();
+        let joint = self.joint(&key)?;
+        self.tell_missing_value(&key, joint)?;
+        let value = self.value()?;
+        let span = Span { start: key.span.start, end: self.end };
+        Ok(Entry { key, value, equals: joint.kind == Kind::Assign, span })
+    }
+
+    /// What stands between a key and its value. What was surely meant to is told, and taken for it.
+    fn joint(&mut self, key: &Word) -> Parsed<Token> {
         let joint = self.token;
-        let line_ends = self.is_first_in_line(joint.span);
         match joint.kind {
             kind if kind.joins() => {
                 self.advance();
-                // `->` and `=>>` leave a piece over.
+                // Of `=>>` a piece is left over.
                 if self.token.kind == Kind::Greater && self.token.span.start == joint.span.end {
                     let told = self.unexpected("a value").help("Write `=>`.");
                     self.tell(told)?;
@@ -651,55 +647,58 @@ impl<'s> Parser<'s> {
                 }
             }
             Kind::Equal | Kind::GreaterEqual | Kind::Match | Kind::Greater => {
-                let told = self.expected("`=>`", &format!("after {}", self.key_shown(&key))).help("Write `=>`.");
+                let told = self.expected("`=>`", &format!("after {}", self.key_shown(key))).help("Write `=>`.");
                 self.tell(told)?;
                 self.advance();
             }
+            // `->` is a word and a sign.
             Kind::Word if self.typed(joint.span).starts_with('-') && self.lexer.following().kind == Kind::Greater => {
-                let told = self.expected("`=>`", &format!("after {}", self.key_shown(&key))).help("Write `=>`.");
+                let told = self.expected("`=>`", &format!("after {}", self.key_shown(key))).help("Write `=>`.");
                 self.tell(told)?;
                 self.advance();
                 self.advance();
             }
             Kind::LeftBrace | Kind::LeftBracket | Kind::Word | Kind::Text { .. }
-                if !line_ends && !self.lexer.following().kind.joins() =>
+                if !self.is_first_in_line(joint.span) && !self.lexer.following().kind.joins() =>
             {
-                let told =
-                    Diagnostic::error(CODE, joint.span, format!("there is no `=>` after {}", self.key_shown(&key)))
-                        .label("expected `=>` before this")
-                        .help(format!("Write: {} => {}", self.key_typed(&key), self.value_typed(joint)));
+                let message = format!("there is no `=>` after {}", self.key_shown(key));
+                let told = Diagnostic::error(CODE, joint.span, message)
+                    .label("expected `=>` before this")
+                    .help(format!("Write: {} => {}", self.key_typed(key), self.value_typed(joint)));
                 self.tell(told)?;
             }
             _ => {
-                let place = Span { start: key.span.start, end: key.span.end };
-                let told = Diagnostic::error(CODE, place, format!("{} has no value", self.key_shown(&key)))
+                let told = Diagnostic::error(CODE, key.span, format!("{} has no value", self.key_shown(key)))
                     .label("expected `=>` after this")
-                    .help(format!("Write: {} => \"…\"", self.key_typed(&key)));
+                    .help(format!("Write: {} => \"…\"", self.key_typed(key)));
                 return self.fault(told);
             }
         }
+        Ok(joint)
+    }
+
+    /// Tells it if no value follows: what begins a line and has a value of its own is the next key.
+    fn tell_missing_value(&mut self, key: &Word, joint: Token) -> Parsed<()> {
         let first = self.token;
-        let is_missing = match first.kind {
-            Kind::Word if self.at_statement() => true,
-            Kind::Word | Kind::Text { .. } => self.is_first_in_line(first.span) && self.lexer.following().kind.joins(),
-            Kind::LeftBrace | Kind::LeftBracket => false,
-            _ => true,
-        };
-        if is_missing {
-            let told = match first.kind {
-                Kind::Word | Kind::Text { .. } | Kind::RightBrace | Kind::Comma | Kind::End => {
-                    let place = Span { start: key.span.start, end: joint.span.end };
-                    Diagnostic::error(CODE, place, format!("{} has no value", self.key_shown(&key)))
-                        .label("expected a value after this")
+        match first.kind {
+            Kind::LeftBrace | Kind::LeftBracket => return Ok(()),
+            Kind::Word if self.at_statement() => {}
+            Kind::Word | Kind::Text { .. } => {
+                let is_key = self.is_first_in_line(first.span) && self.lexer.following().kind.joins();
+                if !is_key {
+                    return Ok(());
                 }
-                _ => self.unexpected("a value"),
-            };
-            return self.fault(told);
+            }
+            Kind::RightBrace | Kind::Comma | Kind::End => {}
+            _ => {
+                let told = self.unexpected("a value");
+                return self.fault(told);
+            }
         }
-        let value = self.value()?;
-        let equals = joint.kind == Kind::Assign;
-        let span = Span { start: key.span.start, end: self.end };
-        Ok(Entry { key, value, equals, span })
+        let place = Span { start: key.span.start, end: joint.span.end };
+        let told = Diagnostic::error(CODE, place, format!("{} has no value", self.key_shown(key)))
+            .label("expected a value after this");
+        self.fault(told)
     }
 
     fn value(&mut self) -> Parsed<Node> {

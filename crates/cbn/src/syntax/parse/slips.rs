@@ -10,6 +10,7 @@ impl Parser<'_> {
 
     /// After a statement that could not be read: to the next that begins a line, or to the end of the block.
     pub(super) fn skip_to_statement(&mut self, start: Span) {
+        debug_assert!(!self.found.is_empty(), "nothing is left out without being told");
         let mut open = 0_usize;
         if self.token.span == start {
             self.advance();
@@ -29,6 +30,7 @@ impl Parser<'_> {
 
     /// After an entry that could not be read: to the next, or to the end of the block.
     pub(super) fn skip_to_entry(&mut self, start: Span) {
+        debug_assert!(!self.found.is_empty(), "nothing is left out without being told");
         let mut open = 0_usize;
         if self.token.span == start {
             self.skip_one(&mut open);
@@ -134,6 +136,7 @@ impl Parser<'_> {
         true
     }
 
+    /// Keeps an error, unless one was told at this token already.
     pub(super) fn push(&mut self, told: Diagnostic) {
         if self.stopped || self.told_at == Some(self.token.span.start) {
             return;

@@ -50,7 +50,8 @@ impl<'s> Parser<'s> {
         self.take_next();
     }
 
-    pub(super) fn take_next(&mut self) {
+    /// Takes a token, and tells it if it is a text without an end.
+    fn take_next(&mut self) {
         if self.stopped {
             return;
         }
@@ -72,7 +73,7 @@ impl<'s> Parser<'s> {
     }
 
     /// Whether a text over several lines ends where another begins: then no blank, comma or bracket follows.
-    pub(super) fn runs_on(&self, text: Span) -> bool {
+    fn runs_on(&self, text: Span) -> bool {
         let is_end = |c: char| is_blank(c) || matches!(c, ',' | ']' | '}' | ')' | '{' | '=' | '#');
         self.typed(text).contains('\n') && !self.source[text.end as usize..].chars().next().is_none_or(is_end)
     }
@@ -83,6 +84,7 @@ impl<'s> Parser<'s> {
         span(start, start + lex::runaway(&self.source[start..]))
     }
 
+    /// Whether only blanks stand before it on its line.
     pub(super) fn is_first_in_line(&self, place: Span) -> bool {
         let before = &self.source[..place.start as usize];
         before.trim_end_matches(|c| c != '\n' && is_blank(c)).chars().next_back().is_none_or(|c| c == '\n')
@@ -143,7 +145,7 @@ impl<'s> Parser<'s> {
     }
 
     /// By how much the line of a place is indented.
-    pub(super) fn indentation(&self, at: u32) -> usize {
+    fn indentation(&self, at: u32) -> usize {
         let start = self.source[..at as usize].rfind('\n').map_or(0, |end| end + 1);
         self.source[start..].chars().take_while(|c| *c != '\n' && is_blank(*c)).count()
     }
@@ -155,6 +157,7 @@ impl<'s> Parser<'s> {
         format!("`{}`", cut(line.trim_end()))
     }
 
+    /// Tells that a block or list ends nowhere.
     pub(super) fn tell_unclosed(&mut self, opening: Opening) {
         // Every block around it ends here as well; one is told, the one that the indentation speaks for.
         if self.told_at == Some(self.token.span.start) {
@@ -191,6 +194,7 @@ impl<'s> Parser<'s> {
         Err(Fault)
     }
 
+    /// One level back.
     pub(super) fn leave(&mut self) {
         self.depth -= 1;
     }
