@@ -15,7 +15,7 @@ impl Answers {
     pub(super) async fn run_parser(&self, call: RunParserCall) -> Result<Outcome, Refusal> {
         let _place = self.parsers.acquire().await.map_err(|_| Refusal::internal())?;
         let cancel = CancelOnDrop::default();
-        let running = cancel.flag();
+        let running = std::sync::Arc::clone(&cancel.0);
         let schema = std::sync::Arc::clone(self.control.schema());
         let now = jiff::Timestamp::from_microsecond((self.clock)().micros()).map_err(|_| Refusal::internal())?;
         blocking(move || run(&call, Machine::new(schema), now, &running)).await?
