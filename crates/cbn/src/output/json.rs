@@ -40,10 +40,15 @@ fn write(node: &mut Node<'_>, out: &mut String, bytes_max: usize) -> Result<(), 
         }
         Node::Text(text) => write_text(text, out),
         Node::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
-        Node::Int(number) => write_int(i128::from(*number), out),
+        Node::Int(number) => write_int(*number < 0, number.unsigned_abs(), out),
         Node::Long(number) => {
             out.push('"');
-            write_int(*number, out);
+            write_int(*number < 0, number.unsigned_abs(), out);
+            out.push('"');
+        }
+        Node::Ulong(number) => {
+            out.push('"');
+            write_int(false, *number, out);
             out.push('"');
         }
         Node::Float(number) => write_float(*number, out, |number, out| push_display(out, number)),
@@ -58,14 +63,10 @@ fn write(node: &mut Node<'_>, out: &mut String, bytes_max: usize) -> Result<(), 
             write_moment(*moment, out);
             out.push('"');
         }
-        Node::Duration(nanos) => {
+        Node::Duration { seconds, nanos } => {
             out.push('"');
-            if *nanos < 0 {
-                out.push('-');
-            }
-            let nanos = nanos.unsigned_abs();
-            write_int((nanos / 1_000_000_000) as i128, out);
-            write_fraction((nanos % 1_000_000_000) as u32, out);
+            write_int(*seconds < 0 || *nanos < 0, seconds.unsigned_abs(), out);
+            write_fraction(nanos.unsigned_abs(), out);
             out.push_str("s\"");
         }
     }
@@ -122,13 +123,13 @@ fn write_digits(value: u32, count: u32, out: &mut String) {
     }
 }
 
-fn write_int(number: i128, out: &mut String) {
-    if number < 0 {
+fn write_int(negative: bool, number: u64, out: &mut String) {
+    if negative {
         out.push('-');
     }
-    let mut digits = [0u8; 40];
+    let mut digits = [0u8; 20];
     let mut start = digits.len();
-    let mut rest = number.unsigned_abs();
+    let mut rest = number;
     loop {
         start -= 1;
         digits[start] = b'0' + (rest % 10) as u8;
@@ -160,9 +161,47 @@ fn push_display(out: &mut String, value: impl std::fmt::Display) {
 /// A text in quotes.
 pub(super) fn write_text(text: &str, out: &mut String) {
     out.push('"');
+    // Nearly all texts are as they are.
+    if any_escaped(text.as_bytes()) {
+        write_escaped(text, out);
+    } else {
+        out.push_str(text);
+    }
+    out.push('"');
+}
+
+/// Whether a byte is among them that [`is_escaped`], eight at a time.
+#[inline]
+fn any_escaped(bytes: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = ONES << 7;
+    /// Has the high bit of each byte set that is less than `limit`; limits up to 128.
+    fn below(word: u64, limit: u64) -> u64 {
+        word.wrapping_sub(ONES * limit) & !word & HIGHS
+    }
+    // A byte above one that is found may be marked in error: that does not matter to whether any is found.
+    let found = |word: u64| {
+        below(word, 0x20) | below(word ^ (ONES * u64::from(b'"')), 1) | below(word ^ (ONES * u64::from(b'\\')), 1)
+    };
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut any = words.iter().fold(0, |any, word| any | found(u64::from_ne_bytes(*word)));
+    match bytes.last_chunk::<8>() {
+        Some(word) if !rest.is_empty() => any |= found(u64::from_ne_bytes(*word)),
+        Some(_) => {}
+        None => return rest.iter().any(|byte| is_escaped(*byte)),
+    }
+    any != 0
+}
+
+#[inline]
+fn is_escaped(byte: u8) -> bool {
+    (byte < 0x20) | (byte == b'"') | (byte == b'\\')
+}
+
+fn write_escaped(text: &str, out: &mut String) {
     let mut plain_from = 0;
     for (at, byte) in text.bytes().enumerate() {
-        if byte >= 0x20 && byte != b'"' && byte != b'\\' {
+        if !is_escaped(byte) {
             continue;
         }
         out.push_str(&text[plain_from..at]);
@@ -182,7 +221,6 @@ pub(super) fn write_text(text: &str, out: &mut String) {
         }
     }
     out.push_str(&text[plain_from..]);
-    out.push('"');
 }
 
 #[cfg(test)]
@@ -216,15 +254,17 @@ mod tests {
     fn scalars() {
         for (node, expected) in [
             (Node::Int(-80), "-80"),
-            (Node::Long(i128::from(u64::MAX)), "\"18446744073709551615\""),
+            (Node::Ulong(u64::MAX), "\"18446744073709551615\""),
+            (Node::Long(i64::MIN), "\"-9223372036854775808\""),
             (Node::Float(80.0), "80"),
             (Node::Float(0.25), "0.25"),
             (Node::Float(1e300), "1e300"),
             (Node::Float(f64::NAN), "\"NaN\""),
             (Node::Float32(0.1), "0.1"),
             (Node::Bytes(b"\xff\x00"), "\"/wA=\""),
-            (Node::Duration(1_000_000_000), "\"1s\""),
-            (Node::Duration(-1_500_000_000), "\"-1.500s\""),
+            (Node::Duration { seconds: 1, nanos: 0 }, "\"1s\""),
+            (Node::Duration { seconds: -1, nanos: -500_000_000 }, "\"-1.500s\""),
+            (Node::Duration { seconds: 0, nanos: -1_000 }, "\"-0.000001s\""),
             (Node::Text("a\"b\\c\n\u{1}é"), "\"a\\\"b\\\\c\\n\\u0001é\""),
         ] {
             assert_eq!(written(node), expected);
@@ -232,9 +272,23 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_an_escape_is_found_wherever_it_stands() {
+        for length in 1..40 {
+            for at in 0..length {
+                for byte in 0..128u8 {
+                    let mut text = vec![b'~'; length];
+                    text[at] = byte;
+                    assert_eq!(any_escaped(&text), is_escaped(byte), "{byte} at {at} of {length}");
+                }
+            }
+        }
+        assert!(!any_escaped("größer als ÿ, 漢字".as_bytes()));
+    }
+
+    #[test]
     fn keys_are_sorted_and_of_equal_ones_the_last_counts() {
         let bump = bumpalo::Bump::new();
-        let mut object = Object::new(&bump, 4);
+        let object = Object::new(&bump, 4);
         for (key, number) in [("b", 1), ("a", 2), ("b", 3), ("c", 4), ("b", 5)] {
             object.push(key, Node::Int(number));
         }
@@ -247,7 +301,10 @@ mod tests {
         let mut list = bumpalo::collections::Vec::new_in(&bump);
         list.extend((0..1_000).map(|_| Node::Text("a text that is written a thousand times")));
         let mut out = String::new();
-        assert_eq!(write(&mut Node::List(list), &mut out, 1_000), Err(Failure::Limit(Limit::Output)));
+        assert_eq!(
+            write(&mut Node::List(list.into_bump_slice_mut()), &mut out, 1_000),
+            Err(Failure::Limit(Limit::Output))
+        );
         assert!(out.len() < 1_100);
     }
 }

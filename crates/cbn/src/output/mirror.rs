@@ -56,8 +56,8 @@ pub(super) fn mirror<'t, 'r: 't>(udm: &mut Object<'t>, heap: &'t Heap<'r>) -> Re
                 }
             }
             let asset = noun.object_mut("asset", heap, heap.bump())?;
-            asset.set(key, Node::List(BumpVec::from_iter_in(joined.iter().copied().map(Node::Text), heap.bump())));
-            noun.set(key, Node::List(BumpVec::from_iter_in(joined.into_iter().map(Node::Text), heap.bump())));
+            asset.set(key, Node::List(heap.bump().alloc_slice_fill_iter(joined.iter().copied().map(Node::Text))));
+            noun.set(key, Node::List(heap.bump().alloc_slice_fill_iter(joined.into_iter().map(Node::Text))));
         }
     }
     Ok(())

@@ -247,11 +247,11 @@ impl<'t, 'r: 't> Made<'t, 'r> {
         let mut reader =
             Reader { schema: self.schema, run: self.run, strictness: self.options.shapes, issues: Vec::new() };
         let stopped = |stop| match stop {
-            Stop::Misfit(Issue { field, message }) => OutputError::Misfit { index, field, reason: message },
-            Stop::Failure(failure) => limit(&failure),
+            Stop::Misfit(misfit) => OutputError::Misfit { index, field: misfit.field, reason: misfit.message },
+            Stop::Limit(limit) => OutputError::Limit(limit),
         };
         let limited = |failure: Failure| limit(&failure);
-        let mut tree = reader.message(self.schema.message_of(root), record, &at, 0).map_err(stopped)?;
+        let tree = reader.message(self.schema.message_of(root), record, &at, 0).map_err(stopped)?;
         let own_time = match time {
             Some(Value::Text("")) | None => None,
             Some(value) => {
@@ -271,12 +271,12 @@ impl<'t, 'r: 't> Made<'t, 'r> {
             Root::Entity => entity_defaults(metadata, time),
         };
         if root == Root::Event {
-            mirror::mirror(&mut tree, heap).map_err(limited)?;
+            mirror::mirror(tree, heap).map_err(limited)?;
         }
 
         let mut issues = std::mem::take(&mut reader.issues);
         let mut refused = None;
-        validate::validate(root, &tree, &mut |issue| match self.options.validation {
+        validate::validate(root, tree, &mut |issue| match self.options.validation {
             Strictness::Strict => {
                 refused = Some(issue);
                 false
@@ -291,7 +291,7 @@ impl<'t, 'r: 't> Made<'t, 'r> {
         }
 
         let mut json = String::with_capacity(2048);
-        json::write_object(&mut tree, &mut json, self.bytes_left).map_err(limited)?;
+        json::write_object(tree, &mut json, self.bytes_left).map_err(limited)?;
         self.bytes_left -= json.len();
         Ok(Event {
             root,
@@ -364,3 +364,6 @@ fn limit(failure: &Failure) -> OutputError {
         _ => OutputError::Limit(Limit::Memory),
     }
 }
+
+#[cfg(test)]
+mod tests;

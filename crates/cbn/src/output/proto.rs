@@ -21,15 +21,18 @@ use crate::value::{DEPTH_MAX, Map, Value, print};
 /// Why a value does not become a tree.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// A limit.
-    Failure(Failure),
+    Limit(Limit),
     /// A value does not fit; the message tells the way to it too, as Google's engine does.
-    Misfit(Issue),
+    Misfit(Box<Issue>),
 }
 
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Stop {
-        Stop::Failure(failure)
+        match failure {
+            Failure::Limit(limit) => Stop::Limit(limit),
+            // The heap fails in no other way.
+            _ => Stop::Limit(Limit::Memory),
+        }
     }
 }
 
@@ -99,9 +102,9 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
         map: &'r Map<'r>,
         at: &Frame<'_>,
         depth: usize,
-    ) -> Made<Object<'t>> {
+    ) -> Made<&'t mut Object<'t>> {
         self.enter(depth, map.len())?;
-        let mut object = Object::new(self.bump(), map.len());
+        let object = Object::new(self.bump(), map.len());
         let mut place = 0;
         while let Some((name, value)) = map.entry(place) {
             place += 1;
@@ -126,13 +129,24 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
                 }
                 continue;
             };
-            if let Some(node) = self.field(field, value, &below, depth + 1)? {
-                if field.json() == field.name() {
-                    object.push(field.json(), node);
-                } else {
-                    // It may stand there in the other spelling too.
-                    object.set(field.json(), node);
+            let node = match (value, field.kind()) {
+                // The most frequent case, cut short.
+                (Value::Text(text), Kind::Text) if !field.is_list() && !field.is_map() => {
+                    if text.is_empty() {
+                        continue;
+                    }
+                    Node::Text(text)
                 }
+                (value, _) => match self.field(field, value, &below, depth + 1)? {
+                    Some(node) => node,
+                    None => continue,
+                },
+            };
+            if field.json() == field.name() {
+                object.push(field.json(), node);
+            } else {
+                // It may stand there in the other spelling too.
+                object.set(field.json(), node);
             }
         }
         Ok(object)
@@ -153,7 +167,10 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
     /// Something that Google's engine refuses.
     fn misfit(&mut self, at: &Frame<'_>, message: impl FnOnce() -> String) -> Made<()> {
         if self.strictness == Strictness::Strict {
-            return Err(Stop::Misfit(Issue { field: at.path(), message: format!("{}: {}", at.chain(), message()) }));
+            return Err(Stop::Misfit(Box::new(Issue {
+                field: at.path(),
+                message: format!("{}: {}", at.chain(), message()),
+            })));
         }
         if self.issues.len() < ISSUES_MAX {
             self.issues.push(Issue { field: at.path(), message: message() });
@@ -169,7 +186,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             Value::List(_) if field.is_list() => {
                 let mut list = BumpVec::new_in(self.bump());
                 self.elements(field.kind(), value, &mut list, at, depth)?;
-                Ok((!list.is_empty()).then_some(Node::List(list)))
+                Ok((!list.is_empty()).then(|| Node::List(list.into_bump_slice_mut())))
             }
             _ if field.is_list() => {
                 // An empty text is what programs set a field to before they know what belongs there.
@@ -179,9 +196,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
                 self.misfit(at, || NO_LIST.to_owned())?;
                 let Some(node) = self.one(field.kind(), value, true, at, depth)? else { return Ok(None) };
                 self.run.heap.charge(ENTRY_BYTES)?;
-                let mut list = BumpVec::with_capacity_in(1, self.bump());
-                list.push(node);
-                Ok(Some(Node::List(list)))
+                Ok(Some(Node::List(self.bump().alloc_slice_fill_iter([node]))))
             }
             Value::List(list) => {
                 if list.is_empty() {
@@ -223,10 +238,10 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
 
     /// A field that holds a map: given as a list of `{key, value}`, as programs can build it, or as a map.
     fn map(&mut self, kind: Kind<'t>, value: Value<'r>, at: &Frame<'_>, depth: usize) -> Made<Option<Node<'t>>> {
-        let mut object = match value {
+        let object = match value {
             Value::Map(map) => {
                 self.enter(depth, map.len())?;
-                let mut object = Object::new(self.bump(), map.len());
+                let object = Object::new(self.bump(), map.len());
                 let mut place = 0;
                 while let Some((name, value)) = map.entry(place) {
                     place += 1;
@@ -240,7 +255,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             }
             Value::List(list) => {
                 self.enter(depth, list.len())?;
-                let mut object = Object::new(self.bump(), list.len());
+                let object = Object::new(self.bump(), list.len());
                 let mut index = 0;
                 while let Some(element) = list.get(index) {
                     let below = Frame { parent: Some(at), step: Step::Index(index) };
@@ -328,8 +343,10 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
                 self.int(value, i32::MIN.into(), i32::MAX.into(), "int32", at)?.map(|number| Node::Int(number as i64))
             }
             Kind::Uint32 => self.int(value, 0, u32::MAX.into(), "uint32", at)?.map(|number| Node::Int(number as i64)),
-            Kind::Int64 => self.int(value, i64::MIN.into(), i64::MAX.into(), "int64", at)?.map(Node::Long),
-            Kind::Uint64 => self.int(value, 0, u64::MAX.into(), "uint64", at)?.map(Node::Long),
+            Kind::Int64 => {
+                self.int(value, i64::MIN.into(), i64::MAX.into(), "int64", at)?.map(|number| Node::Long(number as i64))
+            }
+            Kind::Uint64 => self.int(value, 0, u64::MAX.into(), "uint64", at)?.map(|number| Node::Ulong(number as u64)),
             Kind::Float => self.float(value, "float", at)?.map(|number| Node::Float32(number as f32)),
             Kind::Double => self.float(value, "double", at)?.map(Node::Float),
             Kind::Enum(id) => self.enumerator(id, value, listed, at)?,
@@ -342,7 +359,10 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
                 }
             },
             Kind::Timestamp => self.moment(value, at)?.map(Node::Time),
-            Kind::Duration => self.duration(value, at)?.map(Node::Duration),
+            Kind::Duration => self.duration(value, at)?.map(|nanos| Node::Duration {
+                seconds: (nanos / 1_000_000_000) as i64,
+                nanos: (nanos % 1_000_000_000) as i32,
+            }),
             Kind::Struct => self.free_form(value, at, depth)?,
         }
         .filter(|node| listed || !is_zero(node)))
@@ -533,19 +553,17 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
     /// A `google.protobuf.Struct`, which JSON shows as the object that it stands for. Programs build it as what it is in
     /// proto, `fields` with keys and values of a kind each; a map that is none of this is taken as the object itself.
     fn free_form(&mut self, value: Value<'r>, at: &Frame<'_>, depth: usize) -> Made<Option<Node<'t>>> {
-        let mut object = match value {
+        let object = match value {
             Value::Map(map) => {
                 self.enter(depth, map.len())?;
-                let mut object = Object::new(self.bump(), map.len());
+                let object = Object::new(self.bump(), map.len());
                 let mut place = 0;
                 while let Some((name, held)) = map.entry(place) {
                     place += 1;
                     let name = self.run.heap.text_of(name);
                     let below = Frame { parent: Some(at), step: Step::Field(name) };
                     match (name, held) {
-                        ("fields", Value::List(_) | Value::Map(_)) => {
-                            self.fields(held, &mut object, &below, depth + 1)?
-                        }
+                        ("fields", Value::List(_) | Value::Map(_)) => self.fields(held, object, &below, depth + 1)?,
                         ("fields", Value::Text("")) => {}
                         _ => {
                             if self.strictness == Strictness::Strict {
@@ -561,8 +579,8 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             }
             Value::List(_) => {
                 self.misfit(at, || NO_MAP.to_owned())?;
-                let mut object = Object::new(self.bump(), 0);
-                self.fields(value, &mut object, at, depth)?;
+                let object = Object::new(self.bump(), 0);
+                self.fields(value, object, at, depth)?;
                 object
             }
             Value::Text("") => return Ok(None),
@@ -653,7 +671,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
         let mut values = value;
         if let Value::Map(map) = value {
             let Some((_, held)) = map.entry(0).filter(|(name, _)| self.run.heap.text_of(*name) == "values") else {
-                return Ok(Some(Node::List(BumpVec::new_in(self.bump()))));
+                return Ok(Some(Node::List(&mut [])));
             };
             values = held;
         }
@@ -675,7 +693,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
                 list.extend(self.kinded(values, at, depth + 1)?);
             }
         }
-        Ok(Some(Node::List(list)))
+        Ok(Some(Node::List(list.into_bump_slice_mut())))
     }
 
     /// A value as what it is.
@@ -690,7 +708,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             Value::Time(time) => return Ok(Moment::of(time).map(Node::Time)),
             Value::Map(map) => {
                 self.enter(depth, map.len())?;
-                let mut object = Object::new(self.bump(), map.len());
+                let object = Object::new(self.bump(), map.len());
                 let mut place = 0;
                 while let Some((name, value)) = map.entry(place) {
                     place += 1;
@@ -711,7 +729,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
                     index += 1;
                     list.extend(self.free(element, &below, depth + 1)?);
                 }
-                Node::List(list)
+                Node::List(list.into_bump_slice_mut())
             }
         }))
     }
@@ -729,6 +747,7 @@ fn is_zero(node: &Node<'_>) -> bool {
     match node {
         Node::Int(number) => *number == 0,
         Node::Long(number) => *number == 0,
+        Node::Ulong(number) => *number == 0,
         Node::Float(number) => *number == 0.0,
         Node::Float32(number) => *number == 0.0,
         Node::Bytes(bytes) => bytes.is_empty(),

@@ -10,7 +10,7 @@ use bumpalo::collections::Vec as BumpVec;
 use crate::run::Failure;
 use crate::value::{Heap, Time};
 
-/// A value. Nothing here is "unset": what is unset is not in its object.
+/// A value. Nothing here is "unset": what is unset is not in its object. Small, since it is moved often.
 #[derive(Debug)]
 pub(super) enum Node<'t> {
     Text(&'t str),
@@ -18,17 +18,23 @@ pub(super) enum Node<'t> {
     /// An integer of 32 bits, which JSON shows as a number.
     Int(i64),
     /// An integer of 64 bits, which JSON shows as text.
-    Long(i128),
+    Long(i64),
+    Ulong(u64),
     Float(f64),
     /// Printed with the digits that a 32-bit float has.
     Float32(f32),
     Bytes(&'t [u8]),
     Time(Moment),
-    /// Nanoseconds.
-    Duration(i128),
-    Object(Object<'t>),
-    List(BumpVec<'t, Node<'t>>),
+    /// Both with the same sign.
+    Duration {
+        seconds: i64,
+        nanos: i32,
+    },
+    Object(&'t mut Object<'t>),
+    List(&'t mut [Node<'t>]),
 }
+
+const _: () = assert!(size_of::<Node<'_>>() == 24);
 
 /// A point in time as wide as `google.protobuf.Timestamp`: [`Time`] ends a day short of 9999-12-31T23:59:59Z, which is
 /// what Google writes for "without end".
@@ -66,9 +72,12 @@ pub(super) struct Object<'t> {
 /// What an entry may take: itself, and what a vector that grows leaves behind.
 pub(super) const ENTRY_BYTES: usize = 2 * size_of::<(&str, Node<'_>)>();
 
+const _: () = assert!(size_of::<Object<'_>>() <= ENTRY_BYTES);
+
 impl<'t> Object<'t> {
-    pub(super) fn new(bump: &'t Bump, capacity: usize) -> Object<'t> {
-        Object { entries: BumpVec::with_capacity_in(capacity, bump) }
+    /// An empty object in the arena; the caller has charged for it.
+    pub(super) fn new(bump: &'t Bump, capacity: usize) -> &'t mut Object<'t> {
+        bump.alloc(Object { entries: BumpVec::with_capacity_in(capacity, bump) })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -97,7 +106,7 @@ impl<'t> Object<'t> {
     /// The object below a key.
     pub(super) fn object(&self, key: &str) -> Option<&Object<'t>> {
         match self.get(key) {
-            Some(Node::Object(object)) => Some(object),
+            Some(Node::Object(object)) => Some(&**object),
             _ => None,
         }
     }

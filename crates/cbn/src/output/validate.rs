@@ -45,7 +45,7 @@ pub(super) fn validate(root: Root, record: &Object<'_>, complain: &mut dyn FnMut
         match record.get(key) {
             Some(Node::Object(noun)) => addresses(key, noun, &mut say),
             Some(Node::List(nouns)) => {
-                for noun in nouns {
+                for noun in nouns.iter() {
                     if let Node::Object(noun) = noun {
                         addresses(key, noun, &mut say);
                     }
