@@ -1,5 +1,6 @@
 //! A program, and the machine that runs it: what the rest of the world uses.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use bumpalo::Bump;
@@ -113,11 +114,26 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What a run used of what its [`Limits`] allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Used {
+    /// Steps.
+    pub steps: u64,
+    /// Bytes of values, names and documents, as they are charged: before they are taken, and with room for growth.
+    pub memory_bytes: usize,
+    /// Bytes of the arena in which most of them lie, with what it keeps ready for the next run.
+    pub arena_bytes: usize,
+}
+
+/// An arena that grew beyond this is given back after the run: one large log must not be paid for from then on.
+const ARENA_KEPT_BYTES_MAX: usize = 32 << 20;
+
 /// Runs programs, one log after the other. It keeps its memory between logs.
 #[derive(Debug)]
 pub struct Machine {
     schema: Arc<udm::Schema>,
     bump: Bump,
+    used: Cell<Used>,
     /// What each log may use.
     pub limits: Limits,
     /// How events are checked.
@@ -127,7 +143,18 @@ pub struct Machine {
 impl Machine {
     /// A machine with the default limits.
     pub fn new(schema: Arc<udm::Schema>) -> Machine {
-        Machine { schema, bump: Bump::new(), limits: Limits::default(), output: OutputOptions::default() }
+        Machine {
+            schema,
+            bump: Bump::new(),
+            used: Cell::default(),
+            limits: Limits::default(),
+            output: OutputOptions::default(),
+        }
+    }
+
+    /// What the last run used. Of a parser with an extension it is the extension's.
+    pub fn used(&self) -> Used {
+        self.used.get()
     }
 
     /// Runs a program on a log.
@@ -143,8 +170,15 @@ impl Machine {
         context: &Context,
         observer: &mut O,
     ) -> Outcome {
+        self.used.set(Used::default());
         let end = self.end(program, log, context, observer);
-        self.bump.reset();
+        let arena_bytes = self.bump.allocated_bytes();
+        self.used.set(Used { arena_bytes, ..self.used.get() });
+        if arena_bytes > ARENA_KEPT_BYTES_MAX {
+            self.bump = Bump::new();
+        } else {
+            self.bump.reset();
+        }
         Outcome { end }
     }
 
@@ -165,16 +199,27 @@ impl Machine {
             _ => limit(Limit::Memory),
         };
         let run = Run::new(heap, context, self.limits.steps).map_err(unplaced)?;
-        begin(&run, code, log, context).map_err(unplaced)?;
-        observer.begin(&run);
-        machine::block(&run, code, &code.body, observer).map_err(|ended| error(program, *ended))?;
+        let end = begin(&run, code, log, context).map_err(unplaced).and_then(|()| self.go(&run, program, observer));
+        self.used.set(Used {
+            steps: self.limits.steps - run.steps_left(),
+            memory_bytes: self.limits.memory_bytes - run.heap.left(),
+            arena_bytes: 0,
+        });
+        end
+    }
+
+    /// The statements, and what comes out.
+    fn go<O: Observer>(&self, run: &Run<'_>, program: &Program, observer: &mut O) -> Result<Vec<Event>, Error> {
+        let code = program.code();
+        observer.begin(run);
+        machine::block(run, code, &code.body, observer).map_err(|ended| error(program, *ended))?;
 
         let outputs: Vec<Value<'_>> = match run.root.get(code.known.output) {
             None => Vec::new(),
             Some(Value::List(list)) => (0..list.len()).filter_map(|at| list.get(at)).collect(),
             Some(single) => vec![single],
         };
-        output::convert(&self.schema, &run, &outputs, &self.output, &self.limits).map_err(|invalid| Error {
+        output::convert(&self.schema, run, &outputs, &self.output, &self.limits).map_err(|invalid| Error {
             end: match invalid.limit() {
                 Some(reached) => End::Limit(reached),
                 None => End::Invalid,

@@ -17,7 +17,7 @@ mod groups;
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::compile::REGEX_BYTES_MAX;
+use crate::compile::{REGEX_BYTES_MAX, REGEXES_BYTES_MAX};
 use groups::{Walk, Walked};
 
 /// How deep groups may be nested. Go allows 1,000; nobody writes 250, and compiling goes down the tree by recursion.
@@ -52,7 +52,25 @@ impl std::error::Error for Error {}
 
 /// Compiles a regular expression in RE2's syntax.
 pub fn compile(pattern: &str) -> Result<regex::Regex, Error> {
-    build(&translate(pattern, Groups::AsWritten)?.text)
+    compile_in(pattern, &mut Room::default())
+}
+
+/// Compiles one of the regular expressions of a program, which share a room.
+pub(crate) fn compile_in(pattern: &str, room: &mut Room) -> Result<regex::Regex, Error> {
+    build(&translate(pattern, Groups::AsWritten)?.text, room)
+}
+
+/// How much memory regular expressions may still take: a program may hold thousands, each of which alone is not too
+/// large.
+#[derive(Debug)]
+pub(crate) struct Room {
+    bytes_left: usize,
+}
+
+impl Default for Room {
+    fn default() -> Room {
+        Room { bytes_left: REGEXES_BYTES_MAX }
+    }
 }
 
 /// A regular expression whose groups are known by their place.
@@ -79,8 +97,13 @@ impl Places {
 /// Compiles a regular expression of which only the named groups matter. Their names may be anything that holds no `>`,
 /// and several may bear the same one (as Go has it; C++'s RE2 refuses that).
 pub(crate) fn compile_captures(pattern: &str) -> Result<Captures, Error> {
+    compile_captures_in(pattern, &mut Room::default())
+}
+
+/// The same for one of the regular expressions of a program, which share a room.
+pub(crate) fn compile_captures_in(pattern: &str, room: &mut Room) -> Result<Captures, Error> {
     let Translated { text, names } = translate(pattern, Groups::Named)?;
-    Ok(Captures { regex: build(&text)?, walk: Walk::new(&text), names })
+    Ok(Captures { regex: build(&text, room)?, walk: Walk::new(&text), names })
 }
 
 impl Captures {
@@ -104,8 +127,7 @@ impl Captures {
         self.find_by_regex(text, found.start, places)
     }
 
-    /// Both ways from every place; fails where they differ.
-    #[cfg(test)]
+    /// Both ways from every place; fails where they differ. For tests.
     pub(crate) fn check(&self, text: &str) {
         for from in (0..=text.len()).filter(|from| text.is_char_boundary(*from)) {
             let (mut walked, mut known) = (Places::default(), Places::default());
@@ -127,18 +149,35 @@ impl Captures {
     }
 }
 
-fn build(text: &str) -> Result<regex::Regex, Error> {
-    regex::RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).nest_limit(2 * NESTING_MAX as u32 + 50).build().map_err(
-        |error| Error {
-            offset: None,
-            message: match error {
-                regex::Error::CompiledTooBig(_) => {
-                    format!("it is too large: compiled it would take more than {REGEX_BYTES_MAX} bytes")
-                }
-                other => other.to_string(),
-            },
-        },
-    )
+/// The crate does not say how large an expression has become, so it is asked for a small one first and then for larger
+/// ones. What it fails at costs little: it stops when the limit is reached.
+fn build(text: &str, room: &mut Room) -> Result<regex::Regex, Error> {
+    let mut size_limit = 64 << 10;
+    loop {
+        if size_limit > room.bytes_left {
+            let message = "the regular expressions of this program are too large in all".to_owned();
+            return Err(Error { offset: None, message });
+        }
+        let built = regex::RegexBuilder::new(text)
+            .size_limit(size_limit)
+            // One group with all that may stand in it is up to four levels for the crate.
+            .nest_limit(4 * NESTING_MAX as u32 + 50)
+            .build();
+        match built {
+            Ok(regex) => {
+                room.bytes_left -= size_limit;
+                return Ok(regex);
+            }
+            Err(regex::Error::CompiledTooBig(_)) if size_limit < REGEX_BYTES_MAX => {
+                size_limit = (4 * size_limit).min(REGEX_BYTES_MAX);
+            }
+            Err(regex::Error::CompiledTooBig(_)) => {
+                let message = format!("it is too large: compiled it would take more than {REGEX_BYTES_MAX} bytes");
+                return Err(Error { offset: None, message });
+            }
+            Err(other) => return Err(Error { offset: None, message: other.to_string() }),
+        }
+    }
 }
 
 /// What becomes of groups.
@@ -961,6 +1000,9 @@ mod tests {
         let _ = compile(&branches);
         let large = r"(?:\pL{100}){10}(?:\pL{100}){10}(?:\pL{100}){10}";
         assert!(compile(large).expect_err("too large").message.contains("too large"));
+        let mut room = Room::default();
+        let fit = (0..1000).take_while(|_| compile_in(r"\pL{100}", &mut room).is_ok()).count();
+        assert!((1..1000).contains(&fit), "{fit} of a size that a program may have a few of");
         assert!(compile(&"a".repeat(PATTERN_BYTES_MAX + 1)).expect_err("too long").message.contains("longer"));
     }
 

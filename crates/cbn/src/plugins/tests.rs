@@ -20,7 +20,7 @@ pub(super) fn run(program: &str, text: &str) -> Result<Json, String> {
     let name = run.heap.name("in").expect("room");
     let text = run.heap.text(text).expect("room");
     run.root.set(&run.heap, name, Value::Text(text)).expect("room");
-    machine::block(&run, &code.body, &mut Nobody).map_err(|ended| match ended.failure {
+    machine::block(&run, &code, &code.body, &mut Nobody).map_err(|ended| match ended.failure {
         Failure::Error(fault) => fault.expect("an error that nobody catches has a text").text,
         Failure::Limit(limit) => limit.to_string(),
         other => format!("{other:?}"),
