@@ -17,6 +17,10 @@ use crate::value::{Name, Names};
 /// The largest a compiled regular expression may be, in bytes.
 pub const REGEX_BYTES_MAX: usize = 10 << 20;
 
+/// The most that all regular expressions of a program may take together, in bytes. The public parser with the most takes
+/// four million.
+pub const REGEXES_BYTES_MAX: usize = 128 << 20;
+
 /// The code of a program.
 #[derive(Debug)]
 pub(crate) struct Code {
@@ -33,7 +37,6 @@ pub(crate) struct Code {
 pub(crate) struct Known {
     pub(crate) message: Name,
     pub(crate) output: Name,
-    pub(crate) timestamp: Name,
     pub(crate) create_timestamp: Name,
     pub(crate) collection_timestamp: Name,
     pub(crate) timezone: Name,
@@ -108,18 +111,24 @@ pub(crate) enum Over {
 }
 
 /// What compiling gathers.
-pub(crate) struct Build<'s> {
+pub(crate) struct Build {
     pub(crate) names: Names,
     pub(crate) diagnostics: Vec<Diagnostic>,
-    /// The source, for what was typed at a span.
-    pub(crate) source: &'s str,
+    /// What regular expressions may still take.
+    pub(crate) regex_room: re2::Room,
     statements: u32,
     branches: u32,
 }
 
-impl<'s> Build<'s> {
-    pub(crate) fn new(source: &'s str) -> Build<'s> {
-        Build { names: Names::default(), diagnostics: Vec::new(), source, statements: 0, branches: 0 }
+impl Build {
+    pub(crate) fn new() -> Build {
+        Build {
+            names: Names::default(),
+            diagnostics: Vec::new(),
+            regex_room: re2::Room::default(),
+            statements: 0,
+            branches: 0,
+        }
     }
 
     /// Notes an error.
@@ -144,7 +153,7 @@ impl<'s> Build<'s> {
 
     /// Compiles a regular expression in RE2's syntax; an error at the span where it is none.
     pub(crate) fn regex(&mut self, pattern: &str, span: Span) -> Option<regex::Regex> {
-        match re2::compile(pattern) {
+        match re2::compile_in(pattern, &mut self.regex_room) {
             Ok(regex) => Some(regex),
             Err(error) => {
                 self.error("regex", span, format!("this is no regular expression of RE2: {error}"));
@@ -192,7 +201,7 @@ impl<'a> Options<'a> {
     }
 
     /// The word of an option that has to be there.
-    pub(crate) fn required(&self, name: &str, build: &mut Build<'_>) -> Option<&'a Word> {
+    pub(crate) fn required(&self, name: &str, build: &mut Build) -> Option<&'a Word> {
         let word = self.word(name);
         if word.is_none() {
             let message = format!("{} needs {name}", self.plugin.name.text);
@@ -239,12 +248,11 @@ pub(crate) fn pairs_of(node: &Node) -> Vec<(&Word, &Node)> {
 }
 
 /// Compiles a whole file. Errors are in the result beside warnings; code is there if there is no error.
-pub(crate) fn compile(file: &ast::File, source: &str) -> (Option<Code>, Vec<Diagnostic>) {
-    let mut build = Build::new(source);
+pub(crate) fn compile(file: &ast::File) -> (Option<Code>, Vec<Diagnostic>) {
+    let mut build = Build::new();
     let known = Known {
         message: build.names.intern("message"),
         output: build.names.intern("@output"),
-        timestamp: build.names.intern("@timestamp"),
         create_timestamp: build.names.intern("@createTimestamp"),
         collection_timestamp: build.names.intern("@collectionTimestamp"),
         timezone: build.names.intern("@timezone"),
@@ -257,11 +265,11 @@ pub(crate) fn compile(file: &ast::File, source: &str) -> (Option<Code>, Vec<Diag
     ((!failed).then_some(Code { body, names, known, statements, branches }), diagnostics)
 }
 
-fn block(statements: &[ast::Statement], build: &mut Build<'_>) -> Vec<Statement> {
+fn block(statements: &[ast::Statement], build: &mut Build) -> Vec<Statement> {
     statements.iter().enumerate().map(|(index, written)| statement(written, index as u32, build)).collect()
 }
 
-fn statement(written: &ast::Statement, index: u32, build: &mut Build<'_>) -> Statement {
+fn statement(written: &ast::Statement, index: u32, build: &mut Build) -> Statement {
     let id = build.statements;
     build.statements += 1;
     let op = match &written.kind {
@@ -303,12 +311,12 @@ fn statement(written: &ast::Statement, index: u32, build: &mut Build<'_>) -> Sta
     Statement { op, id, index, span: written.span }
 }
 
-fn next_branch(build: &mut Build<'_>) -> u32 {
+fn next_branch(build: &mut Build) -> u32 {
     build.branches += 1;
     build.branches - 1
 }
 
-fn plugin_op(plugin: &ast::Plugin, build: &mut Build<'_>) -> Op {
+fn plugin_op(plugin: &ast::Plugin, build: &mut Build) -> Op {
     let options = Options { plugin };
     let on_error = options.word("on_error").map(|word| build.path(word));
     let name = plugin.name.text.to_ascii_lowercase();

@@ -34,7 +34,7 @@ impl Program {
     pub fn new(name: impl Into<String>, source: impl Into<String>) -> Result<Program, Vec<Diagnostic>> {
         let (name, source) = (name.into(), source.into());
         let file = parse::parse(&source)?;
-        let (code, diagnostics) = compile::compile(&file, &source);
+        let (code, diagnostics) = compile::compile(&file);
         match code {
             Some(code) => Ok(Program { inner: Arc::new(Inner { name, source, file, code }) }),
             None => Err(diagnostics),

@@ -27,7 +27,7 @@ pub(crate) struct Base64 {
 
 impl Base64 {
     /// Reads the options.
-    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Base64> {
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Option<Base64> {
         let source = options.required("source", build)?;
         let encoding = options.word("encoding");
         let name = encoding.map_or("Standard", |word| &word.text);

@@ -31,7 +31,7 @@ pub(crate) struct Csv {
 
 impl Csv {
     /// Reads the options.
-    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Csv> {
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Option<Csv> {
         let source = options.required("source", build)?;
         let separator = options.word("separator");
         let text = match separator {
@@ -223,6 +223,7 @@ impl<'r> Record<'r> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use crate::plugins::tests::{check, run};
@@ -351,5 +352,22 @@ mod tests {
         let state = run(program, &",".repeat(10_000)).expect("no limit is reached");
         assert_eq!(state["column10001"], "");
         assert_eq!(run(program, &",".repeat(1 << 20)), Err("too much memory".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read(fields in prop::collection::vec("[^\r]*", 1..8), separator in "[,;|\t\u{a7}]") {
+            let quoted: Vec<String> = fields.iter().map(|field| format!("\"{}\"", field.replace('"', "\"\""))).collect();
+            let state = run(&format!("csv {{ source => \"in\" separator => \"{separator}\" }}"), &quoted.join(&separator)).unwrap();
+            for (at, field) in fields.iter().enumerate() {
+                prop_assert_eq!(&state[format!("column{}", at + 1)], field);
+            }
+        }
+
+        #[test]
+        fn nothing_panics(text in "[a,\"\r\n\u{e9}]{0,12}", lazy: bool) {
+            let read = run(&format!(r#"csv {{ source => "in" lazy_quotes => {lazy} }}"#), &text);
+            prop_assert!(read.is_ok() || !lazy || text.trim_matches(['\r', '\n']).is_empty(), "{:?}", read);
+        }
     }
 }

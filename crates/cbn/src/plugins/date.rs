@@ -48,7 +48,7 @@ enum Where {
 }
 
 impl Date {
-    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Date> {
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Option<Date> {
         let words = options.all("match").last().map(|entry| words_of(&entry.value)).unwrap_or_default();
         let Some((source, formats)) = words.split_first() else {
             build.error("date-match", options.span(), "match of date needs a field and formats");
@@ -238,7 +238,7 @@ mod tests {
         let source = format!("filter {{ date {{ {options} }} }}");
         let file = parse::parse(&source).expect("the test's program is well formed");
         let StatementKind::Plugin(plugin) = &file.body[0].kind else { panic!("no plugin") };
-        let mut build = Build::new(&source);
+        let mut build = Build::new();
         let Some(date) = Date::compile(&Options { plugin }, &mut build) else {
             return build.diagnostics[0].message.clone();
         };

@@ -59,7 +59,7 @@ struct Field {
 }
 
 impl Grok {
-    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Grok> {
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Option<Grok> {
         let pairs = options.pairs("match");
         if pairs.is_empty() {
             build.diagnostics.push(
@@ -130,16 +130,17 @@ impl Grok {
 
 impl Pattern {
     /// `None` for an expression that can never set anything.
-    fn compile(expanded: &str, word: &Word, overwrite: &[Path], build: &mut Build<'_>) -> Option<Pattern> {
-        let captures = match re2::compile_captures(expanded) {
+    fn compile(expanded: &str, word: &Word, overwrite: &[Path], build: &mut Build) -> Option<Pattern> {
+        let captures = match re2::compile_captures_in(expanded, &mut build.regex_room) {
             Ok(captures) => captures,
+            // Too large for us and not for RE2, so nothing that a shipped parser would work without.
+            Err(error) if error.offset.is_none() => {
+                build.error("grok-too-large", word.span, error.message);
+                return None;
+            }
             Err(error) => {
-                let shown = if expanded == word.text {
-                    error.to_string()
-                } else {
-                    // Places in the expanded text mean nothing to whoever wrote the pattern.
-                    error.message
-                };
+                // Places in the expanded text mean nothing to whoever wrote the pattern.
+                let shown = if expanded == word.text { error.to_string() } else { error.message };
                 build.diagnostics.push(
                     Diagnostic::warning("grok-regex", word.span, format!("this pattern can never match: {shown}"))
                         .help("RE2 refuses it, so the other patterns of the list have to match."),
@@ -153,7 +154,7 @@ impl Pattern {
                 Diagnostic::warning(
                     "grok-no-capture",
                     word.span,
-                    "this pattern names no field, so it counts as no match",
+                    "this pattern names no field, so it never counts as a match",
                 )
                 .help("Name a field in it: %{DATA:field} or (?P<field>…)."),
             );
@@ -664,7 +665,7 @@ mod tests {
     fn diagnostics(options: &str) -> Vec<Diagnostic> {
         let source = format!("filter {{ grok {{ {options} }} }}");
         let file = crate::syntax::parse::parse(&source).expect("it can be read");
-        crate::compile::compile(&file, &source).1
+        crate::compile::compile(&file).1
     }
 
     #[test]
@@ -693,6 +694,13 @@ mod tests {
                 "",
             ),
             ("not of RE2", r#"match => { "message" => "(?P<a>b(?=c))" }"#, "grok-regex", Severity::Warning, "RE2"),
+            (
+                "too large",
+                r#"match => { "message" => "(?P<a>(?:\\pL{100}){10}(?:\\pL{100}){10}(?:\\pL{100}){10})" }"#,
+                "grok-too-large",
+                Severity::Error,
+                "",
+            ),
             (
                 "without a name",
                 r#"match => { "message" => "abc" }"#,

@@ -24,7 +24,7 @@ pub(crate) struct Json {
 
 impl Json {
     /// Reads the options.
-    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Json> {
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Option<Json> {
         let source = options.required("source", build)?;
         Some(Json { source: build.target(source), target: options.word("target").map(|word| build.target(word)) })
     }
@@ -443,7 +443,8 @@ fn special_bytes(eight: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
 
     use crate::plugins::tests::{check, run};
 
@@ -730,5 +731,61 @@ mod tests {
             run(READ, &format!("{{\"a\": [{}{{}}]}}", "{}, ".repeat(300_000))),
             Err("too much memory".to_owned())
         );
+    }
+
+    /// Any document without dots in its keys.
+    fn any_document() -> impl Strategy<Value = Json> {
+        let leaf = prop_oneof![
+            Just(Json::Null),
+            any::<bool>().prop_map(Json::from),
+            any::<i64>().prop_map(Json::from),
+            proptest::num::f64::NORMAL.prop_map(Json::from),
+            ".*".prop_map(Json::from),
+        ];
+        let value = leaf.prop_recursive(4, 30, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Json::from),
+                prop::collection::hash_map("[^.]{0,12}", inner, 0..6).prop_map(|entries| entries.into_iter().collect()),
+            ]
+        });
+        prop::collection::hash_map("[^.]{0,12}", value, 0..6).prop_map(|entries| entries.into_iter().collect())
+    }
+
+    /// The state that a document becomes.
+    fn state_of(document: &Json) -> Json {
+        match document {
+            Json::Number(number) => json!(number.as_f64()),
+            Json::Array(elements) => {
+                let kept = elements.iter().rposition(|element| !element.is_null()).map_or(0, |last| last + 1);
+                let states = elements[..kept].iter().map(|element| match element {
+                    Json::Null => json!(""),
+                    other => state_of(other),
+                });
+                states.collect()
+            }
+            Json::Object(entries) => {
+                let set = entries.iter().filter(|(_, value)| !value.is_null());
+                set.map(|(key, value)| (key.clone(), state_of(value))).collect()
+            }
+            other => other.clone(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn every_document_is_read_as_it_was_written(document in any_document(), pretty in any::<bool>()) {
+            let text = if pretty { format!("{document:#}") } else { document.to_string() };
+            prop_assert_eq!(run(r#"json { source => "in" target => "x" }"#, &text).unwrap()["x"].take(), state_of(&document));
+        }
+
+        #[test]
+        fn what_serde_refuses_is_refused(document in any_document(), at in any::<prop::sample::Index>(), by in "[ -~]?") {
+            let mut text = document.to_string();
+            let at = text.floor_char_boundary(at.index(text.len()));
+            let end = text.ceil_char_boundary(at + 1);
+            text.replace_range(at..end, &by);
+            let expected = serde_json::from_str::<Json>(&text).is_ok_and(|read| read.is_object());
+            prop_assert_eq!(run(READ, &text).is_ok(), expected, "{}", text);
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Kv {
 
 impl Kv {
     /// Reads the options.
-    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Kv> {
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Option<Kv> {
         let source = options.required("source", build)?;
         let characters = |name: &str, unescaped: &str, default: &str| -> String {
             match options.word(name) {
@@ -156,6 +156,7 @@ impl Set {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use crate::plugins::tests::{check, run};
@@ -274,5 +275,17 @@ mod tests {
         assert!(run(program, &format!("{}=1", "a.".repeat(1 << 17))).is_ok(), "a key of too many steps is one key");
         let many: String = (0..400_000).map(|at| format!("{at}= ")).collect();
         assert_eq!(run(program, &many), Err("too much memory".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(text in "[a=\" .,\\\\\u{e9}]{0,16}", split in "[,=\" \u{e9}]{0,3}", values in "[=:\u{e9}]{0,2}", trim in "[a\u{e9}]{0,2}") {
+            let quoted = |text: &str| text.replace('"', "\\\"");
+            let program = format!(
+                r#"kv {{ source => "in" target => "x" field_split => "{}" value_split => "{}" trim_value => "{}" }}"#,
+                quoted(&split), quoted(&values), quoted(&trim),
+            );
+            prop_assert!(run(&program, &text).is_ok());
+        }
     }
 }

@@ -31,7 +31,7 @@ pub const NAMES: [&str; 11] =
 /// A plugin that only reads and writes fields. `mutate`, `drop` and `statedump` are the machine's own.
 #[derive(Debug)]
 pub(crate) enum Plugin {
-    Base64(base64::Base64),
+    Base64(Box<base64::Base64>),
     Csv(csv::Csv),
     Date(Box<date::Date>),
     Grok(grok::Grok),
@@ -44,9 +44,9 @@ pub(crate) enum Plugin {
 impl Plugin {
     /// Reads the options of a call. `None` where they make no sense; the reason is among the diagnostics then.
     /// `Some(None)` is a name that no plugin has.
-    pub(crate) fn compile(name: &str, options: &Options<'_>, build: &mut Build<'_>) -> Option<Option<Plugin>> {
+    pub(crate) fn compile(name: &str, options: &Options<'_>, build: &mut Build) -> Option<Option<Plugin>> {
         Some(Some(match name {
-            "base64" => Plugin::Base64(base64::Base64::compile(options, build)?),
+            "base64" => Plugin::Base64(Box::new(base64::Base64::compile(options, build)?)),
             "csv" => Plugin::Csv(csv::Csv::compile(options, build)?),
             "date" => Plugin::Date(Box::new(date::Date::compile(options, build)?)),
             "grok" => Plugin::Grok(grok::Grok::compile(options, build)?),

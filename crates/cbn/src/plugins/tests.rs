@@ -12,7 +12,7 @@ use crate::value::{Heap, Value};
 pub(super) fn run(program: &str, text: &str) -> Result<Json, String> {
     let source = format!("filter {{ {program} }}");
     let file = crate::syntax::parse::parse(&source).expect("the test's program is well-formed");
-    let (code, diagnostics) = crate::compile::compile(&file, &source);
+    let (code, diagnostics) = crate::compile::compile(&file);
     let code = code.ok_or_else(|| diagnostics[0].message.clone())?;
     let bump = Bump::new();
     let context = Context::new("2026-11-26T12:00:00Z".parse().expect("a time"));

@@ -31,7 +31,7 @@ enum Dictionary {
 
 impl Translate {
     /// Reads the options.
-    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Translate> {
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Option<Translate> {
         let source = match options.word("field") {
             Some(word) if options.word("source").is_none() => word,
             _ => options.required("source", build)?,

@@ -37,7 +37,7 @@ pub(crate) struct Xml {
 
 impl Xml {
     /// Reads the options.
-    pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Option<Xml> {
+    pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Option<Xml> {
         let source = options.required("source", build)?;
         let mut fields = Vec::new();
         for (path, field) in options.pairs("xpath") {
@@ -155,64 +155,68 @@ fn read<'r>(run: &Run<'r>, text: &'r str) -> Result<Rc<Read<'r>>, Failure> {
 /// Whether reading a text takes time in proportion to its length. Whether it is well-formed is not looked at here.
 fn measure(text: &str) -> Result<(), &'static str> {
     // How many namespaces are declared around each open element.
-    let mut scopes: Vec<u8> = Vec::new();
+    let mut scopes: Vec<usize> = Vec::new();
     let mut at = 0;
-    let skip = |at: usize, end: &str| text[at..].find(end).map(|found| at + found + end.len());
+    let past = |at: usize, end: &str| text[at..].find(end).map(|found| at + found + end.len());
     while let Some(found) = text[at..].find('<') {
         at += found + 1;
         let rest = &text[at..];
         let behind = if rest.starts_with("!--") {
-            skip(at, "-->")
+            past(at, "-->")
         } else if rest.starts_with("![CDATA[") {
-            skip(at, "]]>")
+            past(at, "]]>")
         } else if rest.starts_with('?') {
-            skip(at, "?>")
+            past(at, "?>")
         } else if rest.starts_with('/') {
             scopes.pop();
             Some(at)
         } else {
-            let mut attributes = 0;
-            let mut namespaces = usize::from(scopes.last().copied().unwrap_or(0));
-            let behind = loop {
-                let ends = |byte: &u8| matches!(byte, b'"' | b'\'' | b'>' | b'<' | b':' | b'=');
-                let Some(found) = text.as_bytes()[at..].iter().position(ends) else { break None };
-                let name = &text[at..at + found];
-                at += found + 1;
-                match text.as_bytes()[at - 1] {
-                    b'>' => {
-                        if !text[..at - 1].ends_with('/') {
-                            scopes.push(namespaces as u8);
-                        }
-                        break Some(at);
-                    }
-                    // The next tag, or the end of the name of a declaration.
-                    b'<' => break Some(at - 1),
-                    b':' | b'=' => namespaces += usize::from(name.trim_end().ends_with("xmlns")),
-                    quote => {
-                        attributes += 1;
-                        let Some(closing) = text[at..].find(char::from(quote)) else { break None };
-                        at += closing + 1;
-                    }
-                }
-                if attributes > ATTRIBUTES_MAX {
-                    return Err("an element has too many attributes");
-                }
-                if namespaces > NAMESPACES_MAX {
-                    return Err("too many namespaces are declared around an element");
-                }
-            };
-            behind
+            past_start_tag(text, at, &mut scopes)?
         };
-        match behind {
-            Some(behind) => at = behind,
-            None => break,
-        }
+        let Some(behind) = behind else { break };
+        at = behind;
     }
     Ok(())
 }
 
+/// Goes over a start tag, from behind its `<`; nowhere where it has no end.
+fn past_start_tag(text: &str, from: usize, scopes: &mut Vec<usize>) -> Result<Option<usize>, &'static str> {
+    let mut at = from;
+    let mut attributes = 0;
+    let mut namespaces = scopes.last().copied().unwrap_or(0);
+    loop {
+        let ends = |byte: &u8| matches!(byte, b'"' | b'\'' | b'>' | b'<' | b':' | b'=');
+        let Some(found) = text.as_bytes()[at..].iter().position(ends) else { return Ok(None) };
+        let name = &text[at..at + found];
+        at += found + 1;
+        match text.as_bytes()[at - 1] {
+            b'>' => {
+                if !name.ends_with('/') {
+                    scopes.push(namespaces);
+                }
+                return Ok(Some(at));
+            }
+            // The tag has no end; the next begins here.
+            b'<' => return Ok(Some(at - 1)),
+            b':' | b'=' => namespaces += usize::from(name.trim_end().ends_with("xmlns")),
+            quote => {
+                attributes += 1;
+                let Some(closing) = text[at..].find(char::from(quote)) else { return Ok(None) };
+                at += closing + 1;
+            }
+        }
+        if attributes > ATTRIBUTES_MAX {
+            return Err("an element has too many attributes");
+        }
+        if namespaces > NAMESPACES_MAX {
+            return Err("too many namespaces are declared around an element");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use crate::plugins::tests::run;
@@ -412,5 +416,13 @@ mod tests {
         assert_eq!(first("//c", &format!("<a><!-- <a xmlns='' --><![CDATA[<a xmlns='']]>{beside}</a>")), Ok(None));
         assert_eq!(first("/a", &"<".repeat(1 << 18)), Err("too much memory".to_owned()));
         assert_eq!(first("/a", &format!("<a>{}</a>", "=".repeat(1 << 19))), Err("too much memory".to_owned()));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(document in "(<a>|</a>|<b c='d'/>|x|&lt;|<!--|-->|\u{e9}|[<>/='\" ]){0,12}", path in "(/|//|a|b|\\*|@c|\\[|\\]|1|last\\(\\)|text\\(\\)|\\.|=|'d'|%\\{in\\}|:|\u{e9}){0,8}") {
+            let _ = first(&path, &format!("<a>{document}</a>"));
+            let _ = first(&path, &document);
+        }
     }
 }

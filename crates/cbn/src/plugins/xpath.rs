@@ -50,7 +50,7 @@ impl From<Failure> for Unmade<'_> {
 
 impl Xpath {
     /// Reads a path; an error at its place, and a path to the whole document, where it is none.
-    pub(crate) fn compile(written: &Word, build: &mut Build<'_>) -> Xpath {
+    pub(crate) fn compile(written: &Word, build: &mut Build) -> Xpath {
         let at = match parse(&written.text, Some(&mut build.names)) {
             Ok(steps) => return Xpath::Fixed(steps.into()),
             Err(at) => at,

@@ -56,7 +56,7 @@ pub(crate) enum Pattern {
 }
 
 /// Compiles a condition.
-pub(crate) fn compile(written: &ast::Condition, build: &mut Build<'_>) -> Condition {
+pub(crate) fn compile(written: &ast::Condition, build: &mut Build) -> Condition {
     match &written.kind {
         ConditionKind::Or(parts) => Condition::Or(parts.iter().map(|part| compile(part, build)).collect()),
         ConditionKind::And(parts) => Condition::And(parts.iter().map(|part| compile(part, build)).collect()),
@@ -101,7 +101,7 @@ fn unescape(text: &str) -> Cow<'_, str> {
     Cow::Owned(read)
 }
 
-fn argument(operand: &Operand, build: &mut Build<'_>) -> Argument {
+fn argument(operand: &Operand, build: &mut Build) -> Argument {
     match operand {
         Operand::Field(word) => Argument::Field(build.path(word)),
         Operand::Text(word) => Argument::Text(word.text.as_str().into()),

@@ -52,7 +52,7 @@ enum Pattern {
 }
 
 /// Reads the functions of a block. Those that nobody knows are left out, as Google's engine does (§1.1).
-pub(crate) fn compile(options: &Options<'_>, build: &mut Build<'_>) -> Vec<Function> {
+pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Vec<Function> {
     let mut functions: Vec<Function> =
         options.plugin.options.iter().filter_map(|entry| function(entry, build)).collect();
     functions.sort_by_key(Function::rank);
@@ -68,7 +68,7 @@ pub fn rank_of(name: &str) -> Option<usize> {
 const ORDER: [&str; 10] =
     ["rename", "replace", "convert", "gsub", "uppercase", "lowercase", "split", "merge", "copy", "remove_field"];
 
-fn function(entry: &Entry, build: &mut Build<'_>) -> Option<Function> {
+fn function(entry: &Entry, build: &mut Build) -> Option<Function> {
     // Google's documentation itself writes `Replace` in an example.
     Some(match entry.key.text.to_ascii_lowercase().as_str() {
         "replace" => Function::Replace(
@@ -111,11 +111,11 @@ fn function(entry: &Entry, build: &mut Build<'_>) -> Option<Function> {
     })
 }
 
-fn targets(entry: &Entry, build: &mut Build<'_>) -> Box<[Target]> {
+fn targets(entry: &Entry, build: &mut Build) -> Box<[Target]> {
     words_of(&entry.value).into_iter().map(|word| build.target(word)).collect()
 }
 
-fn target_pairs(entry: &Entry, build: &mut Build<'_>) -> Box<[(Target, Target)]> {
+fn target_pairs(entry: &Entry, build: &mut Build) -> Box<[(Target, Target)]> {
     pairs_of(&entry.value)
         .into_iter()
         .flat_map(|(key, value)| words_of(value).into_iter().map(move |word| (key, word)))
@@ -124,14 +124,14 @@ fn target_pairs(entry: &Entry, build: &mut Build<'_>) -> Box<[(Target, Target)]>
 }
 
 /// The name of a source: some write it as `%{field}`.
-fn source(word: &Word, build: &mut Build<'_>) -> Target {
+fn source(word: &Word, build: &mut Build) -> Target {
     match word.text.strip_prefix("%{").and_then(|rest| rest.strip_suffix('}')) {
         Some(name) if !name.contains(['{', '}']) => Target::Fixed(Path::new(name, &mut build.names)),
         _ => build.target(word),
     }
 }
 
-fn substitutions(words: &[&Word], build: &mut Build<'_>) -> Vec<Substitution> {
+fn substitutions(words: &[&Word], build: &mut Build) -> Vec<Substitution> {
     if !words.len().is_multiple_of(3) {
         let word = words.last().expect("a list whose length is no multiple of three is not empty");
         build.error("gsub", word.span, "gsub takes three texts for each change: field, pattern, replacement");
@@ -149,7 +149,7 @@ fn substitutions(words: &[&Word], build: &mut Build<'_>) -> Vec<Substitution> {
         .collect()
 }
 
-fn split(entry: &Entry, build: &mut Build<'_>) -> Option<Function> {
+fn split(entry: &Entry, build: &mut Build) -> Option<Function> {
     let pairs = pairs_of(&entry.value);
     let option = |name: &str| pairs.iter().find(|(key, _)| key.text == name).and_then(|(_, value)| word_of(value));
     if let Some(field) = option("source") {
