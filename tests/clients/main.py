@@ -13,7 +13,7 @@ import traceback
 import unittest
 
 # In the order of running: what tells most, soonest, first.
-MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "logstory_replay"]
+MODULES = ["sample", "senders", "adc", "secops_sdk", "secops_cli", "parsers", "logstory_replay"]
 MODULES += ["sekoia_docs", "sekoia_sdk", "sekoia_syslog", "sekoia_large"]
 MODULES += ["oci_lab", "oci_sdk", "oci_faults", "lab_doc", "bad", "kill9"]
 
