@@ -112,12 +112,12 @@ fn cases(folder: &Path) -> io::Result<Vec<Case>> {
     let mut cases = Vec::new();
     let testdata = folder.join("testdata");
     for name in names(&testdata.join("raw_logs"))? {
-        // Behind the ending there may be more, which both files have.
-        let Some((stem, rest)) = name.split_once("_log.json") else { continue };
+        // Google's validator looks at nothing else: older cases are put aside by more behind the ending.
+        let Some(stem) = name.strip_suffix("_log.json") else { continue };
         cases.push(Case {
-            name: format!("{stem}{rest}"),
+            name: stem.to_owned(),
             logs: testdata.join("raw_logs").join(&name),
-            expected: testdata.join("expected_events").join(format!("{stem}_events.json{rest}")),
+            expected: testdata.join("expected_events").join(format!("{stem}_events.json")),
             layout: Layout::Google,
         });
     }
@@ -209,7 +209,7 @@ mod tests {
         ]);
         let expected = [
             ("A/parser.conf".to_owned(), vec![case("allowed", Layout::Ours), case("denied", Layout::Ours)], false),
-            ("BIND_DNS".to_owned(), vec![case("x", Layout::Google), case("x_2", Layout::Google)], false),
+            ("BIND_DNS".to_owned(), vec![case("x", Layout::Google)], false),
             ("C/parser.conf".to_owned(), vec![case("one", Layout::Ours)], false),
             ("D/parser.conf".to_owned(), vec![], false),
         ];
