@@ -1,7 +1,10 @@
 //! What programs may leave in `@output`, and the events that it becomes. Values are written as JSON, whose numbers are
 //! floats as in the language; `{"$int": 1}`, `{"$uint": 1}`, `{"$bytes": "x"}` and `{"$time": "…"}` are the other types.
 
+use std::sync::{Arc, LazyLock};
+
 use bumpalo::Bump;
+use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 use udm::{Root, Schema};
 
@@ -41,6 +44,9 @@ fn value<'r>(heap: &Heap<'r>, json: &Json) -> Result<Value<'r>, Failure> {
     })
 }
 
+/// Reading it takes longer than a test.
+static SCHEMA: LazyLock<Arc<Schema>> = LazyLock::new(Schema::load);
+
 /// The context of most tests.
 fn context() -> Context {
     Context::new("2024-03-01T10:20:30Z".parse().unwrap())
@@ -59,7 +65,7 @@ fn converted(
     }
     let outputs: Vec<Value<'_>> =
         outputs.as_array().unwrap().iter().map(|output| value(&run.heap, output).unwrap()).collect();
-    convert(&Schema::load(), &run, &outputs, options, &Limits::default())
+    convert(&SCHEMA, &run, &outputs, options, &Limits::default())
 }
 
 /// The one event that a UDM record becomes, and its issues as `field: message`.
@@ -618,12 +624,12 @@ fn what_holds_itself_or_is_held_many_times_over_ends_at_a_limit() {
         map.set(heap, heap.name(key).unwrap(), held).unwrap();
         Value::Map(map)
     }
-    let (context, bump, names, schema) = (context(), Bump::new(), Names::default(), Schema::load());
+    let (context, bump, names) = (context(), Bump::new(), Names::default());
     let limits = Limits { output_records: 3, output_bytes: 10_000, ..Limits::default() };
     let run = Run::new(Heap::new(&bump, &names, 4 << 20), &context, 1_000_000).unwrap();
     let heap = &run.heap;
     let event = |udm| map(heap, "idm", map(heap, "read_only_udm", udm));
-    let end = |outputs: &_| convert(&schema, &run, outputs, &OutputOptions::default(), &limits);
+    let end = |outputs: &_| convert(&SCHEMA, &run, outputs, &OutputOptions::default(), &limits);
 
     // A list in itself, and a message in itself.
     let list = heap.list().unwrap();
@@ -650,4 +656,107 @@ fn what_holds_itself_or_is_held_many_times_over_ends_at_a_limit() {
     }
     let udm = map(heap, "target", map(heap, "file", map(heap, "names", doubled)));
     assert_eq!(end(&[event(udm)][..]), Err(OutputError::Limit(Limit::Memory)));
+}
+
+/// Anything, made of names that the schema has at one place or another, so that it often fits.
+fn anything() -> impl Strategy<Value = Json> {
+    const NAMES: [&str; 40] = [
+        "metadata",
+        "event_type",
+        "event_timestamp",
+        "id",
+        "principal",
+        "target",
+        "src",
+        "about",
+        "asset",
+        "hostname",
+        "ip",
+        "mac",
+        "asset_id",
+        "assetId",
+        "port",
+        "process",
+        "parent_process",
+        "file",
+        "size",
+        "names",
+        "network",
+        "http",
+        "parsed_user_agent",
+        "sent_bytes",
+        "session_duration",
+        "security_result",
+        "action",
+        "risk_score",
+        "variables",
+        "additional",
+        "fields",
+        "key",
+        "value",
+        "string_value",
+        "list_value",
+        "values",
+        "struct_value",
+        "seconds",
+        "nanos",
+        "no_such",
+    ];
+    let leaf = prop_oneof![
+        any::<bool>().prop_map(Json::from),
+        any::<f64>().prop_filter("JSON has no other floats", |number| number.is_finite()).prop_map(Json::from),
+        any::<i64>().prop_map(|number| json!({ "$int": number })),
+        any::<u64>().prop_map(|number| json!({ "$uint": number })),
+        prop::sample::select(vec![
+            "",
+            "80",
+            "-1",
+            "1e30",
+            "true",
+            "ALLOW",
+            "USER_LOGIN",
+            "10.0.0.1",
+            "1.5s",
+            "\u{1}\"\\é",
+            "2024-05-06T07:08:09Z",
+            "0001-01-01T00:00:00+05:00"
+        ])
+        .prop_map(Json::from),
+        "[ -~]{0,20}".prop_map(|text| json!({ "$bytes": text })),
+        Just(json!({ "$time": "-000001-01-01T00:00:00Z" })),
+        Just(json!({ "$time": "2024-05-06T07:08:09.123456789Z" })),
+    ];
+    leaf.prop_recursive(7, 120, 8, |inner| {
+        prop_oneof![
+            1 => prop::collection::vec(inner.clone(), 0..5).prop_map(Json::from),
+            4 => prop::collection::vec((prop::sample::select(NAMES.to_vec()), inner), 0..8)
+                .prop_map(|entries| entries.into_iter().map(|(key, held)| (key.to_owned(), held)).collect()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_program_leaves_becomes_a_record_that_may_be_stored(given in anything(), entity in any::<bool>()) {
+        let (root, name) = if entity { (Root::Entity, "entity") } else { (Root::Event, "read_only_udm") };
+        let mut given = given;
+        if !given.is_object() || given.as_object().unwrap().keys().any(|key| key.starts_with('$')) {
+            given = json!({ "principal": given });
+        }
+        let outputs = json!([{ "idm": { name: given } }]);
+        let lenient = converted(&context(), &json!({}), &outputs, &OutputOptions::default()).unwrap();
+        prop_assert_eq!(lenient.len(), 1);
+        let event = &lenient[0];
+        prop_assert_eq!(event.root, root);
+        // It is JSON, of the types of the schema.
+        let checked = SCHEMA.check(root, event.json.as_bytes(), udm::Mode::Lenient);
+        prop_assert!(checked.is_ok(), "{} {:?}", event.json, checked);
+        // What fits is the same for either strictness.
+        let shapes = OutputOptions { shapes: Strictness::Strict, validation: Strictness::Lenient };
+        if let Ok(strict) = converted(&context(), &json!({}), &outputs, &shapes) {
+            prop_assert_eq!(&strict, &lenient);
+        }
+    }
 }
