@@ -179,7 +179,8 @@ struct Made<'t, 'r> {
 }
 
 impl<'t, 'r: 't> Made<'t, 'r> {
-    /// Adds what one output holds: `{idm: {read_only_udm, entity}, timestamp, is_alert, is_significant}`.
+    /// Adds what one output holds: `{idm: {read_only_udm, entity, is_alert, is_significant}, timestamp}`. The two flags
+    /// count beside `idm` as well.
     fn output(&mut self, index: usize, output: Value<'r>) -> Result<(), OutputError> {
         let misfit = |reason: &str| OutputError::Misfit { index, field: String::new(), reason: reason.to_owned() };
         let output = match output {
@@ -202,6 +203,7 @@ impl<'t, 'r: 't> Made<'t, 'r> {
             }
         }
         let Some(idm) = idm else { return Err(misfit("field \"idm\" is not set")) };
+        let made = self.events.len();
         let mut place = 0;
         while let Some((name, value)) = idm.entry(place) {
             place += 1;
@@ -209,6 +211,14 @@ impl<'t, 'r: 't> Made<'t, 'r> {
                 "read_only_udm" | "readOnlyUdm" => (Root::Event, "read_only_udm"),
                 // The documentation of entities has both.
                 "entity" | "graph" => (Root::Entity, "entity"),
+                "is_alert" | "isAlert" => {
+                    is_alert |= truth(value);
+                    continue;
+                }
+                "is_significant" | "isSignificant" => {
+                    is_significant |= truth(value);
+                    continue;
+                }
                 other if self.options.shapes == Strictness::Strict => {
                     return Err(misfit(&format!(
                         "field \"idm\": index 0: recursive rawDataToProto failed: field \"{other}\": no descriptor found"
@@ -218,8 +228,7 @@ impl<'t, 'r: 't> Made<'t, 'r> {
             };
             match value {
                 Value::Map(record) => {
-                    let mut event = self.record(index, root, name, record, time)?;
-                    (event.is_alert, event.is_significant) = (is_alert, is_significant);
+                    let event = self.record(index, root, name, record, time)?;
                     self.events.push(event);
                 }
                 Value::Text("") => {}
@@ -230,6 +239,11 @@ impl<'t, 'r: 't> Made<'t, 'r> {
                 }
             }
         }
+        for event in &mut self.events[made..] {
+            (event.is_alert, event.is_significant) = (is_alert, is_significant);
+        }
+        // Whichever of the two the program set first.
+        self.events[made..].sort_by_key(|event| event.root == Root::Entity);
         Ok(())
     }
 

@@ -487,7 +487,7 @@ fn entities_and_events() {
     let outputs = json!([
         {"idm": {"entity": {"metadata": {"entity_type": "USER", "interval": {"start_time": {"seconds": 0}}}, "entity": {"user": {"userid": "u"}}}}},
         "",
-        {"idm": {"read_only_udm": {"metadata": {"event_type": "GENERIC_EVENT"}}}, "is_alert": "true", "is_significant": true},
+        {"idm": {"read_only_udm": {"metadata": {"event_type": "GENERIC_EVENT"}}, "is_alert": "true"}, "is_significant": true},
         {"idm": {"graph": {"metadata": {"entity_type": "ASSET"}, "entity": {"hostname": "h"}}}},
     ]);
     let events = converted(&context(), &json!({}), &outputs, &OutputOptions::strict()).unwrap();

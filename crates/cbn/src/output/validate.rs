@@ -150,6 +150,8 @@ const EVENTS: Rules = &[
     (&["SERVICE_"], &[PRINCIPAL_MACHINE, Need::Any(&[&["target", "application"], &["target", "process"]])]),
     (&["STATUS_"], &[PRINCIPAL_MACHINE]),
     (&["SYSTEM_AUDIT_LOG_"], &[PRINCIPAL_MACHINE, PRINCIPAL_USER]),
+    // The guide's own example of a vulnerability names the machine as principal.
+    (&["SCAN_VULN_"], &[Need::Field(&["extensions", "vulns"])]),
     (&["SCAN_"], &[TARGET]),
     (&["EMAIL_TRANSACTION"], &[PRINCIPAL_MACHINE, Need::Field(&["network", "email"])]),
 ];
