@@ -10,8 +10,10 @@
 //! language and where each is known from stand in `docs/cbn.md`.
 
 pub mod compile;
+pub mod coverage;
 pub mod diagnostic;
 mod extension;
+pub mod fuzz;
 pub mod lint;
 pub mod output;
 pub mod path;
@@ -19,10 +21,12 @@ pub mod plugins;
 pub mod program;
 pub mod re2;
 pub mod run;
+pub mod skeleton;
 pub mod syntax;
+pub mod trace;
 pub mod value;
 
 pub use diagnostic::{Diagnostic, Severity};
-pub use program::{End, Error, Machine, Outcome, Program};
+pub use program::{End, Error, Machine, Outcome, Program, Used};
 pub use run::machine::{Nobody, Observer, Step, dump};
 pub use run::{Context, Limit, Limits};

@@ -19,7 +19,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use ::udm::Schema;
 
-use self::access::{Act, Place, Reader};
+use self::access::{Act, Place, Reader, steps};
 use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::syntax::ast::{File, Span, Statement, StatementKind};
 
@@ -59,7 +59,7 @@ pub const FINDINGS_MAX: usize = 2_000;
 const SUGGESTIONS_MAX: usize = 200;
 
 /// The longest name that is compared.
-const NAME_BYTES_MAX: usize = 80;
+const NAME_BYTES_MAX: usize = 200;
 
 /// What may be wrong with a program, in the order of the source.
 pub fn lint(file: &File, source: &str, schema: &Schema) -> Vec<Diagnostic> {
@@ -105,11 +105,19 @@ impl<'a> Findings<'a> {
     /// The name that the program sets and that is nearest to one that it does not.
     fn suggest_set(&mut self, name: &str) -> Option<String> {
         // Two short names differ by a letter without being slips of each other.
-        if name.len() < 4 || self.suggestions_left == 0 {
+        if name.len() < 4 || name.len() > NAME_BYTES_MAX || self.suggestions_left == 0 {
             return None;
         }
         self.suggestions_left -= 1;
-        suggest(name, self.set.iter().map(String::as_str).filter(|known| *known != name)).map(str::to_owned)
+        let lower = name.to_lowercase();
+        let slips = if name.len() < 8 { 1 } else { 2 };
+        self.set
+            .iter()
+            .filter(|known| known.len().abs_diff(name.len()) <= slips && **known != name)
+            .map(|known| (strsim::damerau_levenshtein(&lower, &known.to_lowercase()), known))
+            .filter(|(distance, _)| *distance <= slips)
+            .min_by_key(|(distance, _)| *distance)
+            .map(|(_, known)| known.clone())
     }
 
     /// The findings that no comment switches off, in the order of the source.
@@ -138,9 +146,7 @@ impl<'a> Findings<'a> {
             }
         }
         let mut found = std::mem::take(&mut self.found);
-        found.retain(|found| {
-            !off.get(&self.line(found.span)).is_some_and(|codes| codes.contains(found.code))
-        });
+        found.retain(|found| !off.get(&self.line(found.span)).is_some_and(|codes| codes.contains(found.code)));
         found.sort_by_key(|found| (found.span.start, found.severity, found.code));
         found.dedup();
         found
@@ -189,7 +195,7 @@ fn names_set(body: &[Statement], reader: Reader<'_>, set: &mut BTreeSet<String>)
                     }
                 }
                 if let Some(flag) = (crate::compile::Options { plugin }).word("on_error") {
-                    add(&crate::path::split(&flag.text), set);
+                    add(&steps(&flag.text), set);
                 }
             }
             StatementKind::If(chain) => {
@@ -202,7 +208,7 @@ fn names_set(body: &[Statement], reader: Reader<'_>, set: &mut BTreeSet<String>)
             }
             StatementKind::For(looped) => {
                 for word in looped.index.iter().chain([&looped.item]) {
-                    add(&crate::path::split(&word.text), set);
+                    add(&steps(&word.text), set);
                 }
                 names_set(&looped.body, reader, set);
             }

@@ -4,11 +4,20 @@
 //! Values are not followed here, and what a plugin finds in a log is not known: it may set anything below its target.
 
 use crate::compile::{Options, pairs_of, word_of, words_of};
-use crate::path::split;
 use crate::syntax::ast::{self, Node, Span, Word};
 
 /// The steps of a path.
 pub(super) type Steps<'a> = Vec<&'a str>;
+
+/// How many steps of a path are told apart. Values are not nested deeper (`value::DEPTH_MAX`).
+const STEPS_MAX: usize = 64;
+
+/// The steps of a path as written.
+pub(super) fn steps(written: &str) -> Steps<'_> {
+    let mut steps = crate::path::split(written);
+    steps.truncate(STEPS_MAX);
+    steps
+}
 
 /// Where something is put.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,8 +31,10 @@ pub(super) enum Place<'a> {
 /// What reads a field, which decides what happens when it is not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
-    /// `%{field}`: an error.
+    /// `%{field}`: an error, also where the field is no text.
     Template,
+    /// `%{field}` in an XPath, which may be a number, too.
+    XPath,
     /// A comparison: ends the log.
     Comparison,
     /// Alone in a condition: false.
@@ -98,10 +109,7 @@ pub(super) enum Act<'a> {
         to: Place<'a>,
         word: &'a Word,
     },
-    Remove {
-        at: Place<'a>,
-        word: &'a Word,
-    },
+    Remove(Place<'a>),
     /// A text comes out of a log.
     Capture {
         to: Steps<'a>,
@@ -168,7 +176,7 @@ impl<'a> Reader<'a> {
                 let target = self.target(&options, &mut acts);
                 let pairs = options.pairs("xpath");
                 for (xpath, field) in &pairs {
-                    self.templates(Some(xpath), &mut acts);
+                    self.xpath(xpath, &mut acts);
                     if let Some(word) = word_of(field) {
                         let to = self.place(word, &mut acts);
                         acts.push(Act::Open(to));
@@ -255,7 +263,7 @@ impl<'a> Reader<'a> {
             "remove_field" => {
                 for word in words_of(&entry.value) {
                     let at = self.place(word, acts);
-                    acts.push(Act::Remove { at, word });
+                    acts.push(Act::Remove(at));
                 }
             }
             _ => {}
@@ -263,7 +271,7 @@ impl<'a> Reader<'a> {
     }
 
     fn grok(self, options: &Options<'a>, acts: &mut Vec<Act<'a>>) {
-        let overwrite: Vec<Steps<'a>> = options.words("overwrite").into_iter().map(|word| split(&word.text)).collect();
+        let overwrite: Vec<Steps<'a>> = options.words("overwrite").into_iter().map(|word| steps(&word.text)).collect();
         let mut captured: Vec<(&'a str, Span)> = Vec::new();
         for (key, patterns) in options.pairs("match") {
             self.read_named(key, How::Source, acts);
@@ -279,7 +287,7 @@ impl<'a> Reader<'a> {
         captured.sort_by_key(|(_, span)| span.start);
         let match_all = options.flag("match_all");
         for (name, span) in captured {
-            let to = split(name);
+            let to = steps(name);
             let overwritten = overwrite.contains(&to);
             if match_all {
                 acts.push(Act::Open(Place::At(to)));
@@ -306,17 +314,17 @@ impl<'a> Reader<'a> {
     /// The place that a word names; the fields in its name are read.
     pub(super) fn place(self, word: &'a Word, acts: &mut Vec<Act<'a>>) -> Place<'a> {
         let Some(start) = word.text.find("%{").filter(|_| fields_of(&word.text).next().is_some()) else {
-            return Place::At(split(&word.text));
+            return Place::At(steps(&word.text));
         };
         self.templates(Some(word), acts);
         let known = word.text[..start].rfind(['.', '[', ']']).map_or("", |end| &word.text[..end]);
-        Place::Below(split(known).into_iter().filter(|step| !step.is_empty()).collect())
+        Place::Below(steps(known).into_iter().filter(|step| !step.is_empty()).collect())
     }
 
     /// The field that a source names; some write it as `%{field}`.
     fn named(self, word: &'a Word, acts: &mut Vec<Act<'a>>) -> Place<'a> {
         match word.text.strip_prefix("%{").and_then(|rest| rest.strip_suffix('}')) {
-            Some(name) if !name.contains(['{', '}']) => Place::At(split(name)),
+            Some(name) if !name.contains(['{', '}']) => Place::At(steps(name)),
             _ => self.place(word, acts),
         }
     }
@@ -330,7 +338,14 @@ impl<'a> Reader<'a> {
     fn templates(self, word: Option<&'a Word>, acts: &mut Vec<Act<'a>>) {
         let Some(word) = word else { return };
         for field in fields_of(&word.text) {
-            acts.push(Act::Read { path: split(field), span: self.narrow(word, field), how: How::Template });
+            acts.push(Act::Read { path: steps(field), span: self.narrow(word, field), how: How::Template });
+        }
+    }
+
+    /// The fields that an XPath names.
+    pub(super) fn xpath(self, word: &'a Word, acts: &mut Vec<Act<'a>>) {
+        for field in fields_of(&word.text) {
+            acts.push(Act::Read { path: steps(field), span: self.narrow(word, field), how: How::XPath });
         }
     }
 

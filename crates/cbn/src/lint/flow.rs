@@ -9,11 +9,11 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Findings;
-use super::access::{Act, How, Place, Put, Reader, Transfer};
+use super::access::{Act, How, Place, Put, Reader, Transfer, steps};
+use super::names::{clip, named};
 use super::state::{Changes, Id, Kind, Known, Set, State};
 use crate::compile::Options;
 use crate::diagnostic::Diagnostic;
-use crate::path::split;
 use crate::run::convert;
 use crate::syntax::ast::{
     Comparison, Condition, ConditionKind, For, If, Operand, Over, Plugin, Span, Statement, StatementKind, Word,
@@ -107,7 +107,7 @@ impl<'a> Flow<'a, '_> {
             may_have_failed |= self.act(act, certain, on_error.is_some());
         }
         if let Some(flag) = on_error {
-            let id = self.state.id(&split(&flag.text));
+            let id = self.state.id(&steps(&flag.text));
             self.state.set(id, Known::set(Kind::Bool));
             self.was_set.insert(id);
         }
@@ -129,7 +129,7 @@ impl<'a> Flow<'a, '_> {
                         _ => return true,
                     };
                     if known.set != Set::No {
-                        let name = path.join(".");
+                        let name = named(&path);
                         self.found.push(
                             Diagnostic::warning(
                                 "not-text",
@@ -179,7 +179,7 @@ impl<'a> Flow<'a, '_> {
                 self.put(&to, word, Known { set: Set::Maybe, kind: Kind::List });
                 true
             }
-            Act::Remove { at, .. } => {
+            Act::Remove(at) => {
                 match &at {
                     Place::At(path) => {
                         let id = self.state.id(path);
@@ -196,7 +196,7 @@ impl<'a> Flow<'a, '_> {
                 let id = self.state.id(&to);
                 let known = self.state.known(id);
                 if known.set == Set::Yes && !overwrite {
-                    let name = to.join(".");
+                    let name = named(&to);
                     self.found.push(
                         Diagnostic::warning(
                             "missing-overwrite",
@@ -315,20 +315,18 @@ impl<'a> Flow<'a, '_> {
     }
 
     fn aliased(&mut self, word: &Word, first: Span, changed: Span) {
-        let name = split(&word.text).join(".");
+        let name = named(&steps(&word.text));
         let line = self.line(first);
-        self.found.push(
-            Diagnostic::warning(
-                "merged-alias",
-                changed,
-                format!("this also changes the {name} that line {line} has merged already"),
-            )
-            .label("still in the list")
-            .help(format!(
-                "merge appends the map itself, not a copy. Start a new one with replace => {{ \"{name}\" => \"\" }} before \
+        let message = if first.start > changed.start {
+            format!("this also changes the {name} that line {line} merged in the turn before")
+        } else {
+            format!("this also changes the {name} that line {line} has merged already")
+        };
+        self.found
+            .push(Diagnostic::warning("merged-alias", changed, message).label("still in the list").help(format!(
+            "merge appends the map itself, not a copy. Start a new one with replace => {{ \"{name}\" => \"\" }} before \
                  setting its fields again.",
-            )),
-        );
+        )));
     }
 
     /// Notes a read and gives what is known of the field.
@@ -336,14 +334,14 @@ impl<'a> Flow<'a, '_> {
         let id = self.state.id(path);
         let known = self.state.known(id);
         if known.set == Set::No && self.told.insert(id) {
-            self.unset(id, &path.join("."), span, how);
+            self.unset(id, &named(path), span, how);
         }
         known
     }
 
     fn unset(&mut self, id: Id, name: &str, span: Span, how: How) {
         let effect = match how {
-            How::Template | How::Source | How::Copy => "this always fails",
+            How::Template | How::XPath | How::Source | How::Copy => "this always fails",
             How::Comparison => "the log ends here with an error",
             How::Truth => "this is always false",
             How::Merge => "nothing is merged",
@@ -373,7 +371,7 @@ impl<'a> Flow<'a, '_> {
         for branch in &chain.branches {
             let condition = &branch.condition;
             if let Some(before) = always {
-                self.shadowed(branch.span, before);
+                self.shadowed(Span { end: condition.span.end, ..branch.span }, before);
             } else if let Some(before) = seen.insert(key(condition), condition.span) {
                 self.found.push(
                     Diagnostic::warning(
@@ -400,7 +398,7 @@ impl<'a> Flow<'a, '_> {
         match &chain.otherwise {
             Some((body, span)) => {
                 if let Some(before) = always {
-                    self.shadowed(*span, before);
+                    self.shadowed(Span { end: span.start + 4, ..*span }, before);
                 }
                 self.way(body, &mut ways);
             }
@@ -425,7 +423,8 @@ impl<'a> Flow<'a, '_> {
     fn shadowed(&mut self, span: Span, before: Span) {
         let line = self.line(before);
         self.found.push(
-            Diagnostic::warning("unreachable", Span { end: span.start + 4, ..span }, "this branch is never taken")
+            Diagnostic::warning("unreachable", span, "this branch is never taken")
+                .label("never taken")
                 .help(format!("The condition at line {line} always holds.")),
         );
     }
@@ -447,11 +446,11 @@ impl<'a> Flow<'a, '_> {
     fn constant_field(&mut self, condition: &Condition) -> Option<(String, String)> {
         let of = |flow: &mut Self, operand: &Operand| {
             let Operand::Field(word) = operand else { return None };
-            let path = split(&word.text);
+            let path = steps(&word.text);
             let id = flow.state.find(&path)?;
             match flow.state.known(id) {
                 Known { set: Set::Yes, kind: Kind::Constant(text) } if text.len() < 60 => {
-                    Some((path.join("."), text.to_owned()))
+                    Some((named(&path), text.to_owned()))
                 }
                 _ => None,
             }
@@ -527,7 +526,7 @@ impl<'a> Flow<'a, '_> {
     /// Notes the reads of a side; what is known of it if it is a field.
     fn side(&mut self, operand: &'a Operand, how: How) -> Option<Known<'a>> {
         match operand {
-            Operand::Field(word) => Some(self.read(&split(&word.text), word.span, how)),
+            Operand::Field(word) => Some(self.read(&steps(&word.text), word.span, how)),
             Operand::List(list, _) => {
                 for operand in list {
                     self.side(operand, how);
@@ -554,7 +553,7 @@ impl<'a> Flow<'a, '_> {
         if let Operand::Not(inner, _) = left {
             if matches!(right, Operand::Text(_) | Operand::Number(..)) {
                 asked.mismatch = true;
-                let typed = self.typed(inner.span()).to_owned();
+                let typed = clip(self.typed(inner.span())).to_owned();
                 self.found.push(
                     Diagnostic::warning(
                         "compare-types",
@@ -594,7 +593,7 @@ impl<'a> Flow<'a, '_> {
             _ => return None,
         };
         asked.mismatch = true;
-        let name = split(&field.text).join(".");
+        let name = named(&steps(&field.text));
         let help = match literal {
             Operand::Number(..) => "Put the number in quotes, or convert the field before.".to_owned(),
             Operand::Bool(..) => "Put the word in quotes.".to_owned(),
@@ -620,7 +619,7 @@ impl<'a> Flow<'a, '_> {
             Over::Xml { field, xpath } => {
                 self.over(field);
                 let mut acts = Vec::new();
-                self.reader.place(xpath, &mut acts);
+                self.reader.xpath(xpath, &mut acts);
                 for act in acts {
                     self.act(act, true, false);
                 }
@@ -628,7 +627,7 @@ impl<'a> Flow<'a, '_> {
         }
         let mut merged: Vec<(Id, Span)> = Vec::new();
         let mut reset: HashSet<Id> = HashSet::new();
-        reset.insert(self.state.id(&split(&looped.item.text)));
+        reset.insert(self.state.id(&steps(&looped.item.text)));
         self.foresee(&looped.body, &mut merged, &mut reset);
         for (id, span) in merged {
             if !reset.contains(&id) {
@@ -644,7 +643,7 @@ impl<'a> Flow<'a, '_> {
             _ => Kind::Any,
         };
         for (word, kind) in looped.index.iter().map(|word| (word, index)).chain([(&looped.item, item)]) {
-            let id = self.state.id(&split(&word.text));
+            let id = self.state.id(&steps(&word.text));
             self.state.set(id, Known::set(kind));
             self.was_set.insert(id);
         }
@@ -675,7 +674,7 @@ impl<'a> Flow<'a, '_> {
                         self.foresee_act(&act, merged, reset);
                     }
                     if let Some(flag) = (Options { plugin }).word("on_error") {
-                        let id = self.state.id(&split(&flag.text));
+                        let id = self.state.id(&steps(&flag.text));
                         self.state.set(id, Known { set: Set::Maybe, kind: Kind::Bool });
                     }
                 }
@@ -689,7 +688,7 @@ impl<'a> Flow<'a, '_> {
                 }
                 StatementKind::For(looped) => {
                     for word in looped.index.iter().chain([&looped.item]) {
-                        let id = self.state.id(&split(&word.text));
+                        let id = self.state.id(&steps(&word.text));
                         self.state.set(id, Known::MAYBE);
                         reset.insert(id);
                     }
@@ -715,7 +714,7 @@ impl<'a> Flow<'a, '_> {
         match act {
             Act::Read { .. } => {}
             Act::Put { to, .. } | Act::List { to, .. } | Act::Time { to, .. } => possible(self, to),
-            Act::Remove { at, .. } => possible(self, at),
+            Act::Remove(at) => possible(self, at),
             Act::Capture { to, .. } => possible(self, &Place::At(to.clone())),
             Act::Transfer { from, to, how, from_word, .. } => {
                 possible(self, to);
@@ -781,7 +780,7 @@ fn key(condition: &Condition) -> String {
         match side {
             Operand::Field(word) => {
                 out.push('[');
-                out.push_str(&split(&word.text).join("."));
+                out.push_str(&steps(&word.text).join("."));
                 out.push(']');
             }
             Operand::Text(word) => out.push_str(&format!("{:?}", word.text)),

@@ -3,11 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::access::{all_words, fields_of};
+use super::access::{all_words, fields_of, steps};
 use super::{Findings, suggest};
 use crate::compile::{Options, pairs_of, word_of, words_of};
 use crate::diagnostic::Diagnostic;
-use crate::path::split;
 use crate::plugins;
 use crate::run::mutate;
 use crate::syntax::ast::{
@@ -73,9 +72,9 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn reads(&mut self, path: &str) {
-        let steps = split(path);
-        self.read.insert(steps[0].to_owned());
-        self.read.insert(steps.join("."));
+        let path = steps(path);
+        self.read.insert(path[0].to_owned());
+        self.read.insert(path.join("."));
     }
 
     fn reads_of(&mut self, node: &'a Node) {
@@ -289,7 +288,7 @@ fn function<'a>(entry: &'a Entry, seen: &mut Seen<'a>, found: &mut Findings<'a>)
 }
 
 fn is_output(path: &str) -> bool {
-    split(path)[0] == "@output"
+    steps(path)[0] == "@output"
 }
 
 /// One hint for all flags that nobody asks for: most programs give an `on_error` only so that a failure ends nothing.
@@ -298,7 +297,7 @@ fn flags<'a>(seen: &Seen<'a>, found: &mut Findings<'a>) {
     let mut told: HashSet<String> = HashSet::new();
     let mut first: Option<Span> = None;
     for word in &seen.set {
-        let name = split(&word.text).join(".");
+        let name = steps(&word.text).join(".");
         if !seen.read.contains(&name) && told.insert(name.clone()) {
             first = first.or(Some(word.span));
             unread.insert(word.span.start, name);
@@ -316,6 +315,13 @@ fn flags<'a>(seen: &Seen<'a>, found: &mut Findings<'a>) {
             .label("never asked for")
             .help(format!("Failures pass unseen: {}{rest}.", names.join(", "))),
     );
+}
+
+/// A path, short enough for a message.
+pub(super) fn named(path: &[&str]) -> String {
+    let whole = path.join(".");
+    let short = clip(&whole);
+    if short.len() < whole.len() { format!("{short}…") } else { whole }
 }
 
 /// A text of the program, short enough for a message.

@@ -11,8 +11,8 @@ use std::collections::{HashMap, HashSet};
 use udm::{FieldRef, Kind, MessageRef, Root, Schema};
 
 use super::access::{Act, Place, Put, Reader, Transfer};
-use super::names::clip;
-use super::{Findings, suggest};
+use super::names::{clip, named};
+use super::{Findings, NAME_BYTES_MAX, suggest};
 use crate::diagnostic::Diagnostic;
 use crate::path::index_of;
 use crate::run::convert;
@@ -22,7 +22,7 @@ use crate::syntax::ast::{Span, Statement, StatementKind, Word};
 const TYPES_MAX: usize = 8;
 
 /// How many steps of names are followed: a path goes no deeper in the schema.
-const STEPS_MAX: usize = 40;
+const STEPS_MAX: usize = 20;
 
 /// How many times moves are followed: `a` to `b`, `b` to `c`, ….
 const ROUNDS_MAX: usize = 8;
@@ -233,14 +233,14 @@ impl<'a, 's> Checker<'a, 's> {
         {
             return;
         }
-        let above = path[..step].join(".");
+        let above = named(&path[..step]);
         let text = format!("{above} has no field {}", clip(name));
         let unknown = Diagnostic::warning("unknown-udm-field", span, text).label(format!("no field {}", clip(name)));
         found.push(match suggest(name, message.fields().map(FieldRef::name)) {
             Some(near) => {
                 let mut right: Vec<&str> = path.to_vec();
                 right[step] = near;
-                unknown.help(format!("Did you mean {}?", right.join(".")))
+                unknown.help(format!("Did you mean {}?", named(&right)))
             }
             None => unknown.help("Google's engine refuses events with fields that UDM does not have."),
         });
@@ -266,15 +266,26 @@ impl<'a, 's> Checker<'a, 's> {
         matches!(path, [_, "idm", ..])
     }
 
+    /// Whether a path is the very name that is moved into an event, which may hold other things before.
+    fn is_own(&self, name: &str) -> bool {
+        self.types.contains_key(name)
+    }
+
     fn put(&mut self, path: &[&'a str], key: &'a Word, value: Put<'a>, word: &'a Word, found: &mut Findings<'a>) {
         let Some(is) = self.one_type(path) else { return };
         let name = path.join(".");
+        if name.len() > NAME_BYTES_MAX {
+            return;
+        }
         // Programs set names to "" at the start, and a text that is empty is nothing.
         if value == Put::Constant("") {
             return;
         }
         if is.list {
-            if !matches!(is.kind, Kind::Message(_)) && self.told.insert(("repeated-replace", &key.text)) {
+            if !matches!(is.kind, Kind::Message(_))
+                && !self.is_own(&name)
+                && self.told.insert(("repeated-replace", &key.text))
+            {
                 found.push(
                     Diagnostic::warning(
                         "repeated-replace",
@@ -311,7 +322,7 @@ impl<'a, 's> Checker<'a, 's> {
                 }
             }
             Kind::Message(_) => {
-                if value != Put::Constant("") && self.told.insert(("message-text", &key.text)) {
+                if !self.is_own(&name) && self.told.insert(("message-text", &key.text)) {
                     found.push(
                         Diagnostic::warning(
                             "message-text",
@@ -366,10 +377,14 @@ impl<'a, 's> Checker<'a, 's> {
 
     fn merged(&mut self, path: &[&'a str], word: &'a Word, found: &mut Findings<'a>) {
         let Some(is) = self.one_type(path) else { return };
-        if is.list || matches!(is.kind, Kind::Struct) || !self.told.insert(("singular-merge", &word.text)) {
+        if is.list
+            || matches!(is.kind, Kind::Struct)
+            || self.is_own(&path.join("."))
+            || !self.told.insert(("singular-merge", &word.text))
+        {
             return;
         }
-        let name = path.join(".");
+        let name = named(path);
         found.push(
             Diagnostic::warning("singular-merge", word.span, format!("{name} is no list, and merge makes it one"))
                 .label("one value")
@@ -404,7 +419,7 @@ impl<'a, 's> Checker<'a, 's> {
         if !Self::is_direct(path) {
             return;
         }
-        let name = path.join(".");
+        let name = named(path);
         found.push(
             Diagnostic::hint("convert-type", to.span, format!("{name} wants another type than {}", clip(&to.text)))
                 .label("does not fit")

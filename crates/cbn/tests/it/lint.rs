@@ -24,10 +24,8 @@ fn findings(source: &str) -> Vec<Diagnostic> {
 fn check(statements: &str, expected: &[(&str, &str)]) {
     let source = format!("filter {{\n{statements}\n{OUTPUT}\n}}\n");
     let found: Vec<Diagnostic> = findings(&source).into_iter().filter(|found| found.code != "flag-unread").collect();
-    let told: Vec<(&str, &str)> = found
-        .iter()
-        .map(|found| (found.code, &source[found.span.start as usize..found.span.end as usize]))
-        .collect();
+    let told: Vec<(&str, &str)> =
+        found.iter().map(|found| (found.code, &source[found.span.start as usize..found.span.end as usize])).collect();
     assert_eq!(told, expected, "{statements}\n{found:#?}");
     for found in &found {
         let (_, severity, _) = CODES.iter().find(|(code, ..)| *code == found.code).expect("every code is in the table");
@@ -122,12 +120,16 @@ fn reads_of_what_nothing_sets() {
         &[],
     );
     check(
-        r#"split_it {} "#.replace("split_it {}", r#"mutate { split => { source => "message" separator => " " target => "parts" } }
+        r#"split_it {} "#
+            .replace(
+                "split_it {}",
+                r#"mutate { split => { source => "message" separator => " " target => "parts" } }
         for part in parts {
           if [message] != "x" and [last] == "y" { drop {} }
           mutate { replace => { "last" => "%{part}" } }
-        }"#)
-        .as_str(),
+        }"#,
+            )
+            .as_str(),
         &[],
     );
     check(
@@ -191,10 +193,7 @@ fn captures_into_what_is_set() {
     check(&grok(""), &[("missing-overwrite", "ip"), ("missing-overwrite", "port")]);
     check(&grok(r#"overwrite => "ip""#), &[("missing-overwrite", "port")]);
     check(&grok(r#"overwrite => ["ip", "port"]"#), &[]);
-    check(
-        r#"grok { match => { "message" => ["%{GREEDYDATA:message}"] } }"#,
-        &[("missing-overwrite", "message")],
-    );
+    check(r#"grok { match => { "message" => ["%{GREEDYDATA:message}"] } }"#, &[("missing-overwrite", "message")]);
     // Only where it is set on every way.
     check(
         r#"if [message] == "x" { mutate { replace => { "ip" => "" } } }
@@ -224,7 +223,10 @@ fn maps_that_are_changed_in_a_list() {
     check(&labels(""), &[("merged-alias", "\"label.key\"")]);
     check(&labels(r#"mutate { replace => { "label" => "" } }"#), &[]);
     check(&labels(r#"mutate { remove_field => "label" }"#), &[]);
-    check(&labels(r#"if [kv][x] == "y" { mutate { replace => { "label" => "" } } }"#), &[("merged-alias", "\"label.key\"")]);
+    check(
+        &labels(r#"if [kv][x] == "y" { mutate { replace => { "label" => "" } } }"#),
+        &[("merged-alias", "\"label.key\"")],
+    );
 
     let looped = |reset: &str| {
         format!(
@@ -262,10 +264,8 @@ fn flags() {
     check(r#"grok { match => { "message" => ["%{IP:ip}"] } on_error => "no_ip" } if ![no_ip] { drop {} }"#, &[]);
     check(r#"json { source => "message" } if ![no_ip] { drop {} }"#, &[]);
 
-    let unread = one(
-        r#"grok { match => { "message" => ["%{IP:ip}"] } on_error => "no_ip" }
-        date { match => ["message", "ISO8601"] on_error => "no_date" }"#,
-    );
+    let unread = one(r#"grok { match => { "message" => ["%{IP:ip}"] } on_error => "no_ip" }
+        date { match => ["message", "ISO8601"] on_error => "no_date" }"#);
     assert_eq!((unread.code, unread.severity), ("flag-unread", Severity::Hint));
     assert_eq!(unread.message, "2 flags are set, and never asked for");
     assert_eq!(unread.help.as_deref(), Some("Failures pass unseen: no_ip, no_date."));
@@ -273,10 +273,10 @@ fn flags() {
 
 #[test]
 fn what_nothing_reaches() {
-    check(r#"if [message] == "x" { drop {} mutate { replace => { "a" => "b" } } }"#, &[(
-        "unreachable",
-        r#"mutate { replace => { "a" => "b" } }"#,
-    )]);
+    check(
+        r#"if [message] == "x" { drop {} mutate { replace => { "a" => "b" } } }"#,
+        &[("unreachable", r#"mutate { replace => { "a" => "b" } }"#)],
+    );
     check(r#"if [message] == "x" { drop {} } else { drop {} }"#, &[("unreachable", OUTPUT)]);
     check(
         r#"if [message] == "x" { drop {} } else if [a] or "x" == [message] { drop {} } else if ([message] == "x") { drop {} }"#,
@@ -324,7 +324,10 @@ fn conditions_that_are_settled_before() {
 fn types_that_are_never_equal() {
     let port = r#"grok { match => { "message" => ["%{INT:port}"] } }"#;
     check(&format!("{port} if [port] == 80 {{ drop {{}} }}"), &[("compare-types", "[port] == 80")]);
-    check(&format!("{port} mutate {{ convert => {{ \"port\" => \"integer\" }} }} if [port] == 80 {{ drop {{}} }}"), &[]);
+    check(
+        &format!("{port} mutate {{ convert => {{ \"port\" => \"integer\" }} }} if [port] == 80 {{ drop {{}} }}"),
+        &[],
+    );
     check(
         &format!("{port} mutate {{ convert => {{ \"port\" => \"integer\" }} }} if [port] == \"80\" {{ drop {{}} }}"),
         &[("compare-types", r#"[port] == "80""#)],
@@ -341,10 +344,7 @@ fn types_that_are_never_equal() {
         &[("compare-types", r#"[no_date] == "true""#)],
     );
     // `!` binds to the field alone (contracts/cbn.md §1.2).
-    check(
-        r#"json { source => "message" } if ![a] != "" { drop {} }"#,
-        &[("compare-types", r#"![a] != """#)],
-    );
+    check(r#"json { source => "message" } if ![a] != "" { drop {} }"#, &[("compare-types", r#"![a] != """#)]);
     check(r#"json { source => "message" } if [a] == 80 or [b] == true { drop {} }"#, &[]);
 }
 
@@ -491,7 +491,8 @@ fn shapes_of_fields() {
 
 #[test]
 fn what_a_finished_program_has_and_has_not() {
-    let source = r#"filter { mutate { replace => { "event.idm.read_only_udm.metadata.event_type" => "GENERIC_EVENT" } } }"#;
+    let source =
+        r#"filter { mutate { replace => { "event.idm.read_only_udm.metadata.event_type" => "GENERIC_EVENT" } } }"#;
     assert_eq!(findings(source).iter().map(|found| found.code).collect::<Vec<_>>(), ["no-output"]);
     check(r#"statedump { label => "x" }"#, &[("statedump", r#"statedump { label => "x" }"#)]);
 }
@@ -510,13 +511,15 @@ fn comments_switch_findings_off() {
 /// Long programs are looked through in time that grows with their length.
 #[test]
 fn long_and_deep_programs() {
-    let branches: String =
-        (0..20_000).map(|n| format!("else if [f{n}] == \"x\" {{ mutate {{ replace => {{ \"g{n}\" => \"y\" }} }} }}\n")).collect();
+    let branches: String = (0..20_000)
+        .map(|n| format!("else if [f{n}] == \"x\" {{ mutate {{ replace => {{ \"g{n}\" => \"y\" }} }} }}\n"))
+        .collect();
     let chain = format!("filter {{ json {{ source => \"message\" }} if [a] == \"x\" {{ }} {branches} {OUTPUT} }}");
     let nested = |open: &str, depth: usize| {
         format!("filter {{ json {{ source => \"message\" }} {} {} {OUTPUT} }}", open.repeat(depth), "}".repeat(depth))
     };
-    let unset: String = (0..20_000).map(|n| format!("mutate {{ rename => {{ \"nothing{n}\" => \"x\" }} }}\n")).collect();
+    let unset: String =
+        (0..20_000).map(|n| format!("mutate {{ rename => {{ \"nothing{n}\" => \"x\" }} }}\n")).collect();
     let path = format!("mutate {{ replace => {{ \"{}\" => \"x\" }} }}", "a.".repeat(200_000));
     for source in [
         chain,
@@ -534,7 +537,8 @@ fn long_and_deep_programs() {
 }
 
 fn statement() -> impl Strategy<Value = String> {
-    let name = prop_oneof![Just("a"), Just("b"), Just("a.b"), Just("label"), Just("label.key"), Just("message"), Just("")];
+    let name =
+        prop_oneof![Just("a"), Just("b"), Just("a.b"), Just("label"), Just("label.key"), Just("message"), Just("")];
     let names = (name.clone(), name.clone(), name);
     let leaf = (names, 0..10usize).prop_map(|((one, two, three), kind)| match kind {
         0 => format!("mutate {{ replace => {{ \"{one}\" => \"%{{{two}}}\" }} on_error => \"{three}\" }}"),
@@ -545,7 +549,9 @@ fn statement() -> impl Strategy<Value = String> {
         5 => format!("grok {{ match => {{ \"{one}\" => [\"%{{IP:{two}}}\"] }} overwrite => \"{three}\" }}"),
         6 => format!("json {{ source => \"{one}\" target => \"{two}\" }}"),
         7 => format!("csv {{ source => \"{one}\" }}"),
-        8 => format!("mutate {{ remove_field => [\"{one}\", \"%{{{two}}}.x\"] copy => {{ \"{two}\" => \"{three}\" }} }}"),
+        8 => {
+            format!("mutate {{ remove_field => [\"{one}\", \"%{{{two}}}.x\"] copy => {{ \"{two}\" => \"{three}\" }} }}")
+        }
         _ => "drop { }".to_owned(),
     });
     leaf.prop_recursive(4, 40, 5, |inner| {

@@ -128,12 +128,15 @@ fn syslog_and_what_is_in_it() {
 #[test]
 fn cef_and_leef() {
     check(
-        &["Nov 20 10:00:00 gate-1 CEF:0|Acme|Door \\| Gate|1.2|100|door opened|5|rt=1763632800000 src=192.0.2.7 spt=4711 dst=198.51.100.2 suser=ada msg=as easy as a b c act=open"],
+        &[
+            "Nov 20 10:00:00 gate-1 CEF:0|Acme|Door \\| Gate|1.2|100|door opened|5|rt=1763632800000 src=192.0.2.7 spt=4711 dst=198.51.100.2 suser=ada msg=as easy as a b c act=open",
+        ],
         "CEF behind a header of syslog (RFC 3164)",
         &[
             ("metadata.eventTimestamp", json!("2025-11-20T10:00:00Z")),
             ("metadata.eventType", json!("NETWORK_CONNECTION")),
             ("metadata.vendorName", json!("Acme")),
+            ("metadata.productName", json!("Door \\| Gate")),
             ("metadata.description", json!("as easy as a b c")),
             ("principal.port", json!(4711)),
             ("principal.user.userid", json!("ada")),
@@ -214,7 +217,9 @@ fn columns() {
 #[test]
 fn xml() {
     check(
-        &["<Event xmlns='urn:x'><System><TimeCreated SystemTime='2026-11-20T10:00:00Z'/><Computer>gate-1</Computer><EventID>4711</EventID></System><EventData><Data Name='SubjectUserName'>ada</Data><Data Name='IpAddress'>192.0.2.7</Data></EventData></Event>"],
+        &[
+            "<Event xmlns='urn:x'><System><TimeCreated SystemTime='2026-11-20T10:00:00Z'/><Computer>gate-1</Computer><EventID>4711</EventID></System><EventData><Data Name='SubjectUserName'>ada</Data><Data Name='IpAddress'>192.0.2.7</Data></EventData></Event>",
+        ],
         "XML",
         &[
             ("metadata.eventTimestamp", json!("2026-11-20T10:00:00Z")),

@@ -52,7 +52,7 @@ mutate { remove_field => "a" }"#,
             r#"2  mutate | a.b: nothing -> "1" | c: nothing -> "80""#,
             r#"3  mutate | a: nothing -> {} | a.b: "1" -> nothing | c: "80" -> 80 | d: nothing -> "1""#,
             r#"4  mutate | list.0: nothing -> "1" | list.1: nothing -> 80"#,
-            r#"5  mutate caught: replace failure: field "c": source field "nothing": field not set | no: nothing -> true"#,
+            r#"5  mutate caught: replace failure: field "c": source field "nothing": field not set | @onErrorCount: 0 -> 1 | no: nothing -> true"#,
             r#"6  mutate | a: {} -> nothing"#,
         ],
     );
@@ -95,9 +95,11 @@ for nothing in nowhere {
 
 #[test]
 fn how_runs_end() {
-    check(r#"mutate { replace => { "c" => "%{nothing}" } }"#, "x", &[
-        r#"2  mutate failed: replace failure: field "c": source field "nothing": field not set"#,
-    ]);
+    check(
+        r#"mutate { replace => { "c" => "%{nothing}" } }"#,
+        "x",
+        &[r#"2  mutate failed: replace failure: field "c": source field "nothing": field not set"#],
+    );
     check("drop { tag => \"TAG_UNSUPPORTED\" }\nmutate { replace => { \"a\" => \"b\" } }", "x", &["2  drop"]);
 }
 
@@ -113,7 +115,10 @@ fn traces_are_bounded() {
     }
     let limits = TraceLimits { steps: 100, changes: 5, value_chars: 4, fields: 1_000, fields_total: 50_000 };
     let trace = trace(
-        &format!("{doubled}mutate {{ split => {{ source => \"message\" separator => \" \" target => \"parts\" }} }}\nfor part in parts {{ mutate {{ replace => {{ \"p\" => \"%{{part}}{}\" }} }} }}", "y".repeat(1000)),
+        &format!(
+            "{doubled}mutate {{ split => {{ source => \"message\" separator => \" \" target => \"parts\" }} }}\nfor part in parts {{ mutate {{ replace => {{ \"p\" => \"%{{part}}{}\" }} }} }}",
+            "y".repeat(1000)
+        ),
         &"abcdefgh ".repeat(200),
         limits,
     );
