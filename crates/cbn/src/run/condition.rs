@@ -139,7 +139,8 @@ impl Condition {
                 Ok(compare(&left, *comparison, &right))
             }
             Condition::Match { subject, pattern, negated } => {
-                let Side::Value(Value::Text(text)) = subject.read(run)? else { return Ok(*negated) };
+                let subject = subject.read(run)?;
+                let Some(text) = subject.as_text() else { return Ok(*negated) };
                 run.step_bytes(text.len())?;
                 let matched = match pattern {
                     Pattern::Fixed(regex) => regex.is_match(text),

@@ -68,6 +68,31 @@ fn events_beyond_their_number_end_the_log() {
 }
 
 #[test]
+fn events_beyond_their_bytes_end_the_log() {
+    let statements = r#"mutate { replace => { "event.idm.read_only_udm.metadata.event_type" => "GENERIC_EVENT"
+            "event.idm.read_only_udm.metadata.description" => "%{message}" } }
+        mutate { merge => { "@output" => "event" } }"#;
+    let limits = Limits { output_bytes: 1000, ..Limits::default() };
+    assert_eq!(reached(statements, &[b'x'; 2000], limits), Limit::Output);
+}
+
+#[test]
+fn a_regular_expression_out_of_a_log_has_a_size() {
+    let statements = r#"if "a" =~ [message] { drop {} }"#;
+    assert_eq!(reached(statements, &[b'a'; 20_000], Limits::default()), Limit::Regex);
+}
+
+#[test]
+fn a_program_nested_too_deep_or_too_large_is_not_read() {
+    let deep = format!("filter {{ {} {} }}", "if [a] {".repeat(300), "}".repeat(300));
+    let large = format!("filter {{ {} }}", "# comment\n".repeat(500_000));
+    let regex = r#"filter { mutate { gsub => ["a", "(((x{1000}){1000}){1000})", ""] } }"#.to_owned();
+    for program in [deep, large, regex] {
+        assert!(cbn::Program::new("test.conf", program).is_err());
+    }
+}
+
+#[test]
 fn memory_is_flat_over_many_logs() {
     let program = program(r#"json { source => "message" } mutate { replace => { "a" => "%{k}" } }"#);
     let mut machine = machine(Limits { memory_bytes: 1 << 20, ..Limits::default() });
