@@ -12,7 +12,7 @@ use crate::re2;
 use crate::run::condition::{self, Condition};
 use crate::run::mutate::{self, Function};
 use crate::syntax::ast::{self, Node, Span, Word};
-use crate::value::{Name, Names};
+use crate::value::{DEPTH_MAX, Name, Names};
 
 /// The largest a compiled regular expression may be, in bytes.
 pub const REGEX_BYTES_MAX: usize = 10 << 20;
@@ -308,6 +308,10 @@ fn statement(written: &ast::Statement, index: u32, build: &mut Build) -> Stateme
             })
         }
     };
+    if build.names.take_depth() > DEPTH_MAX {
+        let message = format!("a field cannot lie deeper than {DEPTH_MAX} levels");
+        build.error("nesting", written.span, message);
+    }
     Statement { op, id, index, span: written.span }
 }
 

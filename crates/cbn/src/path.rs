@@ -25,17 +25,23 @@ pub struct Segment {
 impl Path {
     /// Reads a path as written, in either notation.
     pub fn new(written: &str, names: &mut Names) -> Path {
-        let parts = split(written);
+        let parts: Vec<&str> = steps(written).collect();
+        names.note_depth(parts.len());
         let segments = parts.iter().map(|part| Segment { name: names.intern(part), index: index_of(part) }).collect();
         Path { segments, text: parts.join(".").into() }
     }
 }
 
-/// The steps of a path as written: dots and brackets both separate. A text without any step is one empty step.
+/// The steps of a path as written, all at once.
 pub fn split(written: &str) -> Vec<&str> {
-    let parts: Vec<&str> =
-        written.trim().split(['.', '[', ']']).map(str::trim).filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() { vec![""] } else { parts }
+    steps(written).collect()
+}
+
+/// The steps of a path as written: dots and brackets both separate. A text without any step is one empty step.
+pub fn steps(written: &str) -> impl Iterator<Item = &str> {
+    let mut parts = written.trim().split(['.', '[', ']']).map(str::trim).filter(|part| !part.is_empty());
+    let first = parts.next().unwrap_or("");
+    std::iter::once(first).chain(parts)
 }
 
 /// The index that a step is, if it is one.

@@ -34,6 +34,8 @@ pub struct Name(u32);
 #[derive(Debug, Clone, Default)]
 pub struct Names {
     texts: Vec<Box<str>>,
+    /// How many steps the longest path has that was read since somebody asked.
+    deepest: usize,
     table: HashTable<u32>,
     hasher: RandomState,
 }
@@ -47,9 +49,19 @@ impl Names {
         }
         let index = self.texts.len() as u32;
         self.texts.push(text.into());
-        let Names { texts, table, hasher } = self;
+        let Names { texts, table, hasher, .. } = self;
         table.insert_unique(hash, index, |index| hasher.hash_one(&*texts[*index as usize]));
         Name(index)
+    }
+
+    /// A path with so many steps was read.
+    pub(crate) fn note_depth(&mut self, steps: usize) {
+        self.deepest = self.deepest.max(steps);
+    }
+
+    /// How many steps the longest path has that was read since the last time.
+    pub(crate) fn take_depth(&mut self) -> usize {
+        std::mem::take(&mut self.deepest)
     }
 
     /// The text of a name that the program mentions.

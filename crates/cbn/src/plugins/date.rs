@@ -79,7 +79,10 @@ impl Date {
             return Err(run.error(&source.text, || format!("source field {:?}: field not set", source.text)));
         };
         let time = match value {
-            Value::Text(text) => self.read(run, text.trim_ascii())?,
+            Value::Text(text) => {
+                run.step_bytes(text.len())?;
+                self.read(run, text.trim_ascii())?
+            }
             Value::Time(time) => Some(time),
             // Numbers of JSON are not made into texts by everybody who reads a date from them.
             Value::Float(number) => self.count(number),

@@ -116,6 +116,7 @@ impl<'r> Fields<'_, 'r> {
 #[derive(Debug)]
 struct Set {
     ascii: Box<[bool; 128]>,
+    /// The others, sorted.
     wide: Box<[char]>,
     is_empty: bool,
 }
@@ -126,7 +127,10 @@ impl Set {
         for byte in characters.bytes().filter(u8::is_ascii) {
             ascii[usize::from(byte)] = true;
         }
-        let wide = characters.chars().filter(|character| !character.is_ascii()).collect();
+        let mut wide: Vec<char> = characters.chars().filter(|character| !character.is_ascii()).collect();
+        wide.sort_unstable();
+        wide.dedup();
+        let wide = wide.into();
         Set { ascii, wide, is_empty: characters.is_empty() }
     }
 
@@ -134,7 +138,7 @@ impl Set {
     fn contains(&self, character: char) -> bool {
         match self.ascii.get(character as usize) {
             Some(member) => *member,
-            None => self.wide.contains(&character),
+            None => self.wide.binary_search(&character).is_ok(),
         }
     }
 

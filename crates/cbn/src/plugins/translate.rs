@@ -65,7 +65,11 @@ impl Translate {
     pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
         let source = place_of(run, &self.source)?;
         let printed;
-        let text = match run.get(&source) {
+        let value = run.get(&source);
+        if let Some(Value::Bytes(bytes)) = value {
+            run.step_bytes(bytes.len())?;
+        }
+        let text = match value {
             Some(Value::Text(text)) => text,
             Some(value) => match print(&value) {
                 Some(text) => {
@@ -77,9 +81,13 @@ impl Translate {
             None => return Err(run.error(&source.text, || format!("source field {:?}: field not set", source.text))),
         };
         let known = match &self.dictionary {
-            Dictionary::Exact(values) => values.get(text),
+            Dictionary::Exact(values) => {
+                run.step_bytes(text.len())?;
+                values.get(text)
+            }
             Dictionary::Regex(patterns) => {
                 // Every pattern may have to look at the whole text.
+                run.step(patterns.len() as u64)?;
                 run.step_bytes(text.len().saturating_mul(patterns.len()))?;
                 patterns.iter().find(|(pattern, _)| pattern.is_match(text)).map(|(_, value)| value)
             }

@@ -117,6 +117,7 @@ impl Condition {
     pub(crate) fn holds(&self, run: &Run<'_>) -> Result<bool, Failure> {
         match self {
             Condition::Or(parts) => {
+                run.step(parts.len() as u64 / 16)?;
                 for part in parts {
                     if part.holds(run)? {
                         return Ok(true);
@@ -125,6 +126,7 @@ impl Condition {
                 Ok(false)
             }
             Condition::And(parts) => {
+                run.step(parts.len() as u64 / 16)?;
                 for part in parts {
                     if !part.holds(run)? {
                         return Ok(false);
@@ -136,7 +138,7 @@ impl Condition {
             Condition::Compare(left, comparison, right) => {
                 let left = left.read(run)?;
                 let right = right.read(run)?;
-                Ok(compare(&left, *comparison, &right))
+                compare(run, &left, *comparison, &right)
             }
             Condition::Match { subject, pattern, negated } => {
                 let subject = subject.read(run)?;
@@ -224,7 +226,7 @@ impl Argument {
             Side::List(list) => {
                 run.step(list.len() as u64 / 16)?;
                 for argument in list {
-                    if equal(needle, &argument.read(run)?) {
+                    if equal(run, needle, &argument.read(run)?)? {
                         return Ok(true);
                     }
                 }
@@ -234,7 +236,7 @@ impl Argument {
                 run.step(list.len() as u64 / 16)?;
                 let mut at = 0;
                 while let Some(element) = list.get(at) {
-                    if equal(needle, &Side::Value(element)) {
+                    if equal(run, needle, &Side::Value(element))? {
                         return Ok(true);
                     }
                     at += 1;
@@ -242,7 +244,10 @@ impl Argument {
                 Ok(false)
             }
             Side::Value(Value::Map(map)) => match needle.as_text() {
-                Some(text) => Ok(map.get(run.heap.name(text)?).is_some()),
+                Some(text) => {
+                    run.step_bytes(text.len())?;
+                    Ok(map.get(run.heap.name(text)?).is_some())
+                }
                 None => Ok(false),
             },
             // A text is looked for within a text, as Logstash does it.
@@ -280,22 +285,31 @@ fn missing(run: &Run<'_>, path: &Path) -> Failure {
     run.error(&path.text, || format!("\"{}\" not found in state data", path.text))
 }
 
-fn equal(left: &Side<'_, '_>, right: &Side<'_, '_>) -> bool {
+fn equal(run: &Run<'_>, left: &Side<'_, '_>, right: &Side<'_, '_>) -> Result<bool, Failure> {
     if let (Some(left), Some(right)) = (left.as_text(), right.as_text()) {
-        return left == right;
+        return Ok(left.len() == right.len() && {
+            run.step_bytes(left.len())?;
+            left == right
+        });
     }
     if let (Some(left), Some(right)) = (left.as_number(), right.as_number()) {
-        return left == right;
+        return Ok(left == right);
     }
-    match (left, right) {
+    Ok(match (left, right) {
         (Side::Value(Value::Bool(left)), Side::Value(Value::Bool(right))) => left == right,
-        (Side::Value(Value::Bytes(left)), Side::Value(Value::Bytes(right))) => left == right,
+        (Side::Value(Value::Bytes(left)), Side::Value(Value::Bytes(right))) => {
+            run.step_bytes(left.len())?;
+            left == right
+        }
         (Side::Value(Value::Time(left)), Side::Value(Value::Time(right))) => left == right,
         _ => false,
-    }
+    })
 }
 
-fn compare(left: &Side<'_, '_>, comparison: Comparison, right: &Side<'_, '_>) -> bool {
+fn compare(run: &Run<'_>, left: &Side<'_, '_>, comparison: Comparison, right: &Side<'_, '_>) -> Result<bool, Failure> {
+    if let (Some(left), Some(_)) = (left.as_text(), right.as_text()) {
+        run.step_bytes(left.len())?;
+    }
     let ordered = |holds: fn(std::cmp::Ordering) -> bool| {
         let order = if let (Some(left), Some(right)) = (left.as_text(), right.as_text()) {
             Some(left.cmp(right))
@@ -308,12 +322,12 @@ fn compare(left: &Side<'_, '_>, comparison: Comparison, right: &Side<'_, '_>) ->
         };
         order.is_some_and(holds)
     };
-    match comparison {
-        Comparison::Equal => equal(left, right),
-        Comparison::NotEqual => !equal(left, right),
+    Ok(match comparison {
+        Comparison::Equal => equal(run, left, right)?,
+        Comparison::NotEqual => !equal(run, left, right)?,
         Comparison::Less => ordered(std::cmp::Ordering::is_lt),
         Comparison::LessEqual => ordered(std::cmp::Ordering::is_le),
         Comparison::Greater => ordered(std::cmp::Ordering::is_gt),
         Comparison::GreaterEqual => ordered(std::cmp::Ordering::is_ge),
-    }
+    })
 }

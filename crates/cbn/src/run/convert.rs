@@ -76,6 +76,11 @@ impl Kind {
 /// Converts a value; the reason where it cannot be converted.
 pub(crate) fn convert<'r>(run: &Run<'r>, value: Value<'r>, kind: Kind) -> Result<Result<Value<'r>, String>, Failure> {
     let heap = &run.heap;
+    run.step_bytes(match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    })?;
     let converted = match (kind, value) {
         (Kind::Text, Value::Text(_)) => Err("the field is a string already".to_owned()),
         (Kind::Text, value) => match print(&value) {

@@ -65,12 +65,7 @@ pub(crate) struct Ended {
 type Ending<T> = Result<T, Box<Ended>>;
 
 /// Runs a block.
-pub(crate) fn block<O: Observer>(
-    run: &Run<'_>,
-    code: &Code,
-    statements: &[Statement],
-    observer: &mut O,
-) -> Ending<()> {
+pub(crate) fn block<O: Observer>(run: &Run<'_>, code: &Code, statements: &[Statement], observer: &mut O) -> Ending<()> {
     for statement in statements {
         let ended = match run.step(1) {
             Ok(()) => execute(run, code, statement, observer),
@@ -124,7 +119,10 @@ fn execute<O: Observer>(run: &Run<'_>, code: &Code, statement: &Statement, obser
         }
         Op::If { branches, otherwise } => {
             tell(observer, statement, run, None, false);
-            for branch in branches {
+            for (at, branch) in branches.iter().enumerate() {
+                if at > 0 {
+                    run.step(1).map_err(|failure| Box::new(end(statement, failure)))?;
+                }
                 run.set_quiet(false);
                 if branch.condition.holds(run).map_err(|failure| Box::new(end(statement, failure)))? {
                     observer.branch(branch.id);
@@ -164,9 +162,7 @@ fn execute<O: Observer>(run: &Run<'_>, code: &Code, statement: &Statement, obser
             }
             _ => Ok(()),
         };
-        counted
-            .and_then(|()| run.set(path, Value::Bool(flag)))
-            .map_err(|failure| Box::new(end(statement, failure)))
+        counted.and_then(|()| run.set(path, Value::Bool(flag))).map_err(|failure| Box::new(end(statement, failure)))
     };
     match done {
         Ok(()) => {
@@ -234,8 +230,13 @@ fn repeat<O: Observer>(
             }
         }
         Some(Value::Map(map)) => {
+            run.heap.charge(2 * map.len() * size_of::<Value<'_>>()).map_err(ending)?;
+            let key_bytes: usize = map.entries().iter().map(|(name, _)| run.heap.text_of(*name).len()).sum();
+            let rounds = map.len().max(2).ilog2();
+            run.step(map.len() as u64 / 16)
+                .and_then(|()| run.step_bytes(rounds as usize * key_bytes))
+                .map_err(ending)?;
             let sorted = map.sorted(&run.heap);
-            run.heap.charge(sorted.len() * size_of::<Value<'_>>()).map_err(ending)?;
             for (at, (key, _, value)) in sorted.into_iter().enumerate() {
                 if looped.map {
                     pass(run, code, statement, looped, Value::Text(key), value, observer)?;
@@ -272,15 +273,24 @@ fn pass<'r, O: Observer>(
 }
 
 /// The state as JSON, for dumps and traces, as Google's documentation shows it: keys sorted, a time as a map of its
-/// seconds and nanoseconds. What is nested too deep is left out.
+/// seconds and nanoseconds. What is nested too deep is left out, and so is what is too much: maps may be held many times
+/// over.
 pub fn dump(run: &Run<'_>) -> serde_json::Value {
     below(run, Value::Map(run.root), 0)
 }
 
-fn below(run: &Run<'_>, value: Value<'_>, depth: usize) -> serde_json::Value {
+fn below<'r>(run: &Run<'r>, value: Value<'r>, depth: usize) -> serde_json::Value {
     use serde_json::Value as Json;
     if depth > crate::value::DEPTH_MAX {
         return Json::String(Limit::Nesting.to_string());
+    }
+    let bytes = match value {
+        Value::Text(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    if !run.may_show(bytes + size_of::<Json>()) {
+        return Json::String(Limit::Output.to_string());
     }
     match value {
         Value::Bool(truth) => Json::Bool(truth),
@@ -290,19 +300,25 @@ fn below(run: &Run<'_>, value: Value<'_>, depth: usize) -> serde_json::Value {
         Value::Time(time) => {
             serde_json::json!({ "nanos": time.subsec_nanosecond(), "seconds": time.as_second() })
         }
-        Value::Map(map) => Json::Object(
-            sorted_entries(run, map).into_iter().map(|(key, value)| (key, below(run, value, depth + 1))).collect(),
-        ),
-        Value::List(list) => Json::Array(
-            (0..list.len()).filter_map(|at| list.get(at)).map(|value| below(run, value, depth + 1)).collect(),
-        ),
+        Value::Map(map) => {
+            let mut shown = serde_json::Map::new();
+            for (key, _, value) in map.sorted(&run.heap) {
+                if !run.may_show(key.len() + size_of::<(String, Json)>()) {
+                    break;
+                }
+                shown.insert(key.to_owned(), below(run, value, depth + 1));
+            }
+            Json::Object(shown)
+        }
+        Value::List(list) => {
+            let mut shown = Vec::new();
+            let mut at = 0;
+            while let Some(value) = list.get(at).filter(|_| run.may_show(size_of::<Json>())) {
+                shown.push(below(run, value, depth + 1));
+                at += 1;
+            }
+            Json::Array(shown)
+        }
         plain => Json::String(print(&plain).unwrap_or_default()),
     }
-}
-
-fn sorted_entries<'v>(run: &Run<'_>, map: &crate::value::Map<'v>) -> Vec<(String, Value<'v>)> {
-    let mut sorted: Vec<(String, Value<'v>)> =
-        map.entries().into_iter().map(|(name, value)| (run.heap.text_of(name).to_owned(), value)).collect();
-    sorted.sort_by(|left, right| left.0.cmp(&right.0));
-    sorted
 }

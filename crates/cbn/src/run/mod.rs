@@ -14,9 +14,9 @@ pub(crate) mod mutate;
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use crate::path::{Part, Path, Segment, Target, Template, index_of, split};
+use crate::path::{Part, Path, Segment, Target, Template, index_of, steps};
 use crate::plugins::xml::Documents;
-use crate::value::{Heap, Map, Name, Time, Value};
+use crate::value::{DEPTH_MAX, Heap, Map, Name, Time, Value};
 
 /// What a program may use while it runs on one log. What is reached ends the run with an error; nothing is stored half.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,10 @@ impl std::fmt::Display for Limit {
         })
     }
 }
+
+/// How much of the state dumps show in one run. A map that is held many times over is shown as often, and a loop may dump
+/// at every turn.
+const SHOWN_BYTES_MAX: usize = 32 << 20;
 
 /// How a statement fails.
 #[derive(Debug, Clone, PartialEq)]
@@ -135,6 +139,8 @@ pub struct Run<'r> {
     seconds: Name,
     nanos: Name,
     steps_left: Cell<u64>,
+    /// How much of the state may still be shown to whoever watches.
+    shown_left: Cell<usize>,
     /// Whether nobody will see the text of an error.
     quiet: Cell<bool>,
 }
@@ -145,7 +151,17 @@ impl<'r> Run<'r> {
         let root = heap.map()?;
         let (seconds, nanos) = (heap.name("seconds")?, heap.name("nanos")?);
         let documents = Documents::default();
-        Ok(Run { heap, root, context, seconds, nanos, documents, steps_left: Cell::new(steps), quiet: Cell::new(false) })
+        Ok(Run {
+            heap,
+            root,
+            context,
+            seconds,
+            nanos,
+            documents,
+            steps_left: Cell::new(steps),
+            shown_left: Cell::new(SHOWN_BYTES_MAX),
+            quiet: Cell::new(false),
+        })
     }
 
     /// Takes steps from what the run may do.
@@ -164,6 +180,14 @@ impl<'r> Run<'r> {
     #[inline]
     pub fn step_bytes(&self, bytes: usize) -> Result<(), Failure> {
         self.step(bytes as u64 / 512)
+    }
+
+    /// Whether so many bytes may be shown in dumps of the state, all together. What is shown and what not changes nothing
+    /// about the end of a run.
+    pub(crate) fn may_show(&self, bytes: usize) -> bool {
+        let left = self.shown_left.get();
+        self.shown_left.set(left.saturating_sub(bytes));
+        left >= bytes
     }
 
     /// How many steps are left.
@@ -242,17 +266,25 @@ impl<'r> Run<'r> {
     }
 
     /// Takes a field away and gives its value.
-    pub fn remove(&self, path: &Path) -> Option<Value<'r>> {
-        let (last, above) = path.segments.split_last()?;
+    pub fn remove(&self, path: &Path) -> Result<Option<Value<'r>>, Failure> {
+        let Some((last, above)) = path.segments.split_last() else { return Ok(None) };
         let mut holder = Value::Map(self.root);
         for segment in above {
-            holder = self.step_into(holder, segment)?;
+            match self.step_into(holder, segment) {
+                Some(inner) => holder = inner,
+                None => return Ok(None),
+            }
         }
-        match holder {
+        Ok(match holder {
             Value::Map(map) => map.remove(last.name),
-            Value::List(list) => list.remove(last.index? as usize),
+            Value::List(list) => {
+                let Some(index) = last.index else { return Ok(None) };
+                // Those behind it move up.
+                self.step_bytes(list.len() * size_of::<Value<'_>>() / 16)?;
+                list.remove(index as usize)
+            }
             _ => None,
-        }
+        })
     }
 
     /// Sets a text.
@@ -274,12 +306,15 @@ impl<'r> Run<'r> {
 
     /// A path out of a text that was not there when the program was compiled.
     pub fn path(&self, text: &str) -> Result<Path, Failure> {
-        let parts = split(text);
+        self.heap.charge(text.len())?;
+        let parts: Vec<&str> = steps(text).take(DEPTH_MAX + 1).collect();
+        if parts.len() > DEPTH_MAX {
+            return Err(Failure::Limit(Limit::Nesting));
+        }
         let mut segments = Vec::with_capacity(parts.len());
         for part in &parts {
             segments.push(Segment { name: self.heap.name(part)?, index: index_of(part) });
         }
-        self.heap.charge(text.len())?;
         Ok(Path { segments: segments.into(), text: parts.join(".").into() })
     }
 
@@ -294,6 +329,7 @@ impl<'r> Run<'r> {
             }
             _ => {}
         }
+        self.step(template.parts.len() as u64 / 16)?;
         let mut bytes = 0;
         for part in &template.parts {
             bytes += match part {

@@ -181,8 +181,21 @@ impl Function {
         })
     }
 
+    /// How many things it does.
+    fn count(&self) -> usize {
+        match self {
+            Function::Replace(pairs) => pairs.len(),
+            Function::Rename(pairs) | Function::Copy(pairs) | Function::Merge(pairs) => pairs.len(),
+            Function::Convert(pairs) => pairs.len(),
+            Function::Gsub(changes) => changes.len(),
+            Function::Case(targets, _) | Function::Remove(targets) => targets.len(),
+            Function::Split { .. } => 1,
+        }
+    }
+
     /// Does it.
     pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
+        run.step(self.count() as u64 / 4)?;
         match self {
             Function::Replace(pairs) => pairs.iter().try_for_each(|(target, with)| replace(run, target, with)),
             Function::Rename(pairs) => pairs.iter().try_for_each(|(from, to)| rename(run, from, to)),
@@ -204,7 +217,7 @@ impl Function {
             Function::Remove(targets) => {
                 for target in targets {
                     if let Some(path) = run.place(target)? {
-                        run.remove(&path);
+                        run.remove(&path)?;
                     }
                 }
                 Ok(())
@@ -247,7 +260,7 @@ fn rename(run: &Run<'_>, from: &Target, to: &Target) -> Result<(), Failure> {
     if from.segments == to.segments {
         return Ok(());
     }
-    match run.remove(&from) {
+    match run.remove(&from)? {
         Some(value) => run.set(&to, value),
         None => Ok(()),
     }
@@ -325,6 +338,7 @@ fn convert(run: &Run<'_>, target: &Target, kind: Kind) -> Result<(), Failure> {
     let Some(value) = run.get(&path) else { return Ok(()) };
     let converted = match value {
         Value::List(list) => {
+            run.step(list.len() as u64 / 16)?;
             let converted = run.heap.list()?;
             let mut at = 0;
             while let Some(element) = list.get(at) {
@@ -394,13 +408,20 @@ impl Substitution {
 /// The text with every match replaced; `None` where nothing matches. `$1` and `${name}` stand for groups.
 fn substitute(run: &Run<'_>, regex: &Regex, text: &str, with: &str) -> Result<Option<String>, Failure> {
     let room = run.heap.left();
+    let groups_used = with.bytes().filter(|byte| *byte == b'$').count();
     let mut changed = String::new();
     let mut copied = 0;
     let mut found_any = false;
     let mut extend = |changed: &mut String, found: std::ops::Range<usize>, captures: Option<&regex::Captures<'_>>| {
         changed.push_str(&text[copied..found.start]);
         match captures {
-            Some(captures) => captures.expand(with, changed),
+            Some(captures) => {
+                // Each `$` may stand for all that was matched.
+                if found.len().saturating_mul(groups_used) > room {
+                    return Err(Failure::Limit(Limit::Memory));
+                }
+                captures.expand(with, changed);
+            }
             None => changed.push_str(with),
         }
         copied = found.end;
@@ -427,18 +448,22 @@ fn substitute(run: &Run<'_>, regex: &Regex, text: &str, with: &str) -> Result<Op
 
 fn turn(run: &Run<'_>, target: &Target, case: Case) -> Result<(), Failure> {
     let Some(path) = run.place(target)? else { return Ok(()) };
-    let turned = |text: &str| match case {
-        Case::Lower => text.to_lowercase(),
-        Case::Upper => text.to_uppercase(),
+    let turned = |text: &str| {
+        run.step_bytes(text.len())?;
+        Ok(match case {
+            Case::Lower => text.to_lowercase(),
+            Case::Upper => text.to_uppercase(),
+        })
     };
     match run.get(&path) {
         None => Ok(()),
-        Some(Value::Text(text)) => run.set_text(&path, &turned(text)),
+        Some(Value::Text(text)) => run.set_text(&path, &turned(text)?),
         Some(Value::List(list)) => {
+            run.step(list.len() as u64 / 16)?;
             let mut at = 0;
             while let Some(element) = list.get(at) {
                 if let Value::Text(text) = element {
-                    list.replace(at, Value::Text(run.heap.text(&turned(text))?));
+                    list.replace(at, Value::Text(run.heap.text(&turned(text)?)?));
                 }
                 at += 1;
             }
@@ -470,6 +495,7 @@ fn split_text(run: &Run<'_>, source: &Target, separator: &Template, target: &Tar
             return Err(failed(run, "split", &target, || format!("source field \"{}\": field not set", missing.text)));
         }
     };
+    run.step_bytes(text.len())?;
     let list = run.heap.list()?;
     if separator.is_empty() {
         // Go's strings.Split cuts between all characters then.
