@@ -25,6 +25,7 @@ const GATE: &str = r#"filter {
     mutate {
       replace => {
         "event.idm.read_only_udm.metadata.event_type" => "USER_LOGIN"
+        "event.idm.read_only_udm.extensions.auth.type" => "SSO"
         "event.idm.read_only_udm.target.user.userid" => "%{who}"
       }
     }
@@ -122,7 +123,7 @@ fn ndjson_has_a_line_for_each_log() {
     assert_eq!((rows[0]["log"].as_str(), user(&rows[0]["events"][0])), (Some("gate.log:1"), "mary"));
     assert_eq!(rows[1], json!({ "log": "gate.log:2", "dropped": "TAG_UNSUPPORTED" }));
     assert_eq!(rows[2]["error"]["kind"], "failed");
-    assert_eq!((&rows[2]["error"]["file"], &rows[2]["error"]["line"]), (&json!("gate.conf"), &json!(20)));
+    assert_eq!((&rows[2]["error"]["file"], &rows[2]["error"]["line"]), (&json!("gate.conf"), &json!(21)));
 }
 
 #[test]
@@ -134,13 +135,13 @@ fn a_failure_is_shown_at_its_place_in_the_parser() {
         1,
         &[
             "error: LOG_PARSING_CBN_ERROR",
-            "--> gate.conf:22:9",
-            "22 |         \"event.idm.read_only_udm.target.user.userid\" => \"%{nobody}\"",
+            "--> gate.conf:23:9",
+            "23 |         \"event.idm.read_only_udm.target.user.userid\" => \"%{nobody}\"",
             "^^^^^^^^^^^^^",
             "note: the log is gate.log:1: logout mary",
             // The second one at the same place in a line, the third only counted.
-            "error: gate.log:3: gate.conf:20:5: LOG_PARSING_CBN_ERROR",
-            "… and 1 more failure at gate.conf:20:5 1",
+            "error: gate.log:3: gate.conf:21:5: LOG_PARSING_CBN_ERROR",
+            "… and 1 more failure at gate.conf:21:5 1",
             "penstock: 4 logs, 1 event, 0 dropped, 3 failed, in ",
         ],
     );
@@ -202,7 +203,7 @@ fn what_is_expected_is_compared() {
     let done = compared(&["other.json"]);
     ended(&done, 1, &["1 of 2 expected events came out, and 1 other"]);
     assert!(done.out.contains("event 2 (gate.log:2)"), "{}", done.out);
-    assert!(done.out.contains("target.user.userid   \"rob\"      \"bob\""), "{}", done.out);
+    assert!(done.out.contains("target.user.userid  \"rob\"     \"bob\""), "{}", done.out);
     let done = compared(&["other.json", "-o", "json"]);
     let document: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(document["equal"], 1);
@@ -249,6 +250,17 @@ fn many_logs_keep_their_order_on_many_threads() {
     }
 }
 
+#[test]
+fn odd_events_are_told_or_refused() {
+    let odd = GATE.replace("        \"event.idm.read_only_udm.extensions.auth.type\" => \"SSO\"\n", "");
+    let home = home(&[("odd.conf", &odd)]);
+    let done = parser(&home, &["run", "odd.conf", "--message", MARY]);
+    ended(&done, 0, &["1 log, 1 event (1 with issues)"]);
+    assert!(done.out.contains("  ! extensions: extensions field is not set\n"), "{}", done.out);
+    let done = parser(&home, &["run", "odd.conf", "--message", MARY, "--strict"]);
+    ended(&done, 1, &["LOG_PARSING_GENERATED_INVALID_EVENT", "note: the log is --message: login mary", "1 failed"]);
+}
+
 /// Parsers with samples in both layouts: one that is right, one that is not, one without samples.
 fn tested() -> Home {
     let home = home(&[
@@ -279,7 +291,13 @@ fn parsers_are_tested_by_the_samples_beside_them() {
         &["3 parsers (1 without samples, which can run): 0 cases passed, 1 failed, 1 without expected events; \
            1 of 1 expected events (100.0 %)"],
     );
-    assert!(done.out.contains("?       GATE logins: there is no file of expected events"), "{}", done.out);
+    assert!(
+        done.out.contains(
+            "?       GATE logins: no file of expected events, which --update writes; it gives 1 event of 3 logs"
+        ),
+        "{}",
+        done.out
+    );
     assert!(done.out.contains("FAILED  OTHER x: 1 of 1 expected events came out, and 1 other"), "{}", done.out);
     assert!(
         done.out.contains("event 1 (p/OTHER/cbn/testdata/raw_logs/x_log.json, entry 1) is not expected"),
@@ -312,7 +330,7 @@ fn results_are_told_to_programs() {
     assert_eq!(document["summary"]["failed"], 1);
     assert_eq!(document["parsers"][1]["name"], "OTHER");
     assert_eq!(document["parsers"][1]["cases"][0]["verdict"], "failed");
-    assert_eq!(document["parsers"][1]["coverage"]["statements"], json!({ "ran": 6, "of": 8 }));
+    assert_eq!(document["parsers"][1]["coverage"]["statements"], json!({ "ran": 7, "of": 9 }));
     let junit = std::fs::read_to_string(home.path("results.xml")).unwrap();
     assert!(junit.contains("<testcase classname=\"OTHER\" name=\"x\""), "{junit}");
     assert!(junit.contains("<failure message=\"1 of 1 expected events came out, and 1 other\">"), "{junit}");
@@ -322,10 +340,10 @@ fn results_are_told_to_programs() {
 fn coverage_is_told_and_asked_for() {
     let home = tested();
     let done = parser(&home, &["test", "p/OTHER", "--update", "--coverage"]);
-    ended(&done, 0, &["6 of 8 statements (75.0 %), 1 of 3 branches (33.3 %) ran"]);
-    assert!(done.out.contains("line 6 never taken, line 19 never taken"), "{}", done.out);
-    ended(&parser(&home, &["test", "p/OTHER", "--fail-under", "75"]), 0, &[]);
-    ended(&parser(&home, &["test", "p/OTHER", "--fail-under", "76"]), 1, &["less than 76 % of the statements ran"]);
+    ended(&done, 0, &["7 of 9 statements (77.8 %), 1 of 3 branches (33.3 %) ran"]);
+    assert!(done.out.contains("line 6 never taken, line 20 never taken"), "{}", done.out);
+    ended(&parser(&home, &["test", "p/OTHER", "--fail-under", "77"]), 0, &[]);
+    ended(&parser(&home, &["test", "p/OTHER", "--fail-under", "78"]), 1, &["less than 78 % of the statements ran"]);
 }
 
 #[test]
@@ -343,11 +361,11 @@ fn parsers_are_checked() {
     let home = home(&[("odd.conf", &odd), ("bad.conf", "filter { muta { } }")]);
     let done = parser(&home, &["lint", "odd.conf"]);
     ended(&done, 0, &["1 parser: 0 errors, "]);
-    assert!(done.out.contains("[unknown-function]") && done.out.contains("--> odd.conf:35:5"), "{}", done.out);
+    assert!(done.out.contains("[unknown-function]") && done.out.contains("--> odd.conf:33:5"), "{}", done.out);
     ended(&parser(&home, &["lint", "odd.conf", "--deny", "warnings"]), 1, &["penstock: 1 parser"]);
     let found = parser(&home, &["lint", "odd.conf", "-o", "json"]).json();
     let found = found.as_array().unwrap().iter().find(|found| found["kind"] == "unknown-function").unwrap();
-    assert_eq!((&found["line"], &found["column"], &found["severity"]), (&json!(35), &json!(5), &json!("warning")));
+    assert_eq!((&found["line"], &found["column"], &found["severity"]), (&json!(33), &json!(5), &json!("warning")));
     let done = parser(&home, &["lint", "odd.conf", "--allow", "unknown-function"]);
     assert!(!done.out.contains("unknown-function"), "{}", done.out);
     let done = parser(&home, &["lint", "."]);
@@ -390,7 +408,7 @@ fn a_trace_shows_what_each_statement_changed() {
         assert!(done.out.contains(text), "{} does not say {text:?}", done.out);
     }
     let done = parser(&home, &["trace", "gate.conf", "gate.log", "--log", "2", "-o", "json"]);
-    ended(&done, 1, &["--> gate.conf:22:9", "penstock: the log failed"]);
+    ended(&done, 1, &["--> gate.conf:23:9", "penstock: the log failed"]);
     let document: Value = serde_json::from_str(&done.out).unwrap();
     assert_eq!(document["error"]["kind"], "failed");
     assert_eq!(document["steps"].as_array().unwrap().last().unwrap()["end"], "failed");

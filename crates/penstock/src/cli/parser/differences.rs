@@ -99,7 +99,11 @@ impl Comparison {
                     let path = format!("  {}", printable(&short_path(&found.path)));
                     rows.add_row([path, cell(found.expected.as_ref()), cell(found.got.as_ref())]);
                 }
-                out.push_str(&format!("{rows}\n"));
+                // The last column is filled up with blanks.
+                for row in rows.to_string().lines() {
+                    out.push_str(row.trim_end());
+                    out.push('\n');
+                }
             }
         }
         if self.pairs.len() > pairs_max {
@@ -349,8 +353,8 @@ mod tests {
         let found = compare(&file("a"), &file("b"), false);
         let text = found.text(10, &|_| Some("x.log:1".to_owned()));
         assert_eq!(
-            text.lines().map(str::trim_end).collect::<Vec<_>>(),
-            ["event 1 (x.log:1)", "   path   expected   got", "   k      \"a\"        \"b\""],
+            text.lines().collect::<Vec<_>>(),
+            ["event 1 (x.log:1)", "   path  expected  got", "   k     \"a\"       \"b\""],
         );
         assert_eq!(found.json()["different"][0]["differences"], json!([{ "path": "k", "expected": "a", "got": "b" }]));
     }

@@ -108,7 +108,9 @@ pub fn findings(source: &Source, schema: &udm::Schema) -> Vec<Diagnostic> {
         Err(diagnostics) => diagnostics,
         Ok(file) => {
             let mut found = cbn::lint::lint(&file, &source.text, schema);
-            if let Err(errors) = Program::new(source.name.clone(), source.text.clone()) {
+            if let Err(mut errors) = Program::new(source.name.clone(), source.text.clone()) {
+                // The linter tells some of them with more words.
+                errors.retain(|error| !found.iter().any(|told| told.code == error.code && told.span == error.span));
                 found.extend(errors);
             }
             found

@@ -11,6 +11,7 @@ use std::time::Instant;
 use cbn::output::{Event, compare};
 use cbn::{End, Error, Machine};
 use clap::Args;
+use indicatif::HumanCount;
 use serde_json::{Value, json};
 use udm::Root;
 
@@ -120,18 +121,21 @@ impl Counts {
     fn sentence(&self, seconds: f64) -> String {
         let mut text = format!("{}, {}", count(self.logs, "log"), count(self.events, "event"));
         if self.odd > 0 {
-            text.push_str(&format!(" ({} with issues)", self.odd));
+            text.push_str(&format!(" ({} with issues)", HumanCount(self.odd)));
         }
         if self.silent > 0 {
-            text.push_str(&format!(", {} without events", self.silent));
+            text.push_str(&format!(", {} without events", HumanCount(self.silent)));
         }
-        text.push_str(&format!(", {} dropped", self.dropped.values().sum::<u64>()));
+        text.push_str(&format!(", {} dropped", HumanCount(self.dropped.values().sum())));
         if !self.dropped.is_empty() {
-            let tags: Vec<_> =
-                self.dropped.iter().map(|(tag, number)| format!("{} {number}", printable(tag))).collect();
+            let tags: Vec<_> = self
+                .dropped
+                .iter()
+                .map(|(tag, number)| format!("{} {}", printable(tag), HumanCount(*number)))
+                .collect();
             text.push_str(&format!(" ({})", tags.join(", ")));
         }
-        text.push_str(&format!(", {} failed, in {seconds:.1} s", self.failed));
+        text.push_str(&format!(", {} failed, in {seconds:.1} s", HumanCount(self.failed)));
         if seconds > 1.0 {
             text.push_str(&format!(", {}/s", count((self.logs as f64 / seconds) as u64, "log")));
         }
@@ -168,7 +172,8 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), CliError> {
         },
         |ran: Ran| {
             out.write(&ran.text);
-            if ran.is_live {
+            // What failed is shown on another stream, but after what came before it.
+            if ran.is_live || !ran.failed.is_empty() && failures.has_room() {
                 out.flush();
             }
             if let Some(fault) = ran.fault {
@@ -370,12 +375,17 @@ impl Failures<'_> {
         Failures { most, shown: 0, drawn, counted, loaded, names, pen: draw::Pen::for_stderr() }
     }
 
+    /// Whether the next one is shown.
+    fn has_room(&self) -> bool {
+        self.shown < self.most
+    }
+
     fn tell(&mut self, failed: &Failed) {
         let at = match &failed.error.at {
             Some((file, line, column)) => format!("{file}:{line}:{column}"),
             None => self.loaded.source.name.clone(),
         };
-        if self.shown >= self.most {
+        if !self.has_room() {
             *self.counted.entry(at).or_default() += 1;
             return;
         }
@@ -397,7 +407,8 @@ impl Failures<'_> {
         let mut places: Vec<_> = self.counted.iter().collect();
         places.sort_by(|one, other| other.1.cmp(one.1));
         let more: u64 = self.counted.values().sum();
-        let places: Vec<_> = places.iter().take(10).map(|(at, number)| format!("{at} {number}")).collect();
+        let places: Vec<_> =
+            places.iter().take(10).map(|(at, number)| format!("{at} {}", HumanCount(**number))).collect();
         eprintln!("… and {} at {}\n", count(more, "more failure"), places.join(", "));
     }
 }

@@ -402,11 +402,14 @@ impl TestedParser {
                 Verdict::Updated => "updated",
                 Verdict::Broken(_) => "BROKEN ",
             };
+            let events = count(ran.places.len() as u64, "event");
             let what = match (&ran.verdict, &ran.comparison) {
                 (Verdict::Broken(why), _) => printable(why),
-                (Verdict::Skipped, _) => "there is no file of expected events; --update writes one".to_owned(),
+                (Verdict::Skipped, _) => {
+                    "no file of expected events, which --update writes; it gives ".to_owned() + &events
+                }
                 (Verdict::Failed, Some(comparison)) => comparison.sentence(),
-                _ => count(ran.places.len() as u64, "event"),
+                _ => events,
             };
             let mut of = Vec::new();
             for (number, words) in
