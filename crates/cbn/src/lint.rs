@@ -40,6 +40,11 @@ pub const CODES: &[(&str, Severity, &str)] = &[
     ("no-output", Severity::Warning, "nothing is put into @output"),
     ("not-text", Severity::Warning, "a field that is no text is put into a text"),
     ("repeated-replace", Severity::Warning, "a text is put into a field of UDM that is a list"),
+    (
+        "similar-name",
+        Severity::Hint,
+        "a field that nothing sets is read, and its name is a letter away from one that is set",
+    ),
     ("singular-merge", Severity::Warning, "something is merged into a field of UDM that is no list"),
     ("statedump", Severity::Warning, "a statedump was left in"),
     ("unknown-enum", Severity::Warning, "a text is no value of the enum that the field holds"),
@@ -118,6 +123,31 @@ impl<'a> Findings<'a> {
             .filter(|(distance, _)| *distance <= slips)
             .min_by_key(|(distance, _)| *distance)
             .map(|(_, known)| known.clone())
+    }
+
+    /// Whether the program sets a field, one above or one below it.
+    fn sets(&self, name: &str) -> bool {
+        let below = format!("{name}.");
+        let above = name.match_indices('.').any(|(at, _)| self.set.contains(&name[..at]));
+        above
+            || self.set.contains(name)
+            || self.set.range(below.clone()..).next().is_some_and(|first| first.starts_with(&below))
+    }
+
+    /// The name that the program sets and from which one is a single slip away. Another number, a plural, another sign
+    /// between words or another case are no slips: what a log calls `a.b`, programs like to call `a_b`.
+    fn similar_set(&mut self, name: &str) -> Option<String> {
+        let letters = |name: &str| -> String {
+            let letters =
+                name.chars().filter(|c| c.is_alphabetic()).map(|c| c.to_ascii_lowercase()).collect::<String>();
+            letters.trim_end_matches('s').to_owned()
+        };
+        let last = name.rsplit('.').next().unwrap_or_default();
+        if name.len() < 8 || last.len() < 5 {
+            return None;
+        }
+        let near = self.suggest_set(name)?;
+        (strsim::damerau_levenshtein(name, &near) == 1 && letters(name) != letters(&near)).then_some(near)
     }
 
     /// The findings that no comment switches off, in the order of the source.

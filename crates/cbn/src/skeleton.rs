@@ -120,8 +120,8 @@ impl<'a> Writer<'a> {
             Header::None => return,
             Header::Bsd => (
                 "The header of syslog: time, host, and the program if there is one.",
-                r"(?s)^(?:<%{INT}>)?(?:%{SYSLOGTIMESTAMP:time}|%{TIMESTAMP_ISO8601:time_iso}) %{NOTSPACE:host} (?:(?P<application>[^\s:\[\]=|{}<>]+)(?:\[%{INT:pid}\])?: )?%{GREEDYDATA:body}$",
-                &["time", "time_iso", "host", "application", "pid", "body"],
+                r"(?s)^(?:<%{INT}>)?(?:%{SYSLOGTIMESTAMP:time}|%{TIMESTAMP_ISO8601:time_iso}|(?P<time_year>%{MONTH} +%{MONTHDAY} %{YEAR} [0-9:]{8})[0-9.]*) %{NOTSPACE:host} (?:(?P<application>[^\s:\[\]=|{}<>]+)(?:\[%{INT:pid}\])?: )?%{GREEDYDATA:body}$",
+                &["time", "time_iso", "time_year", "host", "application", "pid", "body"],
             ),
             Header::Ietf => (
                 "The header of syslog: time, host, program, process, id of the message, structured data.",
@@ -156,6 +156,13 @@ impl<'a> Writer<'a> {
                 );
                 self.line(&format!("json {{ source => {source} target => \"log\" array_function => \"split_columns\""));
                 self.line("on_error => \"no_json\" }");
+                for path in &self.shape.nested {
+                    let (text, below) =
+                        (format!("log.{}", path.join(".")), format!("log.{}", shape::nested_name(path)));
+                    self.line(&format!("# {text} holds JSON, too."));
+                    self.line(&format!("json {{ source => {} target => {}", quoted(&text), quoted(&below)));
+                    self.line("array_function => \"split_columns\" on_error => \"no_inner_json\" }");
+                }
             }
             Body::Cef => {
                 let captured = ["vendor", "product", "version", "event_class", "event_name", "severity", "extension"];
@@ -244,40 +251,44 @@ impl<'a> Writer<'a> {
         self.line("} on_error => \"no_xml\" }");
     }
 
+    /// Whether half of the samples or more have something.
+    fn has(&self, pattern: &str) -> bool {
+        let regex = regex::Regex::new(pattern).expect("the expression is a constant");
+        let found = self.shape.bodies.iter().filter(|body| regex.is_match(body)).count();
+        found > 0 && found * 2 >= self.shape.bodies.len()
+    }
+
     fn plain(&mut self, source: &str) {
-        let has = |pattern: &str| {
-            let regex = regex::Regex::new(pattern).expect("the expression is a constant");
-            let found = self.shape.bodies.iter().filter(|body| regex.is_match(body)).count();
-            found > 0 && found * 2 >= self.shape.bodies.len()
-        };
         let ip = r"\b\d{1,3}(?:\.\d{1,3}){3}\b";
-        let (one, two) = (has(ip), has(&format!("(?s){ip}.*{ip}")));
-        let (iso, http) = (has(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d"), has(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d"));
-        let bsd = has(r"[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d");
-        let user = has(r"(?i)\buser(?:name)?[ =:]");
         self.line("# Each expression looks for one thing; put them together as soon as you know the lines.");
-        let mut wanted: Vec<(&'static str, String)> = Vec::new();
-        if iso {
-            wanted.push(("time_iso", "%{TIMESTAMP_ISO8601:time_iso}".to_owned()));
-        } else if http {
-            wanted.push(("time_http", "%{HTTPDATE:time_http}".to_owned()));
-        } else if bsd {
-            wanted.push(("time", "%{SYSLOGTIMESTAMP:time}".to_owned()));
+        self.time_within(source);
+        if self.has(ip) {
+            self.capture(source, "first_ip", "%{IP:first_ip}");
         }
-        if one {
-            wanted.push(("first_ip", "%{IP:first_ip}".to_owned()));
+        if self.has(&format!("(?s){ip}.*{ip}")) {
+            self.capture(source, "second_ip", "(?s)%{IP}.*?%{IP:second_ip}");
         }
-        if two {
-            wanted.push(("second_ip", "(?s)%{IP}.*?%{IP:second_ip}".to_owned()));
+        if self.has(r"(?i)\buser(?:name)?[ =:]") {
+            let pattern = r#"(?i)\buser(?:name)?[ =:]+["']?(?P<user_name>[^\s"',;:=]+)"#;
+            self.capture(source, "user_name", pattern);
         }
-        if user {
-            wanted.push(("user_name", r#"(?i)\buser(?:name)?[ =:]+["']?(?P<user_name>[^\s"',;:=]+)"#.to_owned()));
+    }
+
+    /// Looks for a time anywhere in the text.
+    fn time_within(&mut self, source: &str) {
+        if self.has(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d") {
+            self.capture(source, "time_iso", "%{TIMESTAMP_ISO8601:time_iso}");
+        } else if self.has(r"\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d") {
+            self.capture(source, "time_http", "%{HTTPDATE:time_http}");
+        } else if self.has(r"[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d") {
+            self.capture(source, "time", "%{SYSLOGTIMESTAMP:time}");
         }
-        for (name, pattern) in wanted {
-            self.know(&[name]);
-            self.line(&format!("grok {{ match => {{ {source} => [{}] }}", quoted(&pattern)));
-            self.line(&format!("overwrite => [{}] on_error => {} }}", quoted(name), quoted(&format!("no_{name}"))));
-        }
+    }
+
+    fn capture(&mut self, source: &str, name: &'static str, pattern: &str) {
+        self.know(&[name]);
+        self.line(&format!("grok {{ match => {{ {source} => [{}] }}", quoted(pattern)));
+        self.line(&format!("overwrite => [{}] on_error => {} }}", quoted(name), quoted(&format!("no_{name}"))));
     }
 
     /// The field that plays a role, as a program names it, and whether it is a text.
@@ -294,9 +305,15 @@ impl<'a> Writer<'a> {
     fn times(&mut self) {
         self.line("");
         self.line("# The time of the event. A date that cannot be read leaves the time of receipt.");
+        let no_time = roles::find(Role::Time, &self.shape.fields).is_none();
+        if no_time && self.shape.body != Body::Plain && self.shape.header == Header::None {
+            let source = quoted(self.source());
+            self.time_within(&source);
+        }
         for (name, formats) in [
             ("time", "\"MMM d HH:mm:ss\""),
             ("time_iso", "\"ISO8601\", \"RFC3339\", \"yyyy-MM-dd HH:mm:ss\", \"yyyy-MM-dd HH:mm:ss.SSS\""),
+            ("time_year", "\"MMM d yyyy HH:mm:ss\""),
             ("time_http", "\"dd/MMM/yyyy:HH:mm:ss Z\""),
         ] {
             if self.known.contains(&name) {

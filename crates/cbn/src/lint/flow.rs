@@ -53,7 +53,8 @@ pub(super) fn check<'a>(body: &'a [Statement], reader: Reader<'a>, found: &mut F
     }
     let message = state.id(&["message"]);
     state.set(message, Known::set(Kind::Text));
-    let mut flow = Flow { reader, state, found, told: HashSet::new(), was_set: HashSet::new() };
+    let mut flow =
+        Flow { reader, state, found, told: HashSet::new(), compared: HashSet::new(), was_set: HashSet::new() };
     flow.block(body);
 }
 
@@ -63,6 +64,8 @@ struct Flow<'a, 'f> {
     found: &'f mut Findings<'a>,
     /// Fields of which it was told that they are not set; the first read stands for all.
     told: HashSet<Id>,
+    /// Fields whose names were compared with those that are set.
+    compared: HashSet<Id>,
     /// Fields that some statement so far has set.
     was_set: HashSet<Id>,
 }
@@ -335,6 +338,8 @@ impl<'a> Flow<'a, '_> {
         let known = self.state.known(id);
         if known.set == Set::No && self.told.insert(id) {
             self.unset(id, &named(path), span, how);
+        } else if known.set == Set::Maybe && !matches!(how, How::Loop | How::Source) && self.compared.insert(id) {
+            self.similar(path, span);
         }
         known
     }
@@ -362,6 +367,21 @@ impl<'a> Flow<'a, '_> {
             found = found.help(format!("Set {name} to \"\" at the start, or put quotes around it if it is a text."));
         }
         self.found.push(found);
+    }
+
+    /// A field that only a log could bring, and whose name is a letter away from one that the program sets itself.
+    fn similar(&mut self, path: &[&'a str], span: Span) {
+        let name = path.join(".");
+        if self.found.sets(&name) {
+            return;
+        }
+        if let Some(near) = self.found.similar_set(&name) {
+            self.found.push(
+                Diagnostic::hint("similar-name", span, format!("nothing but a log can set {}", named(path)))
+                    .label("set nowhere")
+                    .help(format!("Did you mean {near}?")),
+            );
+        }
     }
 
     fn chain(&mut self, chain: &'a If) -> Ends {

@@ -8,9 +8,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use udm::{FieldRef, Kind, MessageRef, Root, Schema};
+use udm::{EnumId, FieldRef, Kind, MessageRef, Root, Schema};
 
-use super::access::{Act, Place, Put, Reader, Transfer};
+use super::access::{Act, Place, Put, Reader, Transfer, steps};
 use super::names::{clip, named};
 use super::{Findings, NAME_BYTES_MAX, suggest};
 use crate::diagnostic::Diagnostic;
@@ -30,6 +30,9 @@ const ROUNDS_MAX: usize = 8;
 /// What stands beside `idm` in an output.
 const ENVELOPE: [&str; 2] = ["read_only_udm", "entity"];
 
+/// What a time is made of.
+const TIME: [&str; 2] = ["seconds", "nanos"];
+
 /// What is at a place.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Type<'s> {
@@ -44,9 +47,19 @@ enum Led<'s> {
     Open,
     /// No field of this name.
     Nowhere {
-        message: MessageRef<'s>,
+        known: Names<'s>,
         step: usize,
     },
+}
+
+/// The names that there are instead.
+#[derive(Debug, Clone, Copy)]
+enum Names<'s> {
+    Of(MessageRef<'s>),
+    /// A free-form object holds everything in its one field.
+    Fields,
+    /// A point in time, or a length of time.
+    Time,
 }
 
 /// Looks through a program.
@@ -56,6 +69,7 @@ pub(super) fn check<'a>(body: &'a [Statement], reader: Reader<'a>, schema: &Sche
     let mut checker = Checker {
         schema,
         types: HashMap::new(),
+        enums: HashMap::new(),
         converted: HashSet::new(),
         moves: HashMap::new(),
         told: HashSet::new(),
@@ -87,6 +101,8 @@ struct Checker<'a, 's> {
     schema: &'s Schema,
     /// The types of the program's own names.
     types: HashMap<String, Vec<Type<'s>>>,
+    /// The enums of fields to which the program's own texts are put.
+    enums: HashMap<String, Vec<EnumId>>,
     /// Paths that some `convert` changes, or something else makes to what is no text.
     converted: HashSet<String>,
     /// Where each name is moved to.
@@ -101,13 +117,13 @@ impl<'a, 's> Checker<'a, 's> {
         let mut edges: Vec<(&[&str], &[&str], Transfer)> = Vec::new();
         for act in acts {
             match act {
-                Act::Transfer { from: Place::At(from), to: Place::At(to), how, .. } => {
-                    if from.len() <= STEPS_MAX && to.len() <= STEPS_MAX {
-                        edges.push((from, to, *how));
-                        let moved = self.moves.entry(from.join(".")).or_default();
-                        if moved.len() < TYPES_MAX {
-                            moved.push(to.join("."));
-                        }
+                Act::Transfer { from: Place::At(from), to: Place::At(to), how, .. }
+                    if from.len() <= STEPS_MAX && to.len() <= STEPS_MAX =>
+                {
+                    edges.push((from, to, *how));
+                    let moved = self.moves.entry(from.join(".")).or_default();
+                    if moved.len() < TYPES_MAX {
+                        moved.push(to.join("."));
                     }
                 }
                 Act::Convert { at: Place::At(path), .. } => {
@@ -127,6 +143,16 @@ impl<'a, 's> Checker<'a, 's> {
             }
             if !learnt {
                 break;
+            }
+        }
+        for act in acts {
+            if let Act::Put { to: Place::At(to), value: Put::Field(from), .. } = act
+                && let Some(Type { kind: Kind::Enum(id), .. }) = self.one_type(to)
+            {
+                let enums = self.enums.entry(steps(from).join(".")).or_default();
+                if !enums.contains(&id) && enums.len() < TYPES_MAX {
+                    enums.push(id);
+                }
             }
         }
     }
@@ -169,7 +195,7 @@ impl<'a, 's> Checker<'a, 's> {
     fn below_root(&self, root: Root, below: &[&str]) -> Led<'s> {
         let root = Type { kind: Kind::Message(self.schema.message_of(root)), list: false };
         match walk(root, below, 0) {
-            Led::Nowhere { message, step } => Led::Nowhere { message, step: step + 3 },
+            Led::Nowhere { known, step } => Led::Nowhere { known, step: step + 3 },
             led => led,
         }
     }
@@ -222,11 +248,11 @@ impl<'a, 's> Checker<'a, 's> {
         let mut nowhere = None;
         for way in led {
             match way {
-                Led::Nowhere { message, step } => nowhere = nowhere.or(Some((message, step))),
+                Led::Nowhere { known, step } => nowhere = nowhere.or(Some((known, step))),
                 Led::To(_) | Led::Open => return,
             }
         }
-        let Some((message, step)) = nowhere else { return };
+        let Some((known, step)) = nowhere else { return };
         let name = path[step];
         if let Some(word) = word
             && !self.told.insert(("unknown-udm-field", &word.text))
@@ -236,7 +262,12 @@ impl<'a, 's> Checker<'a, 's> {
         let above = named(&path[..step]);
         let text = format!("{above} has no field {}", clip(name));
         let unknown = Diagnostic::warning("unknown-udm-field", span, text).label(format!("no field {}", clip(name)));
-        found.push(match suggest(name, message.fields().map(FieldRef::name)) {
+        let near = match known {
+            Names::Of(message) => suggest(name, message.fields().map(FieldRef::name)),
+            Names::Fields => Some("fields"),
+            Names::Time => suggest(name, TIME),
+        };
+        found.push(match near {
             Some(near) => {
                 let mut right: Vec<&str> = path.to_vec();
                 right[step] = near;
@@ -272,11 +303,18 @@ impl<'a, 's> Checker<'a, 's> {
     }
 
     fn put(&mut self, path: &[&'a str], key: &'a Word, value: Put<'a>, word: &'a Word, found: &mut Findings<'a>) {
-        let Some(is) = self.one_type(path) else { return };
         let name = path.join(".");
         if name.len() > NAME_BYTES_MAX {
             return;
         }
+        let Some(is) = self.one_type(path) else {
+            if let Put::Constant(text) = value
+                && let Some([id]) = self.enums.get(&name).map(Vec::as_slice)
+            {
+                self.own_enum(*id, &name, text, word, found);
+            }
+            return;
+        };
         // Programs set names to "" at the start, and a text that is empty is nothing.
         if value == Put::Constant("") {
             return;
@@ -354,6 +392,23 @@ impl<'a, 's> Checker<'a, 's> {
                 }
             }
             Kind::Text | Kind::Bytes | Kind::Timestamp | Kind::Duration | Kind::Struct => {}
+        }
+    }
+
+    /// A text that may get into an enum's field: only a slip is told, since it may be replaced before.
+    fn own_enum(&self, id: EnumId, name: &str, text: &str, word: &Word, found: &mut Findings<'a>) {
+        if text.len() < 4 || self.schema.enum_number(id, text).is_some() {
+            return;
+        }
+        let near =
+            suggest(text, self.schema.enum_names(id)).filter(|near| strsim::damerau_levenshtein(near, text) <= 2);
+        if let Some(near) = near {
+            let message = format!("{name} is put into a field of UDM that has no value {}", clip(text));
+            found.push(
+                Diagnostic::warning("unknown-enum", word.span, message)
+                    .label("no value")
+                    .help(format!("Did you mean {near}?")),
+            );
         }
     }
 
@@ -436,12 +491,20 @@ fn walk<'s>(from: Type<'s>, path: &[&str], start: usize) -> Led<'s> {
             at.list = false;
             continue;
         }
-        let Kind::Message(message) = at.kind else { return Led::Open };
+        let message = match at.kind {
+            Kind::Message(message) => message,
+            // Anything may be put into such an object, so only a slip is one.
+            Kind::Struct if suggest(name, ["fields"]).is_some() => return Led::Nowhere { known: Names::Fields, step },
+            Kind::Timestamp | Kind::Duration if !TIME.contains(name) => {
+                return Led::Nowhere { known: Names::Time, step };
+            }
+            _ => return Led::Open,
+        };
         let Some(field) = message.field(name) else {
             // What `parseduseragent` makes is not in the published schema.
             let agent =
                 matches!(*name, "parsed_user_agent" | "parsedUserAgent") && message.field("user_agent").is_some();
-            return if agent || name.is_empty() { Led::Open } else { Led::Nowhere { message, step } };
+            return if agent || name.is_empty() { Led::Open } else { Led::Nowhere { known: Names::Of(message), step } };
         };
         if field.is_map() {
             return Led::Open;

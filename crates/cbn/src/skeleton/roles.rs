@@ -252,7 +252,14 @@ pub(super) fn find(role: Role, fields: &[Field]) -> Option<&Field> {
     let nameless: Vec<&Field> = fields.iter().filter(|field| is_column(field)).collect();
     let mut fitting = nameless.into_iter().filter(|field| fits(role, field));
     match role {
-        Role::Time | Role::PrincipalIp => fitting.next(),
+        Role::Time => fitting.next().or_else(|| {
+            let is_time = |field: &&Field| {
+                let name = field.name.last().map(|name| name.to_ascii_lowercase()).unwrap_or_default();
+                (name.contains("time") || name.contains("date")) && fits(role, field)
+            };
+            fields.iter().find(is_time)
+        }),
+        Role::PrincipalIp => fitting.next(),
         Role::TargetIp => fitting.nth(1),
         _ => None,
     }

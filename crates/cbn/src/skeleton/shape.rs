@@ -24,6 +24,9 @@ const VALUES_MAX: usize = 20;
 /// How deep fields are looked for in documents.
 const DEPTH_MAX: usize = 8;
 
+/// How many texts that are documents themselves are read.
+const NESTED_MAX: usize = 5;
+
 /// What stands before the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Header {
@@ -67,12 +70,14 @@ pub(super) struct Shape<'s> {
     pub(super) header: Header,
     pub(super) body: Body,
     pub(super) fields: Vec<Field>,
+    /// Fields of JSON whose texts are objects of JSON themselves.
+    pub(super) nested: Vec<Vec<String>>,
     /// What stands behind the header.
     pub(super) bodies: Vec<&'s str>,
 }
 
 static BSD: LazyLock<Regex> = LazyLock::new(|| {
-    let pattern = r"(?s)^(?:<\d{1,3}>)?(?:[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT\S+) \S+ (?:[^\s:\[\]=|{}<>]+(?:\[\d+\])?: )?(.*)$";
+    let pattern = r"(?s)^(?:(?:<\d{1,3}>)?[A-Z][a-z]{2} +\d{1,2} (?:\d{4} )?\d\d:\d\d:\d\d[\d.]*|<\d{1,3}>\d{4}-\d\d-\d\dT\S+) \S+ (?:[^\s:\[\]=|{}<>]+(?:\[\d+\])?: )?(.*)$";
     Regex::new(pattern).expect("the expression is a constant")
 });
 
@@ -101,7 +106,7 @@ pub(super) fn detect<'s>(samples: &[&'s str]) -> Shape<'s> {
     for text in &bodies {
         fields.read(&body, text);
     }
-    Shape { header, body, fields: fields.list, bodies }
+    Shape { header, body, fields: fields.list, nested: fields.nested, bodies }
 }
 
 fn cut(sample: &str) -> &str {
@@ -241,7 +246,7 @@ fn csv(bodies: &[&str]) -> Option<Body> {
         let counts: Vec<usize> = bodies.iter().map(|body| split(body, separator).len()).collect();
         let first = most(counts.iter().copied())?;
         let alike = counts.iter().filter(|count| **count == first).count();
-        (first >= wanted && alike * 10 >= counts.len() * 8).then_some(Body::Csv { separator })
+        (first >= wanted && alike * 3 >= counts.len() * 2).then_some(Body::Csv { separator })
     })
 }
 
@@ -249,6 +254,7 @@ fn csv(bodies: &[&str]) -> Option<Body> {
 #[derive(Default)]
 struct Fields {
     list: Vec<Field>,
+    nested: Vec<Vec<String>>,
 }
 
 impl Fields {
@@ -256,7 +262,7 @@ impl Fields {
         match body {
             Body::Json => {
                 if let Ok(Json::Object(object)) = serde_json::from_str::<Json>(text) {
-                    self.object(&object, &mut Vec::new());
+                    self.object(&object, &mut Vec::new(), true);
                 }
             }
             Body::Cef => {
@@ -299,7 +305,7 @@ impl Fields {
         }
     }
 
-    fn object(&mut self, object: &serde_json::Map<String, Json>, path: &mut Vec<String>) {
+    fn object(&mut self, object: &serde_json::Map<String, Json>, path: &mut Vec<String>, outer: bool) {
         for (key, value) in object {
             // Keys with dots are read as nested (contracts/cbn.md §1.2).
             let steps: Vec<String> = key.split('.').filter(|step| !step.is_empty()).map(str::to_owned).collect();
@@ -308,7 +314,8 @@ impl Fields {
             if path.len() <= DEPTH_MAX && path.len() > length {
                 let steps: Vec<&str> = path.iter().map(String::as_str).collect();
                 match value {
-                    Json::Object(inner) => self.object(inner, path),
+                    Json::Object(inner) => self.object(inner, path, outer),
+                    Json::String(text) if outer && self.nested(text, path) => {}
                     Json::String(text) => self.note(&steps, text, true),
                     Json::Number(number) => self.note(&steps, &number.to_string(), false),
                     Json::Bool(truth) => self.note(&steps, &truth.to_string(), false),
@@ -317,6 +324,23 @@ impl Fields {
             }
             path.truncate(length);
         }
+    }
+
+    /// Reads a text that is an object of JSON itself, below a name of its own.
+    fn nested(&mut self, text: &str, path: &[String]) -> bool {
+        if !text.starts_with('{') || !path.iter().all(|step| is_step(step)) {
+            return false;
+        }
+        let Ok(Json::Object(object)) = serde_json::from_str::<Json>(text) else { return false };
+        if !self.nested.iter().any(|known| known == path) {
+            if self.nested.len() >= NESTED_MAX {
+                return false;
+            }
+            self.nested.push(path.to_vec());
+        }
+        let mut below = vec![nested_name(path)];
+        self.object(&object, &mut below, false);
+        true
     }
 
     fn element(&mut self, node: Node<'_, '_>, above: &str, name: &mut Vec<String>) {
@@ -369,6 +393,11 @@ impl Fields {
             field.values.push(value[..value.floor_char_boundary(200)].to_owned());
         }
     }
+}
+
+/// Below which name the object lies that a text is.
+pub(super) fn nested_name(path: &[String]) -> String {
+    format!("{}_json", path.join("_"))
 }
 
 /// Whether a name can be a step of a path as it is.

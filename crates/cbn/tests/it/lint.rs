@@ -181,6 +181,24 @@ fn a_slip_of_a_name_is_put_right() {
     assert_eq!((found.code, found.help.as_deref()), ("unset-read", Some("Did you mean has_principal?")));
 }
 
+#[test]
+fn names_a_letter_away_from_one_that_is_set() {
+    let parser = |read: &str| {
+        format!(
+            r#"mutate {{ replace => {{ "machine_name" => "" "port2_name" => "" }} }}
+            json {{ source => "message" }}
+            if [{read}] == "x" {{ drop {{}} }}"#
+        )
+    };
+    check(&parser("machine_mame"), &[("similar-name", "[machine_mame]")]);
+    // What a log may well call so: numbers, plurals, other signs, other cases; and what is set is no slip.
+    for read in ["port1_name", "machine_names", "machine.name", "Machine_name", "machine_name", "message_name"] {
+        check(&parser(read), &[]);
+    }
+    let found = one(&parser("machine_mame"));
+    assert_eq!((found.severity, found.help.as_deref()), (Severity::Hint, Some("Did you mean machine_name?")));
+}
+
 /// A field that is there already is an error of grok's unless `overwrite` names it (contracts/cbn.md §1.5).
 #[test]
 fn captures_into_what_is_set() {
@@ -381,6 +399,8 @@ fn fields_of_events() {
         ("principal.asset.hostname", false),
         ("securityResult.summary", false),
         ("additional.fields.anything.at_all", false),
+        ("additional.feilds.anything", true),
+        ("metadata.event_timestamp.secs", true),
         ("metadata.event_timestamp.seconds", false),
         ("principal.ip.0", false),
         ("network.http.parsed_user_agent.family", false),
@@ -448,6 +468,18 @@ fn values_of_enums() {
         mutate { merge => { "event.idm.read_only_udm.security_result" => "result" } }"#,
         &[("unknown-enum", "\"MEDIUMM\"")],
     );
+    // Under a name of the program's own, a slip.
+    let own = |kind: &str| {
+        format!(
+            r#"mutate {{ replace => {{ "kind" => "{kind}" }} }}
+            if [message] == "x" {{ mutate {{ replace => {{ "kind" => "GENERIC_EVENT" }} }} }}
+            mutate {{ replace => {{ "event.idm.read_only_udm.metadata.event_type" => "%{{kind}}" }} }}"#
+        )
+    };
+    check(&own("STATUS_UPDAET"), &[("unknown-enum", "\"STATUS_UPDAET\"")]);
+    check(&own("door opened"), &[]);
+    check(&own(""), &[]);
+
     let found = one(&put("metadata.event_type", "NETWORK_CONECTION"));
     assert_eq!(found.help.as_deref(), Some("Did you mean NETWORK_CONNECTION?"));
 }

@@ -79,6 +79,13 @@ fn json() {
             ("principal.user.emailAddresses.0", json!("ada@example.com")),
         ],
     );
+    check(
+        &[
+            r#"{"level":"INFO","record":"{\"when\":\"x\",\"client\":{\"ip\":\"192.0.2.7\"},\"loginTime\":\"2026-11-20T10:00:00Z\"}"}"#,
+        ],
+        "JSON",
+        &[("metadata.eventTimestamp", json!("2026-11-20T10:00:00Z")), ("principal.ip.0", json!("192.0.2.7"))],
+    );
     check(&["{}"], "JSON", &[("metadata.eventType", json!("GENERIC_EVENT"))]);
 }
 
@@ -112,6 +119,11 @@ fn syslog_and_what_is_in_it() {
             ("target.port", json!(443)),
             ("securityResult.0.actionDetails", json!("deny")),
         ],
+    );
+    check(
+        &["<166>Nov 20 2026 10:00:00 gate-1 : %GATE-6-1: opened for 192.0.2.7"],
+        "text behind a header of syslog (RFC 3164)",
+        &[("metadata.eventTimestamp", json!("2026-11-20T10:00:00Z")), ("principal.hostname", json!("gate-1"))],
     );
     check(
         &["<30>Nov 20 10:00:00 192.0.2.9 sshd[12]: Accepted password for user ada from 192.0.2.7 port 22"],
