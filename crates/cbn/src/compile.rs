@@ -21,6 +21,9 @@ pub const REGEX_BYTES_MAX: usize = 10 << 20;
 /// four million.
 pub const REGEXES_BYTES_MAX: usize = 128 << 20;
 
+/// How many errors and warnings are told at most, and a few more of the statement that reaches it.
+const DIAGNOSTICS_MAX: usize = 1_000;
+
 /// The code of a program.
 #[derive(Debug)]
 pub(crate) struct Code {
@@ -152,7 +155,7 @@ impl Build {
     }
 
     /// Compiles a regular expression in RE2's syntax; an error at the span where it is none.
-    pub(crate) fn regex(&mut self, pattern: &str, span: Span) -> Option<regex::Regex> {
+    pub(crate) fn regex(&mut self, pattern: &str, span: Span) -> Option<re2::Regex> {
         match re2::compile_in(pattern, &mut self.regex_room) {
             Ok(regex) => Some(regex),
             Err(error) => {
@@ -266,6 +269,8 @@ pub(crate) fn compile(file: &ast::File) -> (Option<Code>, Vec<Diagnostic>) {
 }
 
 fn block(statements: &[ast::Statement], build: &mut Build) -> Vec<Statement> {
+    // Nobody reads more than that.
+    let statements = if build.diagnostics.len() < DIAGNOSTICS_MAX { statements } else { &[] };
     statements.iter().enumerate().map(|(index, written)| statement(written, index as u32, build)).collect()
 }
 

@@ -13,18 +13,27 @@
 //! applies to what stands before the flag and nobody writes.
 
 mod groups;
+mod weight;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::compile::{REGEX_BYTES_MAX, REGEXES_BYTES_MAX};
+use crate::run::{Failure, Run};
 use groups::{Walk, Walked};
+pub(crate) use weight::Weight;
 
 /// How deep groups may be nested. Go allows 1,000; nobody writes 250, and compiling goes down the tree by recursion.
 pub const NESTING_MAX: usize = 250;
 
 /// How often something may be repeated by a count, and by counts within counts; RE2's own limit.
 const REPEAT_MAX: u32 = 1000;
+
+/// How many regular expressions a program may have.
+const REGEXES_MAX: usize = 10_000;
+
+/// Finding groups takes memory for each group in each state.
+const STATES_TIMES_GROUPS_MAX: u64 = 4 << 20;
 
 /// How long a regular expression may be. Compiling takes time in proportion to it even where the result is small.
 const PATTERN_BYTES_MAX: usize = 256 << 10;
@@ -52,12 +61,28 @@ impl std::error::Error for Error {}
 
 /// Compiles a regular expression in RE2's syntax.
 pub fn compile(pattern: &str) -> Result<regex::Regex, Error> {
-    compile_in(pattern, &mut Room::default())
+    compile_in(pattern, &mut Room::default()).map(|regex| regex.regex)
 }
 
 /// Compiles one of the regular expressions of a program, which share a room.
-pub(crate) fn compile_in(pattern: &str, room: &mut Room) -> Result<regex::Regex, Error> {
+pub(crate) fn compile_in(pattern: &str, room: &mut Room) -> Result<Regex, Error> {
     build(&translate(pattern, Groups::AsWritten)?.text, room)
+}
+
+/// A regular expression for use in a run, which is charged for it.
+#[derive(Debug)]
+pub(crate) struct Regex {
+    pub(crate) regex: regex::Regex,
+    pub(crate) weight: Weight,
+}
+
+impl Regex {
+    /// Whether it matches somewhere in a text.
+    #[inline]
+    pub(crate) fn is_match(&self, run: &Run<'_>, text: &str) -> Result<bool, Failure> {
+        self.weight.charge(run, text.len())?;
+        Ok(self.regex.is_match(text))
+    }
 }
 
 /// How much memory regular expressions may still take: a program may hold thousands, each of which alone is not too
@@ -65,11 +90,20 @@ pub(crate) fn compile_in(pattern: &str, room: &mut Room) -> Result<regex::Regex,
 #[derive(Debug)]
 pub(crate) struct Room {
     bytes_left: usize,
+    /// How many were compiled.
+    built: usize,
 }
 
 impl Default for Room {
     fn default() -> Room {
-        Room { bytes_left: REGEXES_BYTES_MAX }
+        Room::new(REGEXES_BYTES_MAX)
+    }
+}
+
+impl Room {
+    /// Of so many bytes.
+    pub(crate) fn new(bytes: usize) -> Room {
+        Room { bytes_left: bytes, built: 0 }
     }
 }
 
@@ -78,6 +112,7 @@ impl Default for Room {
 pub(crate) struct Captures {
     regex: regex::Regex,
     walk: Option<Walk>,
+    pub(crate) weight: Weight,
     /// The name of each group: the first is that of group 1.
     pub(crate) names: Vec<String>,
 }
@@ -103,7 +138,8 @@ pub(crate) fn compile_captures(pattern: &str) -> Result<Captures, Error> {
 /// The same for one of the regular expressions of a program, which share a room.
 pub(crate) fn compile_captures_in(pattern: &str, room: &mut Room) -> Result<Captures, Error> {
     let Translated { text, names } = translate(pattern, Groups::Named)?;
-    Ok(Captures { regex: build(&text, room)?, walk: Walk::new(&text), names })
+    let Regex { regex, weight } = build(&text, room)?;
+    Ok(Captures { regex, walk: Walk::new(&text), weight, names })
 }
 
 impl Captures {
@@ -151,7 +187,20 @@ impl Captures {
 
 /// The crate does not say how large an expression has become, so it is asked for a small one first and then for larger
 /// ones. What it fails at costs little: it stops when the limit is reached.
-fn build(text: &str, room: &mut Room) -> Result<regex::Regex, Error> {
+fn build(text: &str, room: &mut Room) -> Result<Regex, Error> {
+    // One group with all that may stand in it is up to four levels for the crate.
+    let nest_limit = 4 * NESTING_MAX as u32 + 50;
+    let weight = Weight::of(text, nest_limit);
+    if let Some(Weight { states, groups, .. }) = weight
+        && u64::from(states) * u64::from(groups) > STATES_TIMES_GROUPS_MAX
+    {
+        return Err(Error { offset: None, message: "it is too large for the number of its groups".to_owned() });
+    }
+    if room.built == REGEXES_MAX {
+        let message = format!("this program has more than {REGEXES_MAX} regular expressions");
+        return Err(Error { offset: None, message });
+    }
+    room.built += 1;
     let mut size_limit = 64 << 10;
     loop {
         if size_limit > room.bytes_left {
@@ -160,23 +209,34 @@ fn build(text: &str, room: &mut Room) -> Result<regex::Regex, Error> {
         }
         let built = regex::RegexBuilder::new(text)
             .size_limit(size_limit)
-            // One group with all that may stand in it is up to four levels for the crate.
-            .nest_limit(4 * NESTING_MAX as u32 + 50)
+            .dfa_size_limit(cache_bytes(room.built))
+            .nest_limit(nest_limit)
             .build();
-        match built {
-            Ok(regex) => {
+        match (built, weight) {
+            (Ok(regex), Some(weight)) => {
                 room.bytes_left -= size_limit;
-                return Ok(regex);
+                return Ok(Regex { regex, weight });
             }
-            Err(regex::Error::CompiledTooBig(_)) if size_limit < REGEX_BYTES_MAX => {
+            (Err(regex::Error::CompiledTooBig(_)), _) if size_limit < REGEX_BYTES_MAX => {
                 size_limit = (4 * size_limit).min(REGEX_BYTES_MAX);
             }
-            Err(regex::Error::CompiledTooBig(_)) => {
+            (Err(regex::Error::CompiledTooBig(_)), _) => {
                 let message = format!("it is too large: compiled it would take more than {REGEX_BYTES_MAX} bytes");
                 return Err(Error { offset: None, message });
             }
-            Err(other) => return Err(Error { offset: None, message: other.to_string() }),
+            (Err(other), _) => return Err(Error { offset: None, message: other.to_string() }),
+            (Ok(_), None) => return Err(Error { offset: None, message: "it is not understood".to_owned() }),
         }
+    }
+}
+
+/// How much a regular expression may remember of what it saw, in bytes and for each direction: what all of a program
+/// remember together is bounded so, whatever they are, and the programs that there are stay within the first ones.
+fn cache_bytes(number: usize) -> usize {
+    match number {
+        ..=128 => 2 << 20,
+        ..=1024 => 256 << 10,
+        _ => 32 << 10,
     }
 }
 

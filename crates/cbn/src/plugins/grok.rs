@@ -11,7 +11,7 @@
 //! every match that does not overlap the one before. An expression that is none of RE2's is only warned of and never
 //! matches, since shipped parsers hold some.
 
-use std::ops::Range;
+use std::collections::{HashMap, HashSet};
 
 use crate::compile::{Build, Options, words_of};
 use crate::diagnostic::{self, Diagnostic};
@@ -107,7 +107,8 @@ impl Grok {
             // Of several patterns most do not match.
             let hopeful = source.patterns.len() == 1;
             for pattern in &source.patterns {
-                run.step_bytes(text.len())?;
+                run.step(1)?;
+                pattern.captures.weight.charge(run, text.len())?;
                 let matched = if self.match_all {
                     pattern.take_all(run, text, &mut places)?
                 } else {
@@ -161,15 +162,18 @@ impl Pattern {
             return None;
         }
         let mut fields: Vec<Field> = Vec::new();
+        // A pattern may name fields by the thousand.
+        let mut places: HashMap<Box<str>, u32> = HashMap::new();
+        let may_overwrite: HashSet<&str> = overwrite.iter().map(|path| &*path.text).collect();
         let mut groups = Vec::with_capacity(captures.names.len());
         for name in &captures.names {
             let path = Path::new(name, &mut build.names);
-            let at = fields.iter().position(|field| field.path == path).unwrap_or_else(|| {
-                let overwrite = overwrite.iter().any(|known| known.segments == path.segments);
+            let at = *places.entry(path.text.clone()).or_insert_with(|| {
+                let overwrite = may_overwrite.contains(&*path.text);
                 fields.push(Field { path, overwrite });
-                fields.len() - 1
+                fields.len() as u32 - 1
             });
-            groups.push(at as u32);
+            groups.push(at);
         }
         Some(Pattern { captures, fields, groups })
     }
@@ -183,7 +187,7 @@ impl Pattern {
         places: &mut Places,
     ) -> Result<bool, Failure> {
         let Some(whole) = self.captures.find(text, 0, hopeful, places) else { return Ok(false) };
-        charge_groups(run, whole)?;
+        self.captures.weight.charge_groups(run, whole.len())?;
         self.check_overwrite(run, |group| places.get(group).is_some())?;
         for (at, field) in self.groups.iter().enumerate() {
             if let Some((start, end)) = places.get(at + 1) {
@@ -202,7 +206,8 @@ impl Pattern {
         while from <= text.len() {
             let Some(whole) = self.captures.find(text, from, false, places) else { break };
             run.step(1)?;
-            charge_groups(run, whole.clone())?;
+            self.captures.weight.charge_groups(run, whole.len())?;
+            self.captures.weight.charge_next(run, text.len() - whole.end)?;
             self.check_overwrite(run, |group| places.get(group).is_some())?;
             let index = run.heap.name(&matches.to_string())?;
             for (at, field) in self.groups.iter().enumerate() {
@@ -244,11 +249,6 @@ impl Pattern {
         }
         Ok(())
     }
-}
-
-/// Finding out which group is where costs about so much more than finding the match.
-fn charge_groups(run: &Run<'_>, whole: Range<usize>) -> Result<(), Failure> {
-    run.step_bytes(16 * whole.len())
 }
 
 /// Why a pattern could not be put together.

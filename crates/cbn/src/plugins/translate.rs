@@ -11,6 +11,7 @@ use hashbrown::HashMap;
 use crate::compile::{Build, Options, word_of};
 use crate::path::{Target, Template};
 use crate::plugins::place_of;
+use crate::re2;
 use crate::run::{Failure, Run};
 use crate::value::{Value, print};
 
@@ -26,7 +27,7 @@ pub(crate) struct Translate {
 #[derive(Debug)]
 enum Dictionary {
     Exact(HashMap<Box<str>, Template, RandomState>),
-    Regex(Box<[(regex::Regex, Template)]>),
+    Regex(Box<[(re2::Regex, Template)]>),
 }
 
 impl Translate {
@@ -86,10 +87,15 @@ impl Translate {
                 values.get(text)
             }
             Dictionary::Regex(patterns) => {
-                // Every pattern may have to look at the whole text.
-                run.step(patterns.len() as u64)?;
-                run.step_bytes(text.len().saturating_mul(patterns.len()))?;
-                patterns.iter().find(|(pattern, _)| pattern.is_match(text)).map(|(_, value)| value)
+                let mut found = None;
+                for (pattern, value) in patterns {
+                    run.step(1)?;
+                    if pattern.is_match(run, text)? {
+                        found = Some(value);
+                        break;
+                    }
+                }
+                found
             }
         };
         let Some(template) = known.or(self.fallback.as_ref()) else { return Ok(()) };

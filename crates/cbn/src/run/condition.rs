@@ -6,11 +6,9 @@
 
 use std::borrow::Cow;
 
-use regex::Regex;
-
 use crate::compile::Build;
 use crate::path::Path;
-use crate::re2;
+use crate::re2::{self, Regex};
 use crate::run::{Failure, Limit, Run};
 use crate::syntax::ast::{self, Comparison, ConditionKind, Operand};
 use crate::value::Value;
@@ -143,11 +141,13 @@ impl Condition {
             Condition::Match { subject, pattern, negated } => {
                 let subject = subject.read(run)?;
                 let Some(text) = subject.as_text() else { return Ok(*negated) };
-                run.step_bytes(text.len())?;
                 let matched = match pattern {
-                    Pattern::Fixed(regex) => regex.is_match(text),
+                    Pattern::Fixed(regex) => regex.is_match(run, text)?,
                     Pattern::Field(path) => match run.get(path) {
-                        Some(Value::Text(pattern)) => made(run, pattern)?.is_some_and(|regex| regex.is_match(text)),
+                        Some(Value::Text(pattern)) => match made(run, pattern)? {
+                            Some(regex) => regex.is_match(run, text)?,
+                            None => false,
+                        },
                         Some(_) => false,
                         None => return Err(missing(run, path)),
                     },
@@ -164,14 +164,25 @@ impl Condition {
     }
 }
 
+/// How long a regular expression out of a field may be, and how large compiled: it is compiled each time it is asked for.
+const MADE_PATTERN_BYTES_MAX: usize = 10_000;
+const MADE_BYTES_MAX: usize = 256 << 10;
+
 /// A regular expression out of a field. `None` where it is none.
 pub(crate) fn made(run: &Run<'_>, pattern: &str) -> Result<Option<Regex>, Failure> {
-    // Compiling is far dearer than matching.
-    run.step(200 + pattern.len() as u64)?;
-    if pattern.len() > 10_000 {
+    if pattern.len() > MADE_PATTERN_BYTES_MAX {
         return Err(Failure::Limit(Limit::Regex));
     }
-    Ok(re2::compile(pattern).ok())
+    // Compiling is far dearer than matching, and what a short pattern becomes may be long.
+    run.step(200 + 4 * pattern.len() as u64)?;
+    match re2::compile_in(pattern, &mut re2::Room::new(MADE_BYTES_MAX)) {
+        Ok(regex) => {
+            run.step(u64::from(regex.weight.states) / 2)?;
+            Ok(Some(regex))
+        }
+        Err(error) if error.offset.is_none() => Err(Failure::Limit(Limit::Regex)),
+        Err(_) => Ok(None),
+    }
 }
 
 /// What a side is when it is asked.

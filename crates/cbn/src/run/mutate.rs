@@ -3,10 +3,9 @@
 //!
 //! A block stops at the first function that fails.
 
-use regex::Regex;
-
 use crate::compile::{Build, Options, pairs_of, word_of, words_of};
 use crate::path::{Path, Target, Template};
+use crate::re2::Regex;
 use crate::run::convert::{self, Kind};
 use crate::run::{Failure, Limit, Run, condition};
 use crate::syntax::ast::{Entry, Word};
@@ -368,7 +367,6 @@ impl Substitution {
                 return Err(failed(run, "gsub", &path, || format!("field is of type {}", value.type_name())));
             }
         };
-        run.step_bytes(text.len())?;
         let made;
         let regex = match &self.pattern {
             Pattern::Fixed(regex) => regex,
@@ -411,7 +409,9 @@ fn substitute(run: &Run<'_>, regex: &Regex, text: &str, with: &str) -> Result<Op
     let groups_used = with.bytes().filter(|byte| *byte == b'$').count();
     let mut changed = String::new();
     let mut copied = 0;
-    let mut found_any = false;
+    let mut count = 0_u64;
+    let Regex { regex, weight } = regex;
+    weight.charge(run, text.len())?;
     let mut extend = |changed: &mut String, found: std::ops::Range<usize>, captures: Option<&regex::Captures<'_>>| {
         changed.push_str(&text[copied..found.start]);
         match captures {
@@ -425,13 +425,16 @@ fn substitute(run: &Run<'_>, regex: &Regex, text: &str, with: &str) -> Result<Op
             None => changed.push_str(with),
         }
         copied = found.end;
-        found_any = true;
+        count += 1;
+        run.step(u64::from(count.is_multiple_of(16)))?;
+        weight.charge_next(run, text.len() - found.end)?;
         // Replacing each of many places by a long text is how a text explodes.
         if changed.len() > room { Err(Failure::Limit(Limit::Memory)) } else { Ok(()) }
     };
     if with.contains('$') {
         for captures in regex.captures_iter(text) {
             let found = captures.get(0).expect("the whole match is always there").range();
+            weight.charge_groups(run, found.len())?;
             extend(&mut changed, found, Some(&captures))?;
         }
     } else {
@@ -439,7 +442,7 @@ fn substitute(run: &Run<'_>, regex: &Regex, text: &str, with: &str) -> Result<Op
             extend(&mut changed, found.range(), None)?;
         }
     }
-    if !found_any {
+    if count == 0 {
         return Ok(None);
     }
     changed.push_str(&text[copied..]);
