@@ -27,6 +27,7 @@ struct Inner {
     source: String,
     file: File,
     code: Code,
+    warnings: Vec<Diagnostic>,
 }
 
 impl Program {
@@ -36,7 +37,7 @@ impl Program {
         let file = parse::parse(&source)?;
         let (code, diagnostics) = compile::compile(&file);
         match code {
-            Some(code) => Ok(Program { inner: Arc::new(Inner { name, source, file, code }) }),
+            Some(code) => Ok(Program { inner: Arc::new(Inner { name, source, file, code, warnings: diagnostics }) }),
             None => Err(diagnostics),
         }
     }
@@ -54,6 +55,11 @@ impl Program {
     /// Its tree.
     pub fn file(&self) -> &File {
         &self.inner.file
+    }
+
+    /// What compiling found that does not keep it from running.
+    pub fn warnings(&self) -> &[Diagnostic] {
+        &self.inner.warnings
     }
 
     /// How many statements it has; their numbers go from 0 in the order of the source.
@@ -219,15 +225,16 @@ impl Machine {
             Some(Value::List(list)) => (0..list.len()).filter_map(|at| list.get(at)).collect(),
             Some(single) => vec![single],
         };
-        output::convert(&self.schema, run, &outputs, &self.output, &self.limits).map_err(|invalid| Error {
-            end: match invalid.limit() {
-                Some(reached) => End::Limit(reached),
-                None => End::Invalid,
+        let made = output::convert(&self.schema, run, &outputs, &self.output, &self.limits);
+        made.map_err(|invalid| match invalid.limit() {
+            Some(reached) => limit(reached),
+            None => Error {
+                end: End::Invalid,
+                text: invalid.to_string(),
+                statement: None,
+                at: None,
+                field: invalid.field().map(str::to_owned),
             },
-            text: invalid.to_string(),
-            statement: None,
-            at: None,
-            field: invalid.field().map(str::to_owned),
         })
     }
 }
@@ -255,7 +262,7 @@ fn begin(run: &Run<'_>, code: &Code, log: &[u8], context: &Context) -> Result<()
 fn limit(reached: Limit) -> Error {
     Error {
         end: End::Limit(reached),
-        text: format!("LOG_PARSING_CBN_ERROR: \"{reached}\""),
+        text: format!("LOG_PARSING_CBN_ERROR: \"generic::resource_exhausted: {reached}\""),
         statement: None,
         at: None,
         field: None,

@@ -367,6 +367,11 @@ fn time_of<'t>(metadata: &mut Object<'t>, key: &'t str, default: Option<Moment>)
     }
 }
 
+/// A time as it stands beside records; empty outside of what a timestamp can be.
+pub(crate) fn time_text(time: crate::value::Time) -> String {
+    Moment::of(time).map(json::moment_text).unwrap_or_default()
+}
+
 fn truth(value: Value<'_>) -> bool {
     matches!(value, Value::Bool(true) | Value::Text("true"))
 }

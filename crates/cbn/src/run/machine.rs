@@ -226,7 +226,12 @@ fn repeat<O: Observer>(
             // As many as there are now: a body that appends to the list it goes through comes to an end.
             for at in 0..list.len() {
                 let Some(element) = list.get(at) else { break };
-                pass(run, code, statement, looped, Value::Int(at as i64), element, observer)?;
+                // As a map a list has its indices for keys, and keys are texts (Google's documentation).
+                let index = match looped.map {
+                    true => Value::Text(run.heap.text(&at.to_string()).map_err(ending)?),
+                    false => Value::Int(at as i64),
+                };
+                pass(run, code, statement, looped, index, element, observer)?;
             }
         }
         Some(Value::Map(map)) => {

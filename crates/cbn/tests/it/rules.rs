@@ -361,6 +361,13 @@ fn loops() {
             fields: &[("keys", r#"["a", "b"]"#), ("values", r#"["1", "2"]"#)],
         },
         Case {
+            rule: "keys are texts where a list is gone through as a map",
+            program: r#"json { source => "message" }
+                for k, v in l map { mutate { replace => { "out.%{k}" => "%{v}" } } }"#,
+            log: r#"{"l": ["a", "b"]}"#,
+            fields: &[("out", r#"{"0": "a", "1": "b"}"#)],
+        },
+        Case {
             rule: "§1.6 what is missing or no list has no turns",
             program: r#"for x in none { drop {} } for x in message { drop {} }"#,
             log: "text",
@@ -374,4 +381,40 @@ fn loops() {
             fields: &[("l", r#"[{"k": "1", "seen": "yes"}]"#)],
         },
     ]);
+}
+
+#[test]
+fn extensions() {
+    let parser = crate::support::program(
+        r#"mutate { replace => {
+            "event.idm.read_only_udm.metadata.event_type" => "GENERIC_EVENT"
+            "event.idm.read_only_udm.metadata.product_name" => "old"
+            "event.idm.read_only_udm.target.hostname" => "h" "a" => "10.0.0.1" } }
+        mutate { merge => { "event.idm.read_only_udm.target.ip" => "a" } }
+        mutate { merge => { "@output" => "event" } }"#,
+    );
+    let run = |extension: &str| {
+        let extension = crate::support::program(extension);
+        let end = crate::support::machine(cbn::Limits::default())
+            .run_extended(&parser, &extension, b"x", &crate::support::context())
+            .end;
+        let [event] = end.expect("both run").try_into().expect("one event");
+        let json: serde_json::Value = serde_json::from_str(&event.json).expect("an event is JSON");
+        (json, event)
+    };
+    let (plain, _) = run(r#"drop {}"#);
+    assert_eq!(plain["metadata"]["productName"], "old", "an extension that drops changes nothing");
+    let (json, event) = run(
+        r#"mutate { replace => { "event.idm.read_only_udm.metadata.product_name" => "new" "a" => "10.0.0.2"
+            "more.idm.read_only_udm.metadata.product_version" => "7" "t" => "2026-01-02T03:04:05Z" } }
+        date { match => ["t", "ISO8601"] target => "event.idm.read_only_udm.metadata.event_timestamp" }
+        mutate { merge => { "event.idm.read_only_udm.target.ip" => "a" } }
+        mutate { merge => { "@output" => "event" } } mutate { merge => { "@output" => "more" } }"#,
+    );
+    assert_eq!(json["metadata"]["productName"], "new", "it wins");
+    assert_eq!(json["metadata"]["productVersion"], "7", "several events are one");
+    assert_eq!(json["metadata"]["eventTimestamp"], "2026-01-02T03:04:05Z", "its time wins, too");
+    assert_eq!(event.timestamp.as_deref(), Some("2026-01-02T03:04:05Z"));
+    assert_eq!(json["target"]["ip"], serde_json::json!(["10.0.0.2"]), "its lists take the place of the parser's");
+    assert_eq!(json["target"]["hostname"], "h", "what it does not name stays");
 }

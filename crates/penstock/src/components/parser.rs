@@ -45,7 +45,7 @@ fn run(
         }
         let mut dumps = Dumps { wanted: call.statedumps, ..Dumps::default() };
         let end = match &extension {
-            Some(extension) => machine.run_extended(&parser, extension, log, &context).end,
+            Some(extension) => machine.watch_extended(&parser, extension, log, &context, &mut dumps).end,
             None => machine.watch(&parser, log, &context, &mut dumps).end,
         };
         let mut result = ParsedLog { statedumps: dumps.texts, ..ParsedLog::default() };

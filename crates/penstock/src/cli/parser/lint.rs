@@ -108,11 +108,13 @@ pub fn findings(source: &Source, schema: &udm::Schema) -> Vec<Diagnostic> {
         Err(diagnostics) => diagnostics,
         Ok(file) => {
             let mut found = cbn::lint::lint(&file, &source.text, schema);
-            if let Err(mut errors) = Program::new(source.name.clone(), source.text.clone()) {
-                // The linter tells some of them with more words.
-                errors.retain(|error| !found.iter().any(|told| told.code == error.code && told.span == error.span));
-                found.extend(errors);
-            }
+            let mut compiled = match Program::new(source.name.clone(), source.text.clone()) {
+                Ok(program) => program.warnings().to_vec(),
+                Err(errors) => errors,
+            };
+            // The linter tells some of them with more words.
+            compiled.retain(|error| !found.iter().any(|told| told.code == error.code && told.span == error.span));
+            found.extend(compiled);
             found
         }
     };
