@@ -47,34 +47,33 @@ impl Machine {
             Err(Error { end: End::Dropped(_), .. }) => Vec::new(),
             failed => return Outcome { end: failed },
         };
-        Outcome { end: Ok(lay_over(events, laid_over, &crate::output::time_text(context.received_at))) }
+        Outcome { end: Ok(lay_over(events, &laid_over, &crate::output::time_text(context.received_at))) }
     }
 }
 
 /// The events with an extension's laid over each of their kind; `received_at` as events show it.
-fn lay_over(mut events: Vec<Event>, extension: Vec<Event>, received_at: &str) -> Vec<Event> {
+fn lay_over(mut events: Vec<Event>, extension: &[Event], received_at: &str) -> Vec<Event> {
     for root in [Root::Event, Root::Entity] {
-        let mut whole = Json::Object(Map::new());
-        let (mut is_alert, mut is_significant) = (false, false);
-        for event in extension.iter().filter(|event| event.root == root) {
-            is_alert |= event.is_alert;
-            is_significant |= event.is_significant;
-            if let Ok(more) = serde_json::from_str(&event.json) {
-                merge(&mut whole, more);
-            }
-        }
         let time_key = match root {
             Root::Event => "eventTimestamp",
             Root::Entity => "collectedTimestamp",
         };
-        let metadata = whole.get_mut("metadata").and_then(Json::as_object_mut);
-        let time = metadata.and_then(|metadata| match metadata.get(time_key).and_then(Json::as_str) {
-            Some(time) if time == received_at => {
-                metadata.remove(time_key);
-                None
+        let mut whole = Json::Object(Map::new());
+        let (mut is_alert, mut is_significant, mut time) = (false, false, None);
+        for event in extension.iter().filter(|event| event.root == root) {
+            is_alert |= event.is_alert;
+            is_significant |= event.is_significant;
+            let Ok(mut json) = serde_json::from_str::<Json>(&event.json) else { continue };
+            if let Some(metadata) = json.get_mut("metadata").and_then(Json::as_object_mut) {
+                match metadata.get(time_key).and_then(Json::as_str) {
+                    Some(set) if set != received_at => time = Some(set.to_owned()),
+                    _ => {
+                        metadata.remove(time_key);
+                    }
+                }
             }
-            time => time.map(str::to_owned),
-        });
+            merge(&mut whole, json);
+        }
         for event in events.iter_mut().filter(|event| event.root == root) {
             event.is_alert |= is_alert;
             event.is_significant |= is_significant;
