@@ -93,10 +93,10 @@ class Parsers(AsGoogle, unittest.TestCase):
             customer_id=self.server.customer_id, project_id="harbour", region="us"
         )
 
-    def here(self, parser, logs):
+    def here(self, parser, logs, *more):
         """What our own command says, without a server: a list of events or the words of an error for each log."""
         command = [self.server.options.binary, "parser", "run", str(parser), str(logs), "-o", "ndjson"]
-        command += ["--log-type", "HARBOUR_GATE"]
+        command += ["--log-type", "HARBOUR_GATE", *more]
         ran = subprocess.run(command, capture_output=True, text=True, timeout=120, env={"PATH": os.environ["PATH"]})
         self.assertIn(ran.returncode, (0, 1), ran.stderr)
         found = []
@@ -135,6 +135,8 @@ class Parsers(AsGoogle, unittest.TestCase):
             if isinstance(before, list) and "event" in before[0]:
                 self.assertEqual(after[0]["event"]["metadata"].pop("productVersion"), "7")
             self.assertEqual(before, after)
+        path = self.written("more.conf", EXTENSION)
+        self.assertEqual(self.here(self.parser, self.logs, "--extension", str(path)), self.through(extension=EXTENSION))
 
     def test_statedumps_come_in_the_form_that_the_library_takes_apart(self):
         answer = self.chronicle.run_parser(

@@ -114,14 +114,12 @@ pub struct Context {
     pub log_type: Option<String>,
     /// The time zone for dates that name none (`@timezone`), as an IANA name or an offset.
     pub timezone: Option<String>,
-    /// The namespace of the log's feed.
-    pub namespace: Option<String>,
 }
 
 impl Context {
     /// Nothing known but the time of receipt.
     pub fn new(received_at: Time) -> Context {
-        Context { received_at, collected_at: None, log_type: None, timezone: None, namespace: None }
+        Context { received_at, collected_at: None, log_type: None, timezone: None }
     }
 }
 

@@ -64,9 +64,6 @@ pub struct ContextArgs {
     /// Time zone of dates that name none, such as Europe/Zurich or +01:00
     #[arg(long, value_name = "ZONE")]
     timezone: Option<String>,
-    /// Namespace of the logs
-    #[arg(long)]
-    namespace: Option<String>,
 }
 
 impl ContextArgs {
@@ -80,7 +77,6 @@ impl ContextArgs {
             collected_at: log.collected_at,
             log_type: self.log_type.as_deref().or(log_type).map(str::to_owned),
             timezone: self.timezone.clone(),
-            namespace: self.namespace.clone(),
             ..Context::new(received_at)
         }
     }
@@ -89,7 +85,7 @@ impl ContextArgs {
 /// How strictly a run is looked at, and what it may use.
 #[derive(Debug, Clone, Args)]
 pub struct MachineArgs {
-    /// Refuse events that lack what their event type needs
+    /// Refuse what Google's engine refuses: values that do not fit their fields, events that lack what their type needs
     #[arg(long)]
     strict: bool,
     /// Most steps that a log may take, a step being about a statement
@@ -99,7 +95,7 @@ pub struct MachineArgs {
     #[arg(long, value_name = "BYTES", default_value = "256M", value_parser = bytes, help_heading = "Limits")]
     limit_memory: usize,
     /// Longest log
-    #[arg(long, value_name = "BYTES", default_value = "10000000", value_parser = bytes, help_heading = "Limits")]
+    #[arg(long, value_name = "BYTES", default_value = "10M", value_parser = bytes, help_heading = "Limits")]
     limit_log: usize,
     /// Most events of a log
     #[arg(long, value_name = "N", default_value_t = Limits::default().output_records, help_heading = "Limits")]

@@ -28,6 +28,7 @@ pub const HELP: &str = "Examples:
   tail -f /var/log/named/queries.log | penstock parser run bind.conf -
   penstock parser run okta.conf --message '{\"eventType\": \"user.session.start\"}'
   penstock parser run okta.conf okta_log.json --expected okta_events.json
+  penstock parser run okta.conf okta.log --extension more.conf
 
 What is one log: a line, so that each line of NDJSON is one; a file of Google's validator ({\"raw_logs\": …}) has its \
 entries; a .json file that holds one array its elements; --split says otherwise. Files ending in .gz are inflated.
@@ -52,6 +53,9 @@ pub struct RunArgs {
     /// A log to run it on
     #[arg(long, value_name = "LOG")]
     message: Option<OsString>,
+    /// A parser extension, whose result is laid over the parser's events
+    #[arg(long, value_name = "FILE")]
+    extension: Option<PathBuf>,
     /// Compare with this file of expected events
     #[arg(long, value_name = "FILE")]
     expected: Option<PathBuf>,
@@ -146,6 +150,7 @@ impl Counts {
 /// `penstock parser run`
 pub fn run(args: &RunArgs, format: Format) -> Result<(), CliError> {
     let loaded = program::load(&args.parser)?;
+    let extension = args.extension.as_deref().map(program::load).transpose()?;
     let expected = args.expected.as_deref().map(differences::read).transpose()?;
     let logs = Logs::open(&args.logs, args.message.clone(), args.read.split(), args.machine.limit_log)?;
     let names = logs.names();
@@ -153,11 +158,12 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), CliError> {
     let schema = udm::Schema::load();
     let started = Instant::now();
 
-    let runner = Runner { args, loaded: &loaded, names: &names, format, compares: expected.is_some(), now };
+    let extension = extension.as_ref();
+    let runner = Runner { args, loaded: &loaded, extension, names: &names, format, compares: expected.is_some(), now };
     let mut counts = Counts::default();
     let mut faults = 0_u64;
     let mut got = Vec::new();
-    let mut failures = Failures::new(args.failures, &loaded, &names);
+    let mut failures = Failures::new(args.failures, &loaded, extension, &names);
     let mut out = Out::new(match (format, &expected) {
         (Format::Json, None) => Form::Array,
         (_, None) => Form::Lines,
@@ -212,6 +218,7 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), CliError> {
 struct Runner<'a> {
     args: &'a RunArgs,
     loaded: &'a Loaded,
+    extension: Option<&'a Loaded>,
     names: &'a [String],
     format: Format,
     compares: bool,
@@ -233,7 +240,12 @@ impl Runner<'_> {
 
     fn log(&self, machine: &mut Machine, log: &Log, ran: &mut Ran) {
         let context = self.args.context.context(log, self.loaded.log_type.as_deref(), self.now);
-        let end = machine.run(&self.loaded.program, &log.data, &context).end;
+        let end = match self.extension {
+            Some(extension) => {
+                machine.run_extended(&self.loaded.program, &extension.program, &log.data, &context).end
+            }
+            None => machine.run(&self.loaded.program, &log.data, &context).end,
+        };
         ran.counts.logs += 1;
         match &end {
             Ok(events) => {
@@ -365,14 +377,20 @@ struct Failures<'a> {
     drawn: std::collections::BTreeSet<String>,
     counted: BTreeMap<String, u64>,
     loaded: &'a Loaded,
+    extension: Option<&'a Loaded>,
     names: &'a [String],
     pen: draw::Pen,
 }
 
 impl Failures<'_> {
-    fn new<'a>(most: u64, loaded: &'a Loaded, names: &'a [String]) -> Failures<'a> {
+    fn new<'a>(
+        most: u64,
+        loaded: &'a Loaded,
+        extension: Option<&'a Loaded>,
+        names: &'a [String],
+    ) -> Failures<'a> {
         let (drawn, counted) = Default::default();
-        Failures { most, shown: 0, drawn, counted, loaded, names, pen: draw::Pen::for_stderr() }
+        Failures { most, shown: 0, drawn, counted, loaded, extension, names, pen: draw::Pen::for_stderr() }
     }
 
     /// Whether the next one is shown.
@@ -395,7 +413,12 @@ impl Failures<'_> {
             eprintln!("error: {log}: {at}: {}\n", printable(&failed.error.text));
         } else {
             let log = format!("{log}: {}", failed.excerpt);
-            eprintln!("{}\n", self.pen.failure(&self.loaded.program, &failed.error, &log));
+            let file = failed.error.at.as_ref().map(|(file, ..)| file.as_str());
+            let program = match self.extension {
+                Some(extension) if file == Some(extension.program.name()) => &extension.program,
+                _ => &self.loaded.program,
+            };
+            eprintln!("{}\n", self.pen.failure(program, &failed.error, &log));
             self.drawn.insert(at);
         }
     }
