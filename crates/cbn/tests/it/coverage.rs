@@ -39,7 +39,10 @@ fn check(logs: &[&str], statements: u64, branches: u64, missed: &[(What, &str)])
         .missed()
         .into_iter()
         .map(|missed| {
-            (missed.what, source[missed.span.start as usize..missed.span.end as usize].split(" {").next().unwrap())
+            (
+                missed.what,
+                source[missed.span.start as usize..missed.span.end as usize].split(" {").next().unwrap_or_default(),
+            )
         })
         .collect();
     assert_eq!(told, missed, "{logs:?}");

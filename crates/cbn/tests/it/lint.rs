@@ -43,7 +43,7 @@ fn one(statements: &str) -> Diagnostic {
     let source = format!("filter {{\n{statements}\n{OUTPUT}\n}}\n");
     let found = findings(&source);
     assert_eq!(found.len(), 1, "{statements}\n{found:#?}");
-    found.into_iter().next().unwrap()
+    found.into_iter().next().expect("there is one")
 }
 
 #[test]

@@ -16,7 +16,7 @@ fn line(step: &TraceStep) -> String {
     let what = match step.what {
         TraceWhat::Statement => step.name.clone(),
         TraceWhat::Branch => format!("-> {} {}", step.name, step.source),
-        TraceWhat::Turn => format!("-> turn {} of {}", step.turn.unwrap(), step.source),
+        TraceWhat::Turn => format!("-> turn {} of {}", step.turn.unwrap_or_default(), step.source),
     };
     let end = format!("{:?}", step.end).to_lowercase();
     let end = if end == "done" { String::new() } else { format!(" {end}: {}", step.error.as_deref().unwrap_or("-")) };
