@@ -25,6 +25,7 @@ use crate::syntax::ast::{File, Span, Statement, StatementKind};
 
 /// All kinds of findings: the code, how bad it is, and what it says.
 pub const CODES: &[(&str, Severity, &str)] = &[
+    ("block-order", Severity::Warning, "a function of a block runs before one that is written in front of it"),
     ("compare-types", Severity::Warning, "a comparison of values whose types are never equal"),
     ("constant-condition", Severity::Warning, "a condition whose answer is known before a log comes"),
     ("convert-type", Severity::Hint, "a field of UDM is converted to another type than it holds"),

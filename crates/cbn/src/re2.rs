@@ -235,7 +235,7 @@ fn build(text: &str, room: &mut Room) -> Result<Regex, Error> {
 fn cache_bytes(number: usize) -> usize {
     match number {
         ..=128 => 2 << 20,
-        ..=1024 => 256 << 10,
+        129..=1024 => 256 << 10,
         _ => 32 << 10,
     }
 }

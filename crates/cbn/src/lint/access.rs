@@ -4,6 +4,7 @@
 //! Values are not followed here, and what a plugin finds in a log is not known: it may set anything below its target.
 
 use crate::compile::{Options, pairs_of, word_of, words_of};
+use crate::run::mutate;
 use crate::syntax::ast::{self, Node, Span, Word};
 
 /// The steps of a path.
@@ -140,7 +141,10 @@ impl<'a> Reader<'a> {
         let mut acts = Vec::new();
         match plugin.name.text.to_ascii_lowercase().as_str() {
             "mutate" => {
-                for entry in &plugin.options {
+                // In the order in which they run, which is not that of the source.
+                let mut entries: Vec<&'a ast::Entry> = plugin.options.iter().collect();
+                entries.sort_by_key(|entry| mutate::rank_of(&entry.key.text));
+                for entry in entries {
                     self.function(entry, &mut acts);
                 }
             }
@@ -213,7 +217,7 @@ impl<'a> Reader<'a> {
                 }
             }
         };
-        match entry.key.text.as_str() {
+        match entry.key.text.to_ascii_lowercase().as_str() {
             "replace" => {
                 for (key, value) in pairs_of(&entry.value) {
                     let Some(word) = word_of(value) else { continue };

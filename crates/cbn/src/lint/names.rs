@@ -1,7 +1,7 @@
 //! Names that the engine lets pass without a word: options and functions that nobody knows (contracts/cbn.md §1.1), texts
 //! given twice, flags that nobody asks for; and statements that do not belong into a finished program.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::access::{all_words, fields_of, steps};
 use super::{Findings, suggest};
@@ -16,9 +16,9 @@ use crate::syntax::ast::{
 /// The options of each plugin (contracts/cbn.md §1.5). Those of `mutate` are its functions.
 const OPTIONS: &[(&str, &[&str])] = &[
     ("base64", &["source", "target", "encoding", "on_error"]),
-    ("csv", &["source", "separator", "target", "columns", "lazy_quotes", "unescape_separator", "on_error"]),
+    ("csv", &["source", "separator", "target", "lazy_quotes", "unescape_separator", "on_error"]),
     ("date", &["match", "target", "timezone", "rebase", "on_error"]),
-    ("drop", &["tag"]),
+    ("drop", &["tag", "TAG"]),
     ("grok", &["match", "overwrite", "match_all", "on_error"]),
     ("json", &["source", "target", "array_function", "on_error"]),
     (
@@ -37,8 +37,8 @@ const OPTIONS: &[(&str, &[&str])] = &[
         ],
     ),
     ("statedump", &["label"]),
-    ("translate", &["source", "target", "dictionary", "fallback", "on_error"]),
-    ("xml", &["source", "target", "xpath", "on_error"]),
+    ("translate", &["source", "field", "target", "destination", "dictionary", "fallback", "regex", "on_error"]),
+    ("xml", &["source", "xpath", "on_error"]),
 ];
 
 /// The tags that a `drop` may have (Google's documentation, and shipped parsers for the last).
@@ -161,6 +161,7 @@ fn plugin<'a>(plugin: &'a Plugin, span: Span, seen: &mut Seen<'a>, found: &mut F
             }
             // A function may be called twice in one block; the flag cannot be set twice.
             twice(plugin, |entry| entry.key.text == "on_error", found);
+            order(plugin, found);
             return;
         }
         "statedump" => found.push(
@@ -220,6 +221,81 @@ fn plugin<'a>(plugin: &'a Plugin, span: Span, seen: &mut Seen<'a>, found: &mut F
     }
 }
 
+/// The fields that a function names: those that it changes, and all.
+#[derive(Default)]
+struct Named {
+    changed: BTreeSet<String>,
+    all: BTreeSet<String>,
+}
+
+impl Named {
+    fn of(entry: &Entry) -> Named {
+        let mut named = Named::default();
+        let function = entry.key.text.to_ascii_lowercase();
+        let path = |word: &Word| steps(&word.text).join(".");
+        let mut words = Vec::new();
+        all_words(&entry.value, &mut words);
+        for word in &words {
+            named.all.extend(fields_of(&word.text).map(|field| steps(field).join(".")));
+        }
+        for (key, value) in pairs_of(&entry.value) {
+            named.all.insert(path(key));
+            match function.as_str() {
+                "rename" => {
+                    named.changed.insert(path(key));
+                    named.changed.extend(words_of(value).into_iter().map(path));
+                }
+                "copy" | "merge" => {
+                    named.changed.insert(path(key));
+                    named.all.extend(words_of(value).into_iter().map(path));
+                }
+                _ => {
+                    named.changed.insert(path(key));
+                }
+            }
+        }
+        match function.as_str() {
+            "gsub" => named.changed.extend(words.chunks(3).map(|triple| path(triple[0]))),
+            "lowercase" | "uppercase" | "remove_field" => named.changed.extend(words.iter().map(|word| path(word))),
+            // Whatever it names: which of its words are fields depends on how it is written.
+            "split" => named.changed.extend(words.iter().map(|word| path(word))),
+            _ => {}
+        }
+        named.all.extend(named.changed.iter().cloned());
+        named
+    }
+
+    /// A field that one of the two changes and the other one names.
+    fn meets<'n>(&'n self, other: &'n Named) -> Option<&'n String> {
+        self.changed.intersection(&other.all).next().or_else(|| self.all.intersection(&other.changed).next())
+    }
+}
+
+/// Tells of a function that runs before one that is written in front of it, where the order makes a difference.
+fn order<'a>(plugin: &'a Plugin, found: &mut Findings<'a>) {
+    let functions: Vec<(usize, &Entry, Named)> = plugin
+        .options
+        .iter()
+        .filter_map(|entry| Some((mutate::rank_of(&entry.key.text)?, entry, Named::of(entry))))
+        .collect();
+    for (at, (rank, entry, named)) in functions.iter().enumerate() {
+        let met = functions[..at]
+            .iter()
+            .filter(|(before, ..)| before > rank)
+            .find_map(|(_, first, others)| Some((first, others.meets(named)?)));
+        if let Some((first, shared)) = met {
+            let (entry_name, first_name) = (&entry.key.text, &first.key.text);
+            let message =
+                format!("{entry_name} runs before {first_name} of the same block, and both name {}", clip(shared));
+            found.push(
+                Diagnostic::warning("block-order", entry.key.span, message)
+                    .label("runs first")
+                    .help("The functions of a block run in Logstash's order; put this one into a mutate of its own."),
+            );
+        }
+    }
+}
+
 /// Tells of options that are given twice.
 fn twice<'a>(plugin: &'a Plugin, of: impl Fn(&Entry) -> bool, found: &mut Findings<'a>) {
     let mut first: HashMap<&str, Span> = HashMap::new();
@@ -252,7 +328,7 @@ fn keys_twice<'a>(entry: &'a Entry, found: &mut Findings<'a>) {
 
 fn function<'a>(entry: &'a Entry, seen: &mut Seen<'a>, found: &mut Findings<'a>) {
     let pairs = || pairs_of(&entry.value);
-    match entry.key.text.as_str() {
+    match entry.key.text.to_ascii_lowercase().as_str() {
         "replace" | "convert" => {
             for (key, _) in pairs() {
                 seen.reads_in(&key.text);

@@ -234,12 +234,12 @@ impl<'a, 's> Checker<'a, 's> {
         }
         if let [_, "idm", name, ..] = path
             && !matches!(*name, "read_only_udm" | "readOnlyUdm" | "entity" | "graph")
+            && !matches!(*name, "is_alert" | "isAlert" | "is_significant" | "isSignificant")
         {
             let message = format!("an output has no idm.{}", clip(name));
             let unknown = Diagnostic::warning("unknown-udm-field", span, message).label("no field");
             found.push(match suggest(name, ENVELOPE) {
                 Some(near) => unknown.help(format!("Did you mean {near}?")),
-                None if name.starts_with("is_") => unknown.help(format!("It stands beside idm: {}.{name}.", path[0])),
                 None => unknown.help("Events stand in idm.read_only_udm, entities in idm.entity."),
             });
             return;

@@ -58,9 +58,10 @@ pub(crate) fn compile(options: &Options<'_>, build: &mut Build) -> Vec<Function>
     functions
 }
 
-/// The place of a function in a block, by its name in lower case: the linter tells where a block says something else.
-pub fn rank_of(name: &str) -> Option<usize> {
-    ORDER.iter().position(|known| *known == name)
+/// The place of a function in a block, by its name in any case: the linter tells where a block is written in another
+/// order that would mean something else.
+pub(crate) fn rank_of(name: &str) -> Option<usize> {
+    ORDER.iter().position(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Logstash's order.

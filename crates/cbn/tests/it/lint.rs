@@ -89,6 +89,24 @@ fn what_is_given_twice() {
 
 /// A replace from a field that is not set fails, a comparison with one ends the log (contracts/cbn.md §1.4, §1.6).
 #[test]
+fn blocks_that_run_in_another_order_than_they_are_written() {
+    // Converting before renaming is what is written, and renaming first is what happens.
+    check(
+        r#"mutate { replace => { "p" => "1" } }
+        mutate { convert => { "p" => "integer" } rename => { "p" => "event.idm.read_only_udm.target.port" } }"#,
+        &[("unset-read", r#""p""#), ("block-order", "rename")],
+    );
+    check(r#"mutate { rename => { "message" => "m" } uppercase => ["m"] }"#, &[]);
+    // Both only read it.
+    check(
+        r#"mutate { replace => { "a" => "x" } }
+        mutate { merge => { "event.idm.read_only_udm.target.ip" => "a" } replace => { "b" => "%{a}" } }"#,
+        &[],
+    );
+    check(r#"mutate { Replace => { "a" => "1" } MERGE => { "event.idm.read_only_udm.target.ip" => "a" } }"#, &[]);
+}
+
+#[test]
 fn reads_of_what_nothing_sets() {
     check(r#"mutate { replace => { "a" => "-%{b}-" } on_error => "no" }"#, &[("unset-read", "b")]);
     check(r#"if [a][b] == "x" { drop {} }"#, &[("unset-read", "[a][b]")]);
