@@ -264,23 +264,17 @@ fn write_sorted(value: &Value, out: &mut String) {
 fn moments(path: &str, expected: &Value, got: &Value, differences: &mut Vec<Difference>) {
     match (expected, got) {
         (Value::Object(one), Value::Object(other)) => {
-            for (key, value) in one {
+            let keys = one.keys().chain(other.keys().filter(|key| !one.contains_key(*key)));
+            for key in keys {
                 let path = format!("{path}.{key}");
-                match other.get(key) {
-                    Some(beside) if IGNORED.contains(&key.as_str()) => {
-                        if key != "logType" && moment(value) != moment(beside) {
-                            differences.push(Difference {
-                                path,
-                                expected: Some(value.clone()),
-                                got: Some(beside.clone()),
-                            });
-                        }
+                let (value, beside) = (one.get(key), other.get(key));
+                let is_time = IGNORED.contains(&key.as_str()) && key != "logType";
+                match (value, beside) {
+                    (Some(value), Some(beside)) if !is_time => moments(&path, value, beside, differences),
+                    _ if is_time && value.map(moment) != beside.map(moment) => {
+                        differences.push(Difference { path, expected: value.cloned(), got: beside.cloned() });
                     }
-                    Some(beside) => moments(&path, value, beside, differences),
-                    None if IGNORED.contains(&key.as_str()) && key != "logType" => {
-                        differences.push(Difference { path, expected: Some(value.clone()), got: None });
-                    }
-                    None => {}
+                    _ => {}
                 }
             }
         }

@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use cbn::diagnostic::{Diagnostic, Severity};
 use cbn::syntax::ast::{Condition, ConditionKind, Entry, File, Node, Operand, Span, Statement, StatementKind, Word};
 use cbn::{End, Error, Program};
@@ -15,6 +15,9 @@ use crate::cli::output::printable;
 
 /// Longest text of a log that is shown beside what went wrong with it.
 const EXCERPT_CHARS_MAX: usize = 160;
+
+/// Of a line that is longer, only the place is told.
+const LINE_BYTES_MAX: usize = 4_000;
 
 /// Draws for one kind of reader.
 #[derive(Debug)]
@@ -86,6 +89,13 @@ impl Pen {
         note: Option<&str>,
     ) -> String {
         let (lines, first_line, start, end) = around(source, span);
+        if lines.len() > LINE_BYTES_MAX {
+            let column = lines[..start].chars().count() + 1;
+            let place = Origin::path(name).line(first_line).char_column(column);
+            let help = help.map(|help| Level::HELP.message(printable(help)));
+            let group = level.primary_title(printable(title)).element(place);
+            return self.renderer.render(&[group.elements(note.map(|note| Level::NOTE.message(note))).elements(help)]);
+        }
         let mut annotation = AnnotationKind::Primary.span(start..end);
         if !label.is_empty() {
             annotation = annotation.label(printable(label));
@@ -264,6 +274,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn of_a_line_that_is_too_long_only_the_place_is_told() {
+        let source = source(&format!("filter {{\n{}mutat {{}}}}", "é ".repeat(LINE_BYTES_MAX)));
+        let start = source.text.find("mutat").expect("it is there") as u32;
+        let found = Diagnostic::error("x", Span { start, end: start + 5 }, "m").help("h");
+        let drawn = Pen::plain().diagnostic(&source, &found);
+        assert_eq!(drawn, "error: m [x]\n--> p.conf:2:8001\n = help: h");
     }
 
     #[test]

@@ -68,7 +68,7 @@ mod tests {
                     0..count,
                     || {
                         move |number: u32| {
-                            if number % 3 == 0 {
+                            if number.is_multiple_of(3) {
                                 std::thread::yield_now();
                             }
                             number * 2

@@ -241,9 +241,7 @@ impl Runner<'_> {
     fn log(&self, machine: &mut Machine, log: &Log, ran: &mut Ran) {
         let context = self.args.context.context(log, self.loaded.log_type.as_deref(), self.now);
         let end = match self.extension {
-            Some(extension) => {
-                machine.run_extended(&self.loaded.program, &extension.program, &log.data, &context).end
-            }
+            Some(extension) => machine.run_extended(&self.loaded.program, &extension.program, &log.data, &context).end,
             None => machine.run(&self.loaded.program, &log.data, &context).end,
         };
         ran.counts.logs += 1;
@@ -383,12 +381,7 @@ struct Failures<'a> {
 }
 
 impl Failures<'_> {
-    fn new<'a>(
-        most: u64,
-        loaded: &'a Loaded,
-        extension: Option<&'a Loaded>,
-        names: &'a [String],
-    ) -> Failures<'a> {
+    fn new<'a>(most: u64, loaded: &'a Loaded, extension: Option<&'a Loaded>, names: &'a [String]) -> Failures<'a> {
         let (drawn, counted) = Default::default();
         Failures { most, shown: 0, drawn, counted, loaded, extension, names, pen: draw::Pen::for_stderr() }
     }
