@@ -122,7 +122,12 @@ fn errors_and_their_flags() {
             "",
             "filter conditional (0) failed: \"x\" not found in state data",
         ),
-        ("§1.5 drop ends the log with its tag", r#"drop { tag => "TAG_MALFORMED_MESSAGE" }"#, "", "TAG_MALFORMED_MESSAGE"),
+        (
+            "§1.5 drop ends the log with its tag",
+            r#"drop { tag => "TAG_MALFORMED_MESSAGE" }"#,
+            "",
+            "TAG_MALFORMED_MESSAGE",
+        ),
         ("§1.5 drop without a tag", r#"drop {}"#, "", "TAG_UNSPECIFIED"),
     ]);
     let error = state("mutate { replace => { \"a\" => \"%{none}\" } }", "").expect_err("nothing catches it");
@@ -404,13 +409,12 @@ fn extensions() {
     };
     let (plain, _) = run(r#"drop {}"#);
     assert_eq!(plain["metadata"]["productName"], "old", "an extension that drops changes nothing");
-    let (json, event) = run(
-        r#"mutate { replace => { "event.idm.read_only_udm.metadata.product_name" => "new" "a" => "10.0.0.2"
+    let (json, event) =
+        run(r#"mutate { replace => { "event.idm.read_only_udm.metadata.product_name" => "new" "a" => "10.0.0.2"
             "more.idm.read_only_udm.metadata.product_version" => "7" "t" => "2026-01-02T03:04:05Z" } }
         date { match => ["t", "ISO8601"] target => "event.idm.read_only_udm.metadata.event_timestamp" }
         mutate { merge => { "event.idm.read_only_udm.target.ip" => "a" } }
-        mutate { merge => { "@output" => "event" } } mutate { merge => { "@output" => "more" } }"#,
-    );
+        mutate { merge => { "@output" => "event" } } mutate { merge => { "@output" => "more" } }"#);
     assert_eq!(json["metadata"]["productName"], "new", "it wins");
     assert_eq!(json["metadata"]["productVersion"], "7", "several events are one");
     assert_eq!(json["metadata"]["eventTimestamp"], "2026-01-02T03:04:05Z", "its time wins, too");

@@ -72,7 +72,8 @@ pub(super) fn run(names: &Names, caller: &Caller, log_type: &str, body: &[u8]) -
         match decode(&text.0) {
             Some(log) if log.len() <= limits::RUN_PARSER_LOG_BYTES_MAX => logs.push(Bytes::from(log)),
             Some(log) => {
-                let description = format!("{} bytes; a log has at most {}", log.len(), limits::RUN_PARSER_LOG_BYTES_MAX);
+                let description =
+                    format!("{} bytes; a log has at most {}", log.len(), limits::RUN_PARSER_LOG_BYTES_MAX);
                 faults.add(format!("log[{index}]"), description);
             }
             None => faults.add(format!("log[{index}]"), "must be a log in base64"),

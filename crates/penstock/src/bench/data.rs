@@ -445,7 +445,12 @@ pub fn bind_log(random: &mut StdRng) -> String {
 fn filled(line: &str, random: &mut StdRng) -> String {
     line.replace(ID_BLANK, &hex_digits(random, ID_BLANK.len())).replace(
         TIME_BLANK,
-        &format!("2026-01-{:02}T{:02}:00:00.{:06}Z", day(random), random.random_range(0..24), random.random_range(0..1_000_000)),
+        &format!(
+            "2026-01-{:02}T{:02}:00:00.{:06}Z",
+            day(random),
+            random.random_range(0..24),
+            random.random_range(0..1_000_000)
+        ),
     )
 }
 

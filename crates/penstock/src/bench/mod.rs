@@ -29,11 +29,11 @@ use tokio::sync::mpsc;
 
 use crate::cli::{CliError, Client, Format, Remote, say};
 use access::{Access, Intake};
-use parsers::CbnArgs;
 use data::{Form, Shape, Size};
 use freshness::{Found, Searcher};
 use functions::FunctionsArgs;
 use load::{Live, Load, Outcome, Plan};
+use parsers::CbnArgs;
 use process::Usage;
 use report::{CpuReport, FreshnessReport, IngestReport, ServerReport};
 use wire::{Connection, Endpoint};
@@ -250,7 +250,10 @@ pub async fn run_command(command: BenchCommand, client: &Client, remote: &Remote
         }
         BenchCommand::Functions(args) => print(&functions::run(&args, client).await?, as_json)?,
         BenchCommand::Cbn(args) => {
-            print(&tokio::task::spawn_blocking(move || parsers::run(&args)).await.context("the run stopped")??, as_json)?;
+            print(
+                &tokio::task::spawn_blocking(move || parsers::run(&args)).await.context("the run stopped")??,
+                as_json,
+            )?;
         }
     }
     Ok(())

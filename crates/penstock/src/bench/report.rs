@@ -145,9 +145,8 @@ pub struct CbnRow {
 impl fmt::Display for CbnReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.rows {
-            let megabytes = |bytes: Option<u64>| {
-                bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6))
-            };
+            let megabytes =
+                |bytes: Option<u64>| bytes.map_or_else(|| "?".to_owned(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
             writeln!(
                 f,
                 "{}: {:.0} logs/s and {:.1} MB/s per core ({} logs of {:.0} bytes, {} events, {} dropped, {} failed; memory \
