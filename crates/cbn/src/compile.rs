@@ -4,7 +4,7 @@
 //! What cannot run is an error; what the language lets pass (an option or function that nobody knows) is left out here
 //! and is the linter's to tell.
 
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Severity, nearest};
 use crate::path::{Path, Target, Template};
 use crate::plugins::Plugin;
 use crate::plugins::xpath::Xpath;
@@ -21,8 +21,11 @@ pub const REGEX_BYTES_MAX: usize = 10 << 20;
 /// four million.
 pub const REGEXES_BYTES_MAX: usize = 128 << 20;
 
-/// How many errors and warnings are told at most, and a few more of the statement that reaches it.
-const DIAGNOSTICS_MAX: usize = 1_000;
+/// With more errors than this compiling is given up: nobody reads more.
+const ERRORS_MAX: usize = 1_000;
+
+/// For how many names that nobody knows one is looked for that was meant.
+const SUGGESTIONS_MAX: usize = 200;
 
 /// The code of a program.
 #[derive(Debug)]
@@ -119,6 +122,10 @@ pub(crate) struct Build {
     pub(crate) diagnostics: Vec<Diagnostic>,
     /// What regular expressions may still take.
     pub(crate) regex_room: re2::Room,
+    /// How many of the diagnostics were looked at, and how many of these are errors.
+    counted: usize,
+    errors: usize,
+    suggestions_left: usize,
     statements: u32,
     branches: u32,
 }
@@ -129,6 +136,9 @@ impl Build {
             names: Names::default(),
             diagnostics: Vec::new(),
             regex_room: re2::Room::default(),
+            counted: 0,
+            errors: 0,
+            suggestions_left: SUGGESTIONS_MAX,
             statements: 0,
             branches: 0,
         }
@@ -137,6 +147,20 @@ impl Build {
     /// Notes an error.
     pub(crate) fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>) {
         self.diagnostics.push(Diagnostic::error(code, span, message));
+    }
+
+    /// Whether there are so many errors that it makes no sense to go on.
+    pub(crate) fn is_hopeless(&mut self) -> bool {
+        let new = &self.diagnostics[self.counted..];
+        self.errors += new.iter().filter(|found| found.severity == Severity::Error).count();
+        self.counted = self.diagnostics.len();
+        self.errors > ERRORS_MAX
+    }
+
+    /// The known name that may have been meant.
+    pub(crate) fn suggest<'k>(&mut self, name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+        self.suggestions_left = self.suggestions_left.checked_sub(1)?;
+        nearest(name, known)
     }
 
     /// The path that a word names.
@@ -263,15 +287,20 @@ pub(crate) fn compile(file: &ast::File) -> (Option<Code>, Vec<Diagnostic>) {
         enable_for_loop: build.names.intern("@enableCbnForLoop"),
     };
     let body = block(&file.body, &mut build);
-    let failed = build.diagnostics.iter().any(|found| found.severity == crate::diagnostic::Severity::Error);
+    let failed = build.diagnostics.iter().any(|found| found.severity == Severity::Error);
     let Build { names, diagnostics, statements, branches, .. } = build;
     ((!failed).then_some(Code { body, names, known, statements, branches }), diagnostics)
 }
 
 fn block(statements: &[ast::Statement], build: &mut Build) -> Vec<Statement> {
-    // Nobody reads more than that.
-    let statements = if build.diagnostics.len() < DIAGNOSTICS_MAX { statements } else { &[] };
-    statements.iter().enumerate().map(|(index, written)| statement(written, index as u32, build)).collect()
+    let mut compiled = Vec::with_capacity(statements.len());
+    for (index, written) in statements.iter().enumerate() {
+        if build.is_hopeless() {
+            break;
+        }
+        compiled.push(statement(written, index as u32, build));
+    }
+    compiled
 }
 
 fn statement(written: &ast::Statement, index: u32, build: &mut Build) -> Statement {
@@ -344,7 +373,7 @@ fn plugin_op(plugin: &ast::Plugin, build: &mut Build) -> Op {
             Some(None) => {
                 let mut found =
                     Diagnostic::error("unknown-plugin", plugin.name.span, format!("there is no plugin named {other}"));
-                if let Some(near) = crate::diagnostic::nearest(other, crate::plugins::NAMES) {
+                if let Some(near) = build.suggest(other, crate::plugins::NAMES) {
                     found = found.help(format!("Did you mean {near}?"));
                 }
                 build.diagnostics.push(found);

@@ -72,8 +72,15 @@ pub fn line_column(source: &str, at: u32) -> (u32, u32) {
     (line, column)
 }
 
+/// The longest name that is compared with others.
+const NAME_BYTES_MAX: usize = 80;
+
 /// The name among `known` that is nearest to `name`, if it is near enough to be a slip.
 pub fn nearest<'k>(name: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+    // Comparing takes time in proportion to both, and no name is that long.
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
     known
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()), candidate))

@@ -185,11 +185,18 @@ impl Captures {
     }
 }
 
+/// How large an expression may be at first, compiled, in bytes.
+const SIZE_LIMIT_FIRST: usize = 64 << 10;
+
 /// The crate does not say how large an expression has become, so it is asked for a small one first and then for larger
 /// ones. What it fails at costs little: it stops when the limit is reached.
 fn build(text: &str, room: &mut Room) -> Result<Regex, Error> {
     // One group with all that may stand in it is up to four levels for the crate.
     let nest_limit = 4 * NESTING_MAX as u32 + 50;
+    if room.bytes_left < SIZE_LIMIT_FIRST {
+        let message = "the regular expressions of this program are too large in all".to_owned();
+        return Err(Error { offset: None, message });
+    }
     let weight = Weight::of(text, nest_limit);
     if let Some(Weight { states, groups, .. }) = weight
         && u64::from(states) * u64::from(groups) > STATES_TIMES_GROUPS_MAX
@@ -201,7 +208,7 @@ fn build(text: &str, room: &mut Room) -> Result<Regex, Error> {
         return Err(Error { offset: None, message });
     }
     room.built += 1;
-    let mut size_limit = 64 << 10;
+    let mut size_limit = SIZE_LIMIT_FIRST;
     loop {
         if size_limit > room.bytes_left {
             let message = "the regular expressions of this program are too large in all".to_owned();

@@ -14,6 +14,7 @@
 
 mod harness;
 mod mutate;
+mod parsers;
 mod seeds;
 mod targets;
 
@@ -44,6 +45,7 @@ pub struct Target {
 pub struct Shown {
     notes: HashSet<u64>,
     is_valid: bool,
+    bytes: Option<usize>,
 }
 
 impl Shown {
@@ -57,6 +59,11 @@ impl Shown {
     /// The input was taken as good: most changes are made to such inputs, since they get furthest.
     pub fn valid(&mut self) {
         self.is_valid = true;
+    }
+
+    /// How much memory it took, as far as the target counts that itself. Not a note: values differ from run to run.
+    pub fn took_bytes(&mut self, bytes: usize) {
+        self.bytes = self.bytes.max(Some(bytes));
     }
 
     /// Notes a message without what differs from case to case: numbers, and what stands in quotes.

@@ -304,6 +304,8 @@ impl<'t, 'r: 't> Made<'t, 'r> {
             return Err(OutputError::Invalid { index, root, field, reason: message });
         }
 
+        // They stay with the event, and may be many.
+        heap.charge(issues.iter().map(|issue| issue.field.len() + issue.message.len()).sum()).map_err(limited)?;
         let mut json = String::with_capacity(2048);
         json::write_object(tree, &mut json, self.bytes_left).map_err(limited)?;
         self.bytes_left -= json.len();

@@ -48,7 +48,7 @@ pub(super) enum Step<'a> {
 }
 
 impl Frame<'_> {
-    /// The path below the record, as `principal.ip[1]`.
+    /// The path below the record, as `principal.ip[1]`. Of a name that no field has only the beginning.
     fn path(&self) -> String {
         let mut path = match self.parent {
             Some(parent) => parent.path(),
@@ -59,7 +59,7 @@ impl Frame<'_> {
                 if !path.is_empty() {
                     path.push('.');
                 }
-                path.push_str(name);
+                path.push_str(clip(name));
             }
             Step::Index(index) => path.push_str(&format!("[{index}]")),
         }
@@ -71,9 +71,11 @@ impl Frame<'_> {
     fn chain(&self) -> String {
         match (self.parent, &self.step) {
             (None, Step::Field(name)) => {
+                let name = clip(name);
                 format!("field \"idm\": index 0: recursive rawDataToProto failed: field \"{name}\"")
             }
             (Some(parent), Step::Field(name)) => {
+                let name = clip(name);
                 let index = if matches!(parent.step, Step::Index(_)) { "" } else { ": index 0" };
                 format!("{}{index}: recursive rawDataToProto failed: field \"{name}\"", parent.chain())
             }
@@ -506,7 +508,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
     }
 
     fn duration(&mut self, value: Value<'r>, at: &Frame<'_>) -> Made<Option<i128>> {
-        Ok(match value {
+        let nanos = match value {
             Value::Map(map) if map.is_empty() => None,
             Value::Map(map) => {
                 let (seconds, nanos) = self.seconds_and_nanos(map, at)?;
@@ -528,7 +530,14 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
                 self.misfit(at, || NO_MAP.to_owned())?;
                 None
             }
-        })
+        };
+        match nanos {
+            Some(nanos) if nanos.unsigned_abs() > DURATION_NANOS_MAX => {
+                self.misfit(at, || "duration is out of range".to_owned())?;
+                Ok(None)
+            }
+            nanos => Ok(nanos),
+        }
     }
 
     fn seconds_and_nanos(&mut self, map: &'r Map<'r>, at: &Frame<'_>) -> Made<(i64, i32)> {
@@ -734,6 +743,9 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
         }))
     }
 }
+
+/// 10,000 years, where `google.protobuf.Duration` ends.
+const DURATION_NANOS_MAX: u128 = 315_576_000_000 * 1_000_000_000;
 
 const NO_LIST: &str = "failed to make strategy: received non-slice or non-array raw output for repeated field";
 const NO_MAP: &str = "failed to make strategy: received non-map raw output for sub-message field";

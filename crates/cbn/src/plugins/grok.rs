@@ -14,7 +14,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::compile::{Build, Options, words_of};
-use crate::diagnostic::{self, Diagnostic};
+use crate::diagnostic::Diagnostic;
 use crate::path::{Path, Target};
 use crate::plugins::{grok_patterns, place_of, text_of};
 use crate::re2::{self, Places};
@@ -68,7 +68,7 @@ impl Grok {
             );
             return None;
         }
-        let overwrite: Vec<Path> = options.words("overwrite").into_iter().map(|word| build.path(word)).collect();
+        let overwrite = options.words("overwrite").into_iter().map(|word| build.path(word).text).collect();
         let mut failed = false;
         let mut sources = Vec::with_capacity(pairs.len());
         for (key, value) in pairs {
@@ -78,11 +78,15 @@ impl Grok {
                 if word.text.is_empty() {
                     continue;
                 }
+                if build.is_hopeless() {
+                    return None;
+                }
                 match expand(&word.text) {
                     Ok(expanded) => patterns.extend(Pattern::compile(&expanded, word, &overwrite, build)),
                     Err(error) => {
                         failed = true;
-                        build.diagnostics.push(error.diagnostic(word.span));
+                        let found = error.diagnostic(word.span, build);
+                        build.diagnostics.push(found);
                     }
                 }
             }
@@ -131,7 +135,7 @@ impl Grok {
 
 impl Pattern {
     /// `None` for an expression that can never set anything.
-    fn compile(expanded: &str, word: &Word, overwrite: &[Path], build: &mut Build) -> Option<Pattern> {
+    fn compile(expanded: &str, word: &Word, overwrite: &HashSet<Box<str>>, build: &mut Build) -> Option<Pattern> {
         let captures = match re2::compile_captures_in(expanded, &mut build.regex_room) {
             Ok(captures) => captures,
             // Too large for us and not for RE2, so nothing that a shipped parser would work without.
@@ -164,12 +168,11 @@ impl Pattern {
         let mut fields: Vec<Field> = Vec::new();
         // A pattern may name fields by the thousand.
         let mut places: HashMap<Box<str>, u32> = HashMap::new();
-        let may_overwrite: HashSet<&str> = overwrite.iter().map(|path| &*path.text).collect();
         let mut groups = Vec::with_capacity(captures.names.len());
         for name in &captures.names {
             let path = Path::new(name, &mut build.names);
             let at = *places.entry(path.text.clone()).or_insert_with(|| {
-                let overwrite = may_overwrite.contains(&*path.text);
+                let overwrite = overwrite.contains(&path.text);
                 fields.push(Field { path, overwrite });
                 fields.len() as u32 - 1
             });
@@ -259,12 +262,12 @@ enum ExpandError {
 }
 
 impl ExpandError {
-    fn diagnostic(self, span: Span) -> Diagnostic {
+    fn diagnostic(self, span: Span, build: &mut Build) -> Diagnostic {
         match self {
             ExpandError::Unknown(name) => {
                 let found =
                     Diagnostic::error("unknown-pattern", span, format!("there is no grok pattern named {name}"));
-                match diagnostic::nearest(&name, grok_patterns::names()) {
+                match build.suggest(&name, grok_patterns::names()) {
                     Some(near) => found.help(format!("Did you mean %{{{near}}}?")),
                     None => found.help("Write the regular expression itself: (?P<field>…)."),
                 }

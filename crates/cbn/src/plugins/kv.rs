@@ -56,7 +56,8 @@ impl Kv {
     /// Does it.
     pub(crate) fn run(&self, run: &Run<'_>) -> Result<(), Failure> {
         let text = text_of(run, &*place_of(run, &self.source)?)?;
-        run.step_bytes(text.len())?;
+        // One character after the other, some of them more than once.
+        run.step_bytes(4 * text.len())?;
         let map = map_at(run, self.target.as_ref())?;
         let mut fields = Fields { kv: self, rest: Some(text), quotes: !self.quote_splits };
         while let Some(field) = fields.next() {

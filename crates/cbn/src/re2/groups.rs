@@ -378,7 +378,7 @@ impl Walk {
                             effort = effort.saturating_sub((high - at) / 16);
                             less(bytes, &run, operation, low, high, waiting)
                         }
-                        Some(low) => more(class, text, &run, operation, low, run.max - run.min, waiting),
+                        Some(low) => more(class, text, &run, operation, low, run.max - run.min, waiting, &mut effort),
                     }
                 }
             };
@@ -401,7 +401,9 @@ impl Walk {
                             let Operation::Run(run) = self.code[operation as usize] else { continue };
                             let class = &self.classes[run.class as usize];
                             let Some(bytes) = class.at(text, at) else { continue };
-                            if let Some(way) = more(class, text, &run, operation, at + bytes, left - 1, waiting) {
+                            let next = at + bytes;
+                            if let Some(way) = more(class, text, &run, operation, next, left - 1, waiting, &mut effort)
+                            {
                                 break way;
                             }
                         }
@@ -499,16 +501,21 @@ fn more(
     at: usize,
     left: u32,
     waiting: &mut Vec<Waiting>,
+    effort: &mut usize,
 ) -> Option<(u32, usize)> {
-    let (mut at, mut left) = (at, left);
+    let (start, mut at, mut left) = (at, at, left);
     if let Some(next) = run.next {
-        while *text.as_bytes().get(at)? != next {
-            if left == 0 {
-                return None;
+        // A way that leads nowhere may have gone far.
+        let mut go_on = || {
+            while *text.as_bytes().get(at)? != next {
+                left = left.checked_sub(1)?;
+                at += class.at(text, at)?;
             }
-            at += class.at(text, at)?;
-            left -= 1;
-        }
+            Some(())
+        };
+        let found = go_on();
+        *effort = effort.saturating_sub((at - start) / 16);
+        found?;
     }
     if left > 0 {
         waiting.push(Waiting::More { operation, at, left });

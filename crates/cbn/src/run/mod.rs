@@ -75,9 +75,9 @@ impl std::fmt::Display for Limit {
     }
 }
 
-/// How much of the state dumps show in one run. A map that is held many times over is shown as often, and a loop may dump
+/// Dumps show this part of what a run may take: a map that is held many times over is shown as often, and a loop may dump
 /// at every turn.
-const SHOWN_BYTES_MAX: usize = 32 << 20;
+const MEMORY_PER_SHOWN: usize = 8;
 
 /// How a statement fails.
 #[derive(Debug, Clone, PartialEq)]
@@ -146,6 +146,7 @@ pub struct Run<'r> {
 impl<'r> Run<'r> {
     /// A run on nothing yet.
     pub fn new(heap: Heap<'r>, context: &'r Context, steps: u64) -> Result<Run<'r>, Failure> {
+        let shown_left = heap.left() / MEMORY_PER_SHOWN;
         let root = heap.map()?;
         let (seconds, nanos) = (heap.name("seconds")?, heap.name("nanos")?);
         let documents = Documents::default();
@@ -157,7 +158,7 @@ impl<'r> Run<'r> {
             nanos,
             documents,
             steps_left: Cell::new(steps),
-            shown_left: Cell::new(SHOWN_BYTES_MAX),
+            shown_left: Cell::new(shown_left),
             quiet: Cell::new(false),
         })
     }

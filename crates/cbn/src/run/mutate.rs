@@ -87,7 +87,7 @@ fn function(entry: &Entry, build: &mut Build) -> Option<Function> {
                 match Kind::named(&word.text) {
                     Some(kind) => conversions.push((build.target(key), kind)),
                     None => {
-                        let near = crate::diagnostic::nearest(&word.text, Kind::NAMES);
+                        let near = build.suggest(&word.text, Kind::NAMES);
                         let mut found = crate::Diagnostic::error(
                             "unknown-type",
                             word.span,
@@ -404,6 +404,9 @@ impl Substitution {
     }
 }
 
+/// A replacement of one match may become so long before it is looked at whether there is room for it.
+const EXPANDED_BYTES_UNSEEN: usize = 64 << 10;
+
 /// The text with every match replaced; `None` where nothing matches. `$1` and `${name}` stand for groups.
 fn substitute(run: &Run<'_>, regex: &Regex, text: &str, with: &str) -> Result<Option<String>, Failure> {
     let room = run.heap.left();
@@ -417,8 +420,9 @@ fn substitute(run: &Run<'_>, regex: &Regex, text: &str, with: &str) -> Result<Op
         changed.push_str(&text[copied..found.start]);
         match captures {
             Some(captures) => {
-                // Each `$` may stand for all that was matched.
-                if found.len().saturating_mul(groups_used) > room {
+                // Each `$` may stand for all that was matched; what is small is looked at afterwards.
+                let most = found.len().saturating_mul(groups_used);
+                if most > EXPANDED_BYTES_UNSEEN && most > room {
                     return Err(Failure::Limit(Limit::Memory));
                 }
                 captures.expand(with, changed);

@@ -3,6 +3,7 @@
 mod coverage;
 mod limits;
 mod lint;
+mod properties;
 mod rules;
 mod skeleton;
 mod support;

@@ -78,6 +78,8 @@ pub struct Summary {
     pub shown: usize,
     /// The longest that an input took by the clock.
     pub slowest: Duration,
+    /// The most memory that an input took, where the target counts it.
+    pub largest_bytes: Option<usize>,
 }
 
 /// An input that fails.
@@ -246,7 +248,10 @@ impl<'a> Run<'a> {
             Ok(_) if took > SLOW && cpu_time_of(self.target, input).unwrap_or(took) > SLOW => {
                 Err(self.finding(SLOW_WHAT.to_owned(), input))
             }
-            Ok(shown) => Ok(shown),
+            Ok(shown) => {
+                self.summary.largest_bytes = self.summary.largest_bytes.max(shown.bytes);
+                Ok(shown)
+            }
         }
     }
 

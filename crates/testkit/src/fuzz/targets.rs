@@ -21,7 +21,7 @@ use ring::signature::{KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use udm::{Mode, Root, Scalar, Schema, Selection};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use super::{Shown, Target, outline, seeds};
+use super::{Shown, Target, outline, parsers, seeds};
 use crate::disk::{SimDisk, fuzz_log_recovery};
 
 /// Every place where bytes from outside are read. A new one is a line here.
@@ -40,7 +40,7 @@ pub fn targets() -> Vec<Target> {
         };
         Target { name, seeds: accept_seeds(name), syntax: seeds::JSON, change: None, run: Box::new(run) }
     };
-    vec![
+    let mut targets = vec![
         body("raw_logs", Accepts::RAW_LOGS, dialects::fuzz::Fuzz::raw_logs),
         body("udm_events", Accepts::UDM_EVENTS, dialects::fuzz::Fuzz::udm_events),
         body("entities", Accepts::ENTITIES, dialects::fuzz::Fuzz::entities),
@@ -322,7 +322,9 @@ pub fn targets() -> Vec<Target> {
             change: None,
             run: Box::new(classify),
         },
-    ]
+    ];
+    targets.extend(parsers::targets());
+    targets
 }
 
 const GRANT: &str = "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=";
