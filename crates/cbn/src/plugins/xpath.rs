@@ -21,7 +21,7 @@ const ROWS_MAX: usize = 8;
 const ROWS_FROM: usize = 16;
 
 /// Looking at so many nodes is worth a step.
-const NODES_PER_STEP: usize = 64;
+const NODES_PER_STEP: usize = 8;
 
 /// An XPath as a program writes it.
 #[derive(Debug)]
@@ -420,6 +420,7 @@ impl<'s, 'd, 'r> Search<'s, 'd, 'r> {
             }
             if step.deep || step.axis == Axis::Parent {
                 // In the order of the document, each once.
+                self.visit(next.len())?;
                 next.sort_unstable_by_key(|node| node.id().get());
                 next.dedup_by_key(|node| node.id());
             }
@@ -458,6 +459,8 @@ impl<'s, 'd, 'r> Search<'s, 'd, 'r> {
             }
             Ok(fitting)
         };
+        // Looking for what is not there takes time, too.
+        self.visit(1)?;
         let mut predicates = step.predicates.as_slice();
         let mut nodes = match &step.axis {
             Axis::Child(test) => {

@@ -72,17 +72,27 @@ pub fn table() -> Table {
 /// Prints a line. A reader that went away (`| head`) ends the program quietly instead of with a panic.
 pub fn say(line: &str) {
     let mut out = std::io::stdout().lock();
-    if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
+    if let Err(error) = writeln!(out, "{line}").and_then(|()| out.flush()) {
+        unwritten(&error);
+    }
+}
+
+/// Ends the program because standard output takes no more: quietly and as done where its reader went away, as `| head`
+/// does; with a message and status 1 otherwise, since what was to be kept is not whole.
+pub fn unwritten(error: &std::io::Error) -> ! {
+    if error.kind() == std::io::ErrorKind::BrokenPipe {
         std::process::exit(0);
     }
+    eprintln!("penstock: cannot write to standard output: {error}");
+    std::process::exit(1);
 }
 
 /// Prints what need not be text, such as what a function answered, and ends its last line.
 pub fn say_bytes(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     let end: &[u8] = if bytes.is_empty() || bytes.ends_with(b"\n") { b"" } else { b"\n" };
-    if out.write_all(bytes).and_then(|()| out.write_all(end)).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.write_all(end)).and_then(|()| out.flush()) {
+        unwritten(&error);
     }
 }
 

@@ -170,6 +170,9 @@ fn bytes(text: &str) -> Result<usize, String> {
     number.checked_mul(unit).ok_or_else(|| "that is more than there can be".to_owned())
 }
 
+/// Most threads, whatever somebody says.
+const THREADS_MAX: usize = 256;
+
 /// How many threads run parsers if nobody says.
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)

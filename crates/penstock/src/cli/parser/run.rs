@@ -19,7 +19,7 @@ use super::logs::{self, Chunk, Log, Logs, Place};
 use super::program::{self, Loaded};
 use super::{ContextArgs, MachineArgs, ReadArgs, differences, draw, pool, show};
 use crate::cli::log::send::count;
-use crate::cli::output::printable;
+use crate::cli::output::{printable, unwritten};
 use crate::cli::{CliError, Format};
 
 pub const HELP: &str = "Examples:
@@ -170,7 +170,7 @@ pub fn run(args: &RunArgs, format: Format) -> Result<(), CliError> {
         (_, Some(_)) => Form::Nothing,
     });
     pool::in_order(
-        args.threads.unwrap_or_else(super::threads),
+        args.threads.unwrap_or_else(super::threads).clamp(1, super::THREADS_MAX),
         logs.into_iter(),
         || {
             let mut machine = args.machine.machine(&schema);
@@ -468,14 +468,14 @@ impl Out {
     }
 
     fn put(&mut self, text: &str) {
-        if self.out.write_all(text.as_bytes()).is_err() {
-            std::process::exit(0);
+        if let Err(error) = self.out.write_all(text.as_bytes()) {
+            unwritten(&error);
         }
     }
 
     fn flush(&mut self) {
-        if self.out.flush().is_err() {
-            std::process::exit(0);
+        if let Err(error) = self.out.flush() {
+            unwritten(&error);
         }
     }
 

@@ -165,7 +165,7 @@ pub fn run(args: &TestArgs, format: Format) -> Result<(), CliError> {
     let mut documents = Vec::new();
     let mut junit = Vec::new();
     pool::in_order(
-        args.threads.unwrap_or_else(super::threads),
+        args.threads.unwrap_or_else(super::threads).clamp(1, super::THREADS_MAX),
         parsers.into_iter(),
         || |parser| test(args, parser, &schema),
         |result: TestedParser| {
