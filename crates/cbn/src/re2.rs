@@ -32,6 +32,9 @@ const REPEAT_MAX: u32 = 1000;
 /// How many regular expressions a program may have.
 const REGEXES_MAX: usize = 10_000;
 
+/// How many groups of an expression may have names that are all different.
+const NAMES_MAX: usize = 1000;
+
 /// Finding groups takes memory for each group in each state.
 const STATES_TIMES_GROUPS_MAX: u64 = 4 << 20;
 
@@ -273,7 +276,7 @@ fn translate(pattern: &str, groups: Groups) -> Result<Translated, Error> {
         names: Vec::new(),
         groups,
         open: Vec::new(),
-        here: Level { opened_at: 0, repeats: 1 },
+        here: Level::new(0, 0),
         last: Last::Nothing,
     };
     translator.whole()?;
@@ -301,6 +304,17 @@ struct Level {
     opened_at: usize,
     /// The largest product of counts within counts so far.
     repeats: u32,
+    /// Where its first branch begins in what was written, and the one that is being read.
+    first: usize,
+    branch: usize,
+    /// How many bytes all branches that were read begin with alike; `None` before the first is over.
+    shared: Option<usize>,
+}
+
+impl Level {
+    fn new(opened_at: usize, written: usize) -> Level {
+        Level { opened_at, repeats: 1, first: written, branch: written, shared: None }
+    }
 }
 
 /// What stands before the place that is being read.
@@ -324,6 +338,7 @@ impl<'p> Translator<'p> {
                     let Some(outer) = self.open.pop() else {
                         return Err(self.error(start, "there is no \"(\" for this \")\"; write \\) for the character"));
                     };
+                    self.end_branch(false);
                     self.at += 1;
                     self.text.push(')');
                     let inner = std::mem::replace(&mut self.here, outer);
@@ -331,7 +346,9 @@ impl<'p> Translator<'p> {
                 }
                 '|' => {
                     self.at += 1;
+                    self.end_branch(true);
                     self.text.push('|');
+                    self.here.branch = self.text.len();
                     self.last = Last::Nothing;
                 }
                 '^' | '$' | '.' => {
@@ -363,9 +380,33 @@ impl<'p> Translator<'p> {
                 }
             }
         }
+        self.end_branch(false);
         match self.open.pop() {
             Some(_) => Err(self.error(self.here.opened_at, "this \"(\" is never closed")),
             None => Ok(()),
+        }
+    }
+
+    /// A branch is over. The crate takes what all branches begin with out of them, and that changes the match where it is
+    /// repeated: `.*?,|.*?;` becomes `.*?[,;]`, which finds the `;` of `a;b,`. A branch that never matches keeps it from
+    /// that.
+    fn end_branch(&mut self, is_another_next: bool) {
+        let Level { first, branch, shared, .. } = self.here;
+        let bare = |from: usize| self.text[from..].trim_start_matches("(?:");
+        let shared = match shared {
+            None => bare(first).len(),
+            Some(shared) => bare(first)
+                .bytes()
+                .take(shared)
+                .zip(bare(branch).bytes())
+                .take_while(|(one, other)| one == other)
+                .count(),
+        };
+        let is_repeated = bare(first).as_bytes()[..shared].iter().any(|byte| b"*+?{".contains(byte));
+        let has_branches = self.here.shared.is_some();
+        self.here.shared = Some(shared);
+        if has_branches && is_repeated && !is_another_next {
+            self.text.push_str("|[^\\x00-\\x{10FFFF}]");
         }
     }
 
@@ -416,7 +457,7 @@ impl<'p> Translator<'p> {
         };
         self.text.push_str(&opening);
         self.open.push(self.here);
-        self.here = Level { opened_at: start, repeats: 1 };
+        self.here = Level::new(start, self.text.len());
         self.last = Last::Nothing;
         Ok(())
     }
@@ -446,6 +487,9 @@ impl<'p> Translator<'p> {
             return Err(
                 self.error(start + name_at, format!("there are two groups named \"{name}\", which RE2 refuses"))
             );
+        }
+        if self.names.len() == NAMES_MAX {
+            return Err(self.error(start, format!("there are more than {NAMES_MAX} groups with a name")));
         }
         self.names.push(name.to_owned());
         // The crate takes no name that starts with a digit; such a group is still counted.
@@ -890,6 +934,24 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn the_first_branch_wins_whatever_the_branches_begin_with() {
+        let table = [
+            (".*?,|.*?;", "a;b,", "a;b,"),
+            ("(?:.*?)x|.*?y", "ayx", "ayx"),
+            ("-(?:[ab]*?1|[ab]*?2|[ab]*?b)", "-ab2", "-ab2"),
+            ("a+?b|a+?c|d", "aac", "aac"),
+            ("(?:a{1,2}?b)|(?:a{1,2}?c)", "aac", "aac"),
+        ];
+        for (pattern, text, expected) in table {
+            assert_eq!(find(pattern, text), Some(expected), "{pattern}");
+            let captures = compile_captures(pattern).expect(pattern);
+            captures.check(text);
+            let found = captures.find(text, 0, true, &mut Places::default());
+            assert_eq!(found.map(|found| &text[found]), Some(expected), "{pattern}");
+        }
+    }
 
     fn find<'t>(pattern: &str, text: &'t str) -> Option<&'t str> {
         let regex = compile(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}"));
