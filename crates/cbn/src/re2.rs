@@ -231,6 +231,8 @@ fn build(text: &str, room: &mut Room) -> Result<Regex, Error> {
                 size_limit = (4 * size_limit).min(REGEX_BYTES_MAX);
             }
             (Err(regex::Error::CompiledTooBig(_)), _) => {
+                // The time that finding out took is gone, too.
+                room.bytes_left = room.bytes_left.saturating_sub(size_limit);
                 let message = format!("it is too large: compiled it would take more than {REGEX_BYTES_MAX} bytes");
                 return Err(Error { offset: None, message });
             }
