@@ -231,6 +231,8 @@ fn build(text: &str, room: &mut Room) -> Result<Regex, Error> {
                 size_limit = (4 * size_limit).min(REGEX_BYTES_MAX);
             }
             (Err(regex::Error::CompiledTooBig(_)), _) => {
+                // The time that finding out took is gone, too.
+                room.bytes_left = room.bytes_left.saturating_sub(size_limit);
                 let message = format!("it is too large: compiled it would take more than {REGEX_BYTES_MAX} bytes");
                 return Err(Error { offset: None, message });
             }
@@ -304,16 +306,16 @@ struct Level {
     opened_at: usize,
     /// The largest product of counts within counts so far.
     repeats: u32,
-    /// Where its first branch begins in what was written, and the one that is being read.
-    first: usize,
+    /// Where the branch that is being read begins in what was written.
     branch: usize,
-    /// How many bytes all branches that were read begin with alike; `None` before the first is over.
-    shared: Option<usize>,
+    /// Whether all branches before it repeat something, and whether there are any.
+    all_repeat: bool,
+    is_alternation: bool,
 }
 
 impl Level {
     fn new(opened_at: usize, written: usize) -> Level {
-        Level { opened_at, repeats: 1, first: written, branch: written, shared: None }
+        Level { opened_at, repeats: 1, branch: written, all_repeat: true, is_alternation: false }
     }
 }
 
@@ -389,25 +391,19 @@ impl<'p> Translator<'p> {
 
     /// A branch is over. The crate takes what all branches begin with out of them, and that changes the match where it is
     /// repeated: `.*?,|.*?;` becomes `.*?[,;]`, which finds the `;` of `a;b,`. A branch that never matches keeps it from
-    /// that.
+    /// that. What is alike need not be written alike, so it stands wherever nothing says that they differ.
     fn end_branch(&mut self, is_another_next: bool) {
-        let Level { first, branch, shared, .. } = self.here;
-        let bare = |from: usize| self.text[from..].trim_start_matches("(?:");
-        let shared = match shared {
-            None => bare(first).len(),
-            Some(shared) => bare(first)
-                .bytes()
-                .take(shared)
-                .zip(bare(branch).bytes())
-                .take_while(|(one, other)| one == other)
-                .count(),
+        let written = self.text[self.here.branch..].as_bytes();
+        let repeats = |at: usize| match written[at] {
+            b'*' | b'+' | b'{' => true,
+            b'?' => at > 0 && written[at - 1] != b'(',
+            _ => false,
         };
-        let is_repeated = bare(first).as_bytes()[..shared].iter().any(|byte| b"*+?{".contains(byte));
-        let has_branches = self.here.shared.is_some();
-        self.here.shared = Some(shared);
-        if has_branches && is_repeated && !is_another_next {
+        self.here.all_repeat &= (0..written.len()).any(repeats);
+        if self.here.is_alternation && self.here.all_repeat && !is_another_next {
             self.text.push_str("|[^\\x00-\\x{10FFFF}]");
         }
+        self.here.is_alternation |= is_another_next;
     }
 
     fn peek(&self) -> Option<char> {
@@ -943,6 +939,8 @@ mod tests {
             ("-(?:[ab]*?1|[ab]*?2|[ab]*?b)", "-ab2", "-ab2"),
             ("a+?b|a+?c|d", "aac", "aac"),
             ("(?:a{1,2}?b)|(?:a{1,2}?c)", "aac", "aac"),
+            (r"(.*?)\d|(?i:[^\n]*?),", ",1", ",1"),
+            ("x(?:[ab]*?1)|x([a-b]*?b)", "xab1", "xab1"),
         ];
         for (pattern, text, expected) in table {
             assert_eq!(find(pattern, text), Some(expected), "{pattern}");

@@ -241,3 +241,54 @@ proptest! {
         }
     }
 }
+
+/// Whoever descends does so by recursion, and threads have little room.
+#[test]
+fn the_deepest_programs_are_gone_through() {
+    let schema = udm::Schema::load();
+    let wraps = [
+        ("if [a] { ", "", " }"),
+        ("if [b] { } else { ", "", " }"),
+        ("if [b] { } else if [a] { ", "", " }"),
+        ("for x in l { ", "mutate { merge => { \"l\" => \"x\" } }", " }"),
+        ("for k, v in m map { ", "", " }"),
+        ("if (", "[a] == \"ab\"", ") { }"),
+        ("if not ", "[a]", " { }"),
+        ("mutate { replace => ", "\"a\"", " }"),
+    ];
+    for (open, inner, close) in wraps {
+        let mut deepest = 0;
+        for depth in 1..=parse::DEPTH_MAX + 1 {
+            // Of a condition or value only the middle is repeated.
+            let body = match (open, close) {
+                ("if (", _) => format!("if {}{inner}{} {{ }}", "(".repeat(depth), ")".repeat(depth)),
+                ("if not ", _) => format!("if {}{inner} {{ }}", "not ".repeat(depth)),
+                ("mutate { replace => ", _) => {
+                    format!("mutate {{ replace => {}{inner}{} }}", "[".repeat(depth), "]".repeat(depth))
+                }
+                _ => format!("{}{inner}{}", open.repeat(depth), close.repeat(depth)),
+            };
+            let begin = r#"mutate { replace => { "a" => "ab" "m.a" => "1" } merge => { "l" => "a" } }"#;
+            let source = format!("filter {{ {begin} {body} }}");
+            let Ok(file) = parse::parse(&source) else { continue };
+            deepest = depth;
+            if depth.is_multiple_of(64) || depth > parse::DEPTH_MAX - 10 {
+                let printed = format::format(&file, &source);
+                assert!(parse::parse(&printed).is_ok_and(|again| format::same(&file, &again)));
+                cbn::lint::lint(&file, &source, &schema);
+                let program = compiled(&source);
+                let mut trace = cbn::trace::Trace::new(&program);
+                let _ = machine(ROOMY).watch(&program, b"", &context(), &mut trace);
+            }
+        }
+        assert!(deepest > parse::DEPTH_MAX - 10, "{open}: {deepest}");
+    }
+    // Values as deep as they are read, and deeper.
+    for depth in [99, 100, 101, 10_000] {
+        let log = format!("{}1{}", "{\"a\":[".repeat(depth / 2), "]}".repeat(depth / 2));
+        let source = r#"filter { json { source => "message" target => "e.idm.read_only_udm.additional" on_error => "no" }
+            mutate { copy => { "c" => "e" } } statedump { } mutate { merge => { "@output" => "e" } } }"#;
+        let program = compiled(source);
+        let _ = machine(ROOMY).run(&program, log.as_bytes(), &context());
+    }
+}

@@ -695,7 +695,8 @@ impl<'s> Parser<'s> {
                 return self.fault(told);
             }
         }
-        let place = Span { start: key.span.start, end: joint.span.end };
+        // Where a text runs on, the joint is not where it seemed to be.
+        let place = Span { start: key.span.start, end: joint.span.end.max(key.span.end) };
         let told = Diagnostic::error(CODE, place, format!("{} has no value", self.key_shown(key)))
             .label("expected a value after this");
         self.fault(told)
