@@ -21,7 +21,7 @@ use crate::run::convert::Kind;
 use crate::run::machine::{Observer, Step};
 use crate::run::{Context, Limits, Run};
 use crate::skeleton::skeleton;
-use crate::syntax::ast::Span;
+use crate::syntax::ast::{Over, Span, Statement, StatementKind};
 use crate::syntax::{format, parse};
 use crate::trace::{Trace, TraceLimits};
 use crate::{End, Error, Machine, Program, Used};
@@ -216,6 +216,7 @@ impl Fuzz {
         assert!(format::same(&file, &again), "what is printed is another program");
         assert_eq!(format::format(&again, &printed), printed, "what is printed is printed in another way");
 
+        note_shapes(&file.body, "filter", seen);
         check_findings(&lint(&file, &source, &self.schema), &source, seen);
         match (Program::new("fuzz.conf", &*source), Program::new("fuzz.conf", printed)) {
             (Ok(program), Ok(printed)) => {
@@ -365,6 +366,38 @@ impl Observer for Watcher<'_> {
             let dumped = crate::dump(run);
             assert!(dumped.is_object(), "the state is a map");
             serde_json::to_vec(&dumped).expect("a state can be written");
+        }
+    }
+}
+
+/// Notes what stands in what.
+fn note_shapes(statements: &[Statement], within: &str, seen: &mut Seen) {
+    for statement in statements {
+        match &statement.kind {
+            StatementKind::Plugin(plugin) => {
+                for option in plugin.options.iter().take(9).filter(|option| option.key.text.len() < 20) {
+                    seen.note(&format!("{within}, {}", plugin.name.text), option.key.text.as_str());
+                }
+            }
+            StatementKind::If(chain) => {
+                for branch in &chain.branches {
+                    let condition = format!("{:?}", std::mem::discriminant(&branch.condition.kind));
+                    seen.note(&format!("{within}, if"), condition);
+                    note_shapes(&branch.body, "if", seen);
+                }
+                if let Some((body, _)) = &chain.otherwise {
+                    note_shapes(body, "else", seen);
+                }
+            }
+            StatementKind::For(looped) => {
+                let kind = match (&looped.over, looped.map) {
+                    (Over::Xml { .. }, _) => "for xml",
+                    (_, true) => "for map",
+                    _ => "for",
+                };
+                seen.note(&format!("{within}, {kind}"), "");
+                note_shapes(&looped.body, kind, seen);
+            }
         }
     }
 }

@@ -4,26 +4,31 @@
 use std::sync::Arc;
 
 use cbn::fuzz::{DIVIDER, Fuzz, LOGS, PROGRAMS, Seen};
+use cbn::syntax::ast::{Entry, Node, Over, Span, Statement, StatementKind};
+use cbn::syntax::parse;
+use rand::Rng;
+use rand::rngs::StdRng;
 
 use super::{Shown, Syntax, Target, outline};
 
 pub(super) fn targets() -> Vec<Target> {
     let fuzz = Arc::new(Fuzz::new());
-    let target = |name, seeds, syntax, call: fn(&Fuzz, &[u8]) -> Seen| {
+    let target = |name, seeds, syntax, change, call: fn(&Fuzz, &[u8]) -> Seen| {
         let fuzz = Arc::clone(&fuzz);
         let run = Box::new(move |bytes: &[u8], shown: &mut Shown| show(call(&fuzz, bytes), shown));
-        Target { name, seeds, syntax, change: None, run }
+        Target { name, seeds, syntax, change, run }
     };
+    let grafted: Option<fn(&mut StdRng, &[u8], &[u8]) -> Option<Vec<u8>>> = Some(grafted);
     let texts = |list: &[&str]| list.iter().map(|text| text.as_bytes().to_vec()).collect::<Vec<_>>();
     let mut programs = texts(&PROGRAMS);
     programs.extend(texts(&SMALL_PROGRAMS));
     let both = SMALL_PROGRAMS.iter().chain(&PROGRAMS).zip(LOGS.iter().cycle());
     let both = both.map(|(program, log)| [*program, *log].join(DIVIDER).into_bytes()).collect();
     vec![
-        target("cbn_program", programs, PROGRAM, Fuzz::program),
-        target("cbn_log", texts(&LOGS), LOG, Fuzz::log),
-        target("cbn_both", both, PROGRAM, Fuzz::both),
-        target("cbn_regex", texts(&REGEXES), REGEX, Fuzz::regex),
+        target("cbn_program", programs, PROGRAM, grafted, Fuzz::program),
+        target("cbn_log", texts(&LOGS), LOG, None, Fuzz::log),
+        target("cbn_both", both, PROGRAM, grafted, Fuzz::both),
+        target("cbn_regex", texts(&REGEXES), REGEX, None, Fuzz::regex),
     ]
 }
 
@@ -35,6 +40,119 @@ fn show(seen: Seen, shown: &mut Shown) {
     shown.note((seen.used.steps.checked_ilog2(), seen.used.memory_bytes.checked_ilog2()));
     for (what, text) in seen.notes {
         shown.note((what, outline(&text)));
+    }
+}
+
+/// A program with a part of another one in it, or around a part of it: statements, conditions, values and names, each in
+/// the place of its like, so that it mostly stays a program. What stands behind the divider stays.
+fn grafted(random: &mut StdRng, input: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let (input, log) = program_of(input)?;
+    let (other, _) = program_of(other)?;
+    let there = Parts::of(other)?;
+    let pick =
+        |random: &mut StdRng, from: &[Span]| (!from.is_empty()).then(|| from[random.random_range(0..from.len())]);
+    let mut program = input.to_owned();
+    for _ in 0..random.random_range(1..4) {
+        let Some(here) = Parts::of(&program) else { break };
+        let (at, with) = match random.random_range(0..10) {
+            0..4 => {
+                let at = pick(random, &here.statements)?;
+                let statement = &other[range(pick(random, &there.statements)?)];
+                let place = if random.random_bool(0.5) { at.start } else { at.end };
+                (Span { start: place, end: place }, format!(" {statement} "))
+            }
+            4 => (pick(random, &here.statements)?, String::new()),
+            5 | 6 => {
+                let at = pick(random, &here.statements)?;
+                let condition = pick(random, &there.conditions).map_or("[a]", |span| &other[range(span)]);
+                let inside = &program[range(at)];
+                let around = match random.random_range(0..4) {
+                    0 => format!("if {condition} {{ {inside} }}"),
+                    1 => format!("if {condition} {{ }} else {{ {inside} }}"),
+                    2 => format!("for x in {} {{ {inside} }}", ["a", "l", "m", "list"][random.random_range(0..4)]),
+                    _ => format!("for k, v in {} map {{ {inside} }}", ["a", "m", "e"][random.random_range(0..3)]),
+                };
+                (at, around)
+            }
+            7 => (pick(random, &here.conditions)?, other[range(pick(random, &there.conditions)?)].to_owned()),
+            8 => (pick(random, &here.values)?, other[range(pick(random, &there.values)?)].to_owned()),
+            _ => (pick(random, &here.words)?, other[range(pick(random, &there.words)?)].to_owned()),
+        };
+        program.replace_range(range(at), &with);
+    }
+    program.push_str(log);
+    (program.len() <= PROGRAM.bytes_max).then(|| program.into_bytes())
+}
+
+/// The program of an input, and what follows it.
+fn program_of(input: &[u8]) -> Option<(&str, &str)> {
+    let text = std::str::from_utf8(input).ok()?;
+    Some(text.split_at(text.find(DIVIDER).unwrap_or(text.len())))
+}
+
+fn range(span: Span) -> std::ops::Range<usize> {
+    span.start as usize..span.end as usize
+}
+
+/// Where the parts of a program stand.
+#[derive(Default)]
+struct Parts {
+    statements: Vec<Span>,
+    conditions: Vec<Span>,
+    values: Vec<Span>,
+    words: Vec<Span>,
+}
+
+impl Parts {
+    /// `None` for what is no program.
+    fn of(source: &str) -> Option<Parts> {
+        let file = parse::parse(source).ok()?;
+        let mut parts = Parts::default();
+        parts.block(&file.body);
+        Some(parts)
+    }
+
+    fn block(&mut self, statements: &[Statement]) {
+        for statement in statements {
+            self.statements.push(statement.span);
+            match &statement.kind {
+                StatementKind::Plugin(plugin) => {
+                    self.words.push(plugin.name.span);
+                    self.entries(&plugin.options);
+                }
+                StatementKind::If(chain) => {
+                    for branch in &chain.branches {
+                        self.conditions.push(branch.condition.span);
+                        self.block(&branch.body);
+                    }
+                    if let Some((body, _)) = &chain.otherwise {
+                        self.block(body);
+                    }
+                }
+                StatementKind::For(looped) => {
+                    self.words.push(looped.item.span);
+                    let (Over::Field(field) | Over::Xml { field, .. }) = &looped.over;
+                    self.words.push(field.span);
+                    self.block(&looped.body);
+                }
+            }
+        }
+    }
+
+    fn entries(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            self.words.push(entry.key.span);
+            self.node(&entry.value);
+        }
+    }
+
+    fn node(&mut self, node: &Node) {
+        self.values.push(node.span());
+        match node {
+            Node::Word(_) => {}
+            Node::Array(nodes, _) => nodes.iter().for_each(|node| self.node(node)),
+            Node::Map(entries, _) => self.entries(entries),
+        }
     }
 }
 

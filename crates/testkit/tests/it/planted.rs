@@ -159,3 +159,22 @@ fn a_tunnel_to_a_regional_endpoint_with_a_number_and_bytes_after_the_head() {
         region.contains('-') && bytes.len() > head_bytes && bytes[..head_bytes].windows(9).any(|at| at == b"HTTP/1.0\r")
     });
 }
+
+#[test]
+fn a_loop_over_a_map_in_an_else() {
+    use cbn::syntax::ast::{Statement, StatementKind};
+    fn has_map_loop(body: &[Statement], in_else: bool) -> bool {
+        body.iter().any(|statement| match &statement.kind {
+            StatementKind::Plugin(_) => false,
+            StatementKind::For(looped) => (looped.map && in_else) || has_map_loop(&looped.body, in_else),
+            StatementKind::If(chain) => {
+                chain.branches.iter().any(|branch| has_map_loop(&branch.body, in_else))
+                    || chain.otherwise.as_ref().is_some_and(|(body, _)| has_map_loop(body, true))
+            }
+        })
+    }
+    check("cbn_program", |bytes| {
+        let source = String::from_utf8_lossy(bytes);
+        cbn::Program::new("planted.conf", &*source).is_ok_and(|program| has_map_loop(&program.file().body, false))
+    });
+}
