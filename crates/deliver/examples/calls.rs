@@ -153,6 +153,8 @@ fn read(position: Position, payload: &Bytes) -> Result<Vec<Event>, event::codec:
             collected_at: record.collected_at,
             event_time: record.sender_time.unwrap_or(meta.received_at),
             issues: Vec::new(),
+            parser: None,
+            ordinal: 0,
         }));
     }
     Ok(events)

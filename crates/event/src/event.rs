@@ -27,12 +27,22 @@ pub struct Event {
     pub event_time: Time,
     /// What was met on the way that a reader should know.
     pub issues: Vec<Issue>,
+    /// The parser that read the record, with its extension: on the raw record, whatever came of it, and on what it made.
+    /// `None` for what was sent as UDM, and where nothing is parsed.
+    pub parser: Option<Arc<str>>,
+    /// Which of the events and entities that came of the record this is, from 0. The record itself is 0.
+    pub ordinal: u32,
 }
 
 impl Event {
     /// The id of the record that this came of.
     pub fn id(&self) -> RecordId {
         self.batch.id.record(self.index)
+    }
+
+    /// Whether a parser made it, instead of a sender.
+    pub fn is_parsed(&self) -> bool {
+        self.kind != self.batch.kind
     }
 }
 

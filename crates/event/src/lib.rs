@@ -10,9 +10,11 @@ pub mod codec;
 mod event;
 mod id;
 pub mod limits;
+mod parsed;
 mod time;
 
 pub use batch::{Batch, BatchMeta, Kind, Label, Record};
 pub use event::{Event, Issue};
 pub use id::{BatchId, IdError, IdSource, InstanceId, Position, RecordId};
+pub use parsed::{Failure, Tally, TallyKey, Why};
 pub use time::{Time, TimeError};

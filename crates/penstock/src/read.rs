@@ -52,6 +52,8 @@ impl Reader {
                 sender_time: record.sender_time,
                 collected_at: record.collected_at,
                 issues: Vec::new(),
+                parser: None,
+                ordinal: 0,
             };
             if let Some(reason) = record.fault {
                 read.set_aside.push((event, reason));

@@ -44,6 +44,8 @@ fn main() {
                 collected_at: None,
                 event_time: now.saturating_add_nanos(i64::from(index) * 35_000),
                 issues: Vec::new(),
+                parser: None,
+                ordinal: 0,
             })
             .collect();
         last = events.last().map(Event::id);

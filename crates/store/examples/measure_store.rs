@@ -129,6 +129,8 @@ fn frame(kind: Kind, random: &mut Random, ids: &mut IdSource, now: Time, offset:
             collected_at: None,
             event_time: *time,
             issues: Vec::new(),
+            parser: None,
+            ordinal: 0,
         })
         .collect();
     *offset += data.len() as u64 + 64;

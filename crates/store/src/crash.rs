@@ -50,6 +50,8 @@ fn frame(number: u64) -> Frame {
             collected_at: None,
             event_time: received_at.saturating_add_nanos(-i64::from(index)),
             issues: Vec::new(),
+            parser: None,
+            ordinal: 0,
         }));
     }
     let aside = events.pop().map(|event| SetAside { event, reason: "not JSON".to_owned() });

@@ -472,6 +472,8 @@ mod tests {
                 collected_at: None,
                 event_time: Time::from_nanos(0),
                 issues: vec![Issue { field: String::new(), message: "i".repeat(issues) }],
+                parser: None,
+                ordinal: 0,
             };
             assert_eq!(encode_at_once(&vec![&event; 3_000]), expected, "{data} {labels} {issues}");
         };

@@ -253,6 +253,8 @@ pub fn read_frames() -> ReadFrame {
                 collected_at: record.collected_at,
                 event_time: record.sender_time.unwrap_or(meta.received_at),
                 issues: Vec::new(),
+                parser: None,
+                ordinal: 0,
             }));
         }
         Ok(events)

@@ -100,6 +100,8 @@ impl World {
                 collected_at: (index % 3 == 0).then_some(received_at),
                 event_time: at(*time),
                 issues: (0..index % 2).map(|_| Issue { field: "f".to_owned(), message: "m".to_owned() }).collect(),
+                parser: None,
+                ordinal: 0,
             })
             .collect();
         self.rows.extend(events.iter().map(|event| Row {

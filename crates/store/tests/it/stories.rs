@@ -58,6 +58,8 @@ impl Log {
                 collected_at: Some(received_at),
                 event_time: received_at.saturating_add_nanos(-(index as i64)),
                 issues: vec![Issue { field: "principal.x".to_owned(), message: "unknown field".to_owned() }],
+                parser: None,
+                ordinal: 0,
             })
             .collect();
         Frame { position, next: Position { epoch: 3, offset: self.offset }, events, set_aside: Vec::new() }

@@ -162,6 +162,8 @@ mod tests {
             collected_at: None,
             event_time: Time::from_secs(1_700_000_000).unwrap(),
             issues: Vec::new(),
+            parser: None,
+            ordinal: 0,
         }
     }
 

@@ -153,6 +153,8 @@ mod tests {
             collected_at: None,
             event_time: Time::from_millis(1_600_000_000_123).unwrap(),
             issues: Vec::new(),
+            parser: None,
+            ordinal: 0,
         };
         texts.iter().zip(0..).map(event).collect()
     }

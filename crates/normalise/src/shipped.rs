@@ -1,0 +1,22 @@
+//! The parsers that come with Penstock: the content of `parsers/`, built in. One line for each.
+
+/// A parser that is built in.
+#[derive(Debug, Clone, Copy)]
+pub struct Shipped {
+    /// The log type that it reads.
+    pub log_type: &'static str,
+    /// Its program.
+    pub source: &'static str,
+}
+
+macro_rules! parsers {
+    ($($log_type:literal)*) => {
+        &[$(Shipped {
+            log_type: $log_type,
+            source: include_str!(concat!("../../../parsers/", $log_type, "/parser.conf")),
+        }),*]
+    };
+}
+
+/// All of them, by log type.
+pub const SHIPPED: &[Shipped] = parsers! {};
