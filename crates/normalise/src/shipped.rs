@@ -19,7 +19,8 @@ macro_rules! parsers {
 }
 
 /// All of them, by log type.
-pub const SHIPPED: &[Shipped] = parsers! {}    "APACHE"
+pub const SHIPPED: &[Shipped] = parsers! {
+    "APACHE"
     "AWS_CLOUDTRAIL"
     "BIND_DNS"
     "NGINX"
