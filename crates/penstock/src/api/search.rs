@@ -164,11 +164,16 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
         }
     });
 
+    Ok(streamed(chunks, cancel))
+}
+
+/// NDJSON as it comes; `cancel` is set when the client leaves.
+pub(super) fn streamed(chunks: mpsc::Receiver<Result<Bytes, std::io::Error>>, cancel: Arc<AtomicBool>) -> Answer {
     let body = Chunks { chunks, _leave: CancelOnDrop(cancel) };
     let mut response = Response::new(AnswerBody::Stream(BodyExt::boxed(body)));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
-    Ok(response)
+    response
 }
 
 /// Longest wait for a client that reads nothing: it holds one of few places.
