@@ -61,7 +61,7 @@ impl Pipeline {
         };
         let (log, recovered) = Log::open(disk, log_options(config), clock()).context("cannot open the log")?;
         let backlog_end = log.status().durable_to.offset;
-        let normaliser = Normaliser::new(Arc::clone(control.schema()), normalise::Options::default(), shipped()?);
+        let normaliser = Normaliser::new(Arc::clone(control.schema()), normalise::Options::default(), shipped());
         let normaliser = Arc::new(normaliser.context("cannot start the threads that parse")?);
         let read_for_connectors = {
             let normaliser = Arc::clone(&normaliser);
@@ -193,16 +193,14 @@ impl Pipeline {
 }
 
 /// Our own parsers, for every log there is.
-fn shipped() -> anyhow::Result<Schedule> {
+fn shipped() -> Schedule {
     let mut schedule = Schedule::default();
     for shipped in SHIPPED {
-        let id = Parser::shipped_id(shipped.log_type, shipped.source);
-        let parser = Parser::new(&id, shipped.log_type, shipped.source);
-        let parser = parser.map_err(|_| anyhow::anyhow!("our own parser of {} cannot be read", shipped.log_type))?;
+        let parser = Parser::shipped(shipped.log_type, shipped.source);
         let turn = Turn { from: Position { epoch: 0, offset: 0 }, parser: Some(Arc::new(parser)) };
         schedule.shipped.insert(shipped.log_type.to_owned(), Turns::new(vec![turn]));
     }
-    Ok(schedule)
+    schedule
 }
 
 /// How long the store may take to write out what it holds.

@@ -141,7 +141,7 @@ async fn record(api: &Api, request: &OwnRequest, id: &str) -> Result<Answer, Ref
     let parser = record.parser.as_deref().unwrap_or_default();
     let (parser, extension) = parser.split_once('+').unwrap_or((parser, ""));
     let schedule = api.pipeline.normaliser.schedule();
-    let source = |id: &str| schedule.find(id).map(|parser| parser.program().source().to_owned());
+    let source = |id: &str| schedule.find(id).map(|parser| parser.source().to_owned());
     let events: Vec<Value> = rows
         .iter()
         .filter(|row| row.kind != Kind::Raw)
