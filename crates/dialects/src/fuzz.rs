@@ -218,6 +218,24 @@ impl Fuzz {
         self.post(&format!("{INSTANCE}/legacy:legacyFetchUdmSearchView"), bytes);
     }
 
+    /// A body that brings a parser or an extension, and one that asks for the keys of a log.
+    pub fn parsers(&self, bytes: &[u8]) {
+        self.post(&format!("{INSTANCE}/logTypes/OKTA/parsers"), bytes);
+        self.post(&format!("{INSTANCE}/logTypes/OKTA/parserExtensions"), bytes);
+        self.post(&format!("{INSTANCE}:generateUdmKeyValueMappings"), bytes);
+    }
+
+    /// The query string of a list of parsers.
+    pub fn parser_list(&self, bytes: &[u8]) {
+        let query = format!("key={KEY}&{}", String::from_utf8_lossy(bytes));
+        for call in ["/logTypes/-/parsers", "/logTypes/OKTA/parserExtensions", "/logTypes/OKTA/parsers:fetchParserCandidates"] {
+            let path = format!("{INSTANCE}{call}");
+            let head = Head::new(http::Method::GET, &path, Some(&query), HeaderMap::new(), [127, 0, 0, 1].into());
+            let request = Request { head: head.expect("a fixed path"), body: Bytes::new() };
+            self.check(&request, &self.refusing);
+        }
+    }
+
     /// A form at the token endpoint.
     pub fn token(&self, bytes: &[u8]) {
         self.post("/token", bytes);
@@ -476,6 +494,7 @@ fn check_ask(ask: Ask) {
         Question::Search(call) => call.instance,
         Question::FieldValues(call) => call.instance,
         Question::RunParser(call) => call.instance,
+        Question::Parsers(call) => call.instance,
         Question::Oci { instance, .. } => *instance,
     };
     assert_eq!(asked, instance(1));

@@ -22,11 +22,17 @@ use std::sync::{Arc, PoisonError, RwLock};
 use event::Position;
 
 /// Reads frames for all followers of the log.
+#[derive(Debug)]
 pub struct Normaliser {
     schedule: RwLock<Arc<Schedule>>,
 }
 
 impl Normaliser {
+    /// One that reads by this schedule.
+    pub fn new(schedule: Schedule) -> Normaliser {
+        Normaliser { schedule: RwLock::new(Arc::new(schedule)) }
+    }
+
     /// What is in use now.
     pub fn schedule(&self) -> Arc<Schedule> {
         Arc::clone(&self.schedule.read().unwrap_or_else(PoisonError::into_inner))
