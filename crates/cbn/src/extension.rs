@@ -11,7 +11,7 @@ use serde_json::{Map, Value as Json};
 use udm::Root;
 
 use crate::output::{Event, OutputOptions, Strictness};
-use crate::program::{Error, Machine, Program};
+use crate::program::{Error, Machine, Program, Used};
 use crate::run::Context;
 use crate::{End, Nobody, Observer, Outcome};
 
@@ -34,6 +34,7 @@ impl Machine {
             Ok(events) => events,
             failed => return Outcome { end: failed },
         };
+        let used = self.used();
         // What the context would fill in is no statement of the extension: the log type is left away, and a time that is
         // the one of receipt is taken for not set.
         let bare = Context { log_type: None, collected_at: None, ..context.clone() };
@@ -41,6 +42,12 @@ impl Machine {
         let whole = std::mem::replace(&mut self.output, parts);
         let end = self.watch(extension, log, &bare, observer).end;
         self.output = whole;
+        let last = self.used();
+        self.used.set(Used {
+            steps: used.steps + last.steps,
+            memory_bytes: used.memory_bytes.max(last.memory_bytes),
+            arena_bytes: used.arena_bytes.max(last.arena_bytes),
+        });
         let laid_over = match end {
             Ok(laid_over) => laid_over,
             // An extension drops what is not its business.

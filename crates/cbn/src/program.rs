@@ -139,7 +139,7 @@ const ARENA_KEPT_BYTES_MAX: usize = 32 << 20;
 pub struct Machine {
     schema: Arc<udm::Schema>,
     bump: Bump,
-    used: Cell<Used>,
+    pub(crate) used: Cell<Used>,
     /// What each log may use.
     pub limits: Limits,
     /// How events are checked.
@@ -158,7 +158,7 @@ impl Machine {
         }
     }
 
-    /// What the last run used. Of a parser with an extension it is the extension's.
+    /// What the last run used. Of a parser with an extension it is the steps of both, and the more of the rest.
     pub fn used(&self) -> Used {
         self.used.get()
     }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::filter::Filter;
+use crate::reader::Wanted;
 use crate::targets::function::LOG_TYPES as OCI_LOG_TYPES;
 
 /// Largest `batch_bytes_max`: with frame, body and compressed body a connector stays within about 8 MiB.
@@ -114,6 +115,7 @@ pub enum Start {
 /// What a connector delivers, of its own instance only.
 #[derive(Debug, Clone)]
 pub struct Source {
+    /// None named: records as they were sent.
     kinds: Vec<Kind>,
     log_types: Vec<String>,
     /// Which of OCI's logs.
@@ -508,6 +510,10 @@ impl Source {
             KindName::Entity => Kind::Entity,
         });
         let (mut kinds, mut log_types): (Vec<Kind>, _) = (kinds.collect(), document.log_types);
+        // A query over UDM is meant for events, whoever made them.
+        if kinds.is_empty() && document.language == Some(Language::Udm) {
+            kinds = vec![Kind::Udm, Kind::Entity];
+        }
         if oci {
             kinds = vec![Kind::Raw];
             // What the batch says is looked at first, so that other logs cost next to nothing.
@@ -519,16 +525,20 @@ impl Source {
     }
 
     /// Whether it takes records whose batch says this; the cheap half of the filter.
-    fn takes(&self, kind: Kind, log_type: &str) -> bool {
-        (self.kinds.is_empty() || self.kinds.contains(&kind))
-            && (self.log_types.is_empty() || self.log_types.iter().any(|wanted| wanted == log_type))
+    fn takes(&self, event: &Event) -> bool {
+        let is_kind = if self.kinds.is_empty() { !event.is_parsed() } else { self.kinds.contains(&event.kind) };
+        is_kind && (self.log_types.is_empty() || self.log_types.contains(&event.batch.log_type))
+    }
+
+    /// Whether what parsers make of records is for it, too. Who names no kinds gets each record once, as it was sent.
+    pub(crate) fn wanted(&self) -> Wanted {
+        let is_parsed = self.kinds.iter().any(|kind| *kind != Kind::Raw);
+        if is_parsed { Wanted::Parsed } else { Wanted::Sent }
     }
 
     /// How far an event of its own instance comes. The time that the filter took is added to `filtering`.
     pub(crate) fn sieve(&self, event: &Event, filtering: &mut Duration) -> Sieve {
-        if !self.takes(event.kind, &event.batch.log_type)
-            || self.scopes.as_ref().is_some_and(|scopes| !scopes.matches(event.kind, &event.data))
-        {
+        if !self.takes(event) || self.scopes.as_ref().is_some_and(|scopes| !scopes.matches(event.kind, &event.data)) {
             return Sieve::NotOurs;
         }
         let Some(filter) = &self.filter else { return Sieve::Selected };

@@ -55,7 +55,7 @@ pub use ledger::{DeadLetter, Loss, LostRange};
 pub use live::{ConnectorState, ConnectorStatus, LastError};
 pub use loops::HOPS_LABEL;
 pub use meter::{KEEP as METRICS_KEEP, Metric, MetricsQuery, Point, Series};
-pub use reader::ReadFrame;
+pub use reader::{ReadFrame, Wanted};
 pub use runs::{RunEntry, RunLevel, RunLog, RunMessage};
 
 use connector::{Connector, Order, Parts, What, blocking};
@@ -377,7 +377,9 @@ impl Deliver {
         if slots.is_empty() {
             return Ok(Vec::new());
         }
-        let events = reader::look(&self.parts.log, &self.parts.read, position, record)?;
+        let is_parsed = slots.iter().any(|(_, config, _)| config.source.wanted() == Wanted::Parsed);
+        let wanted = if is_parsed { Wanted::Parsed } else { Wanted::Sent };
+        let events = reader::look(&self.parts.log, &self.parts.read, position, record, wanted)?;
         let mut found = Vec::with_capacity(slots.len());
         for (id, config, account) in slots {
             let trace = self.parts.ledger.trace(&id, record, position)?;

@@ -17,9 +17,19 @@ use crate::ledger::{Loss, Place};
 use crate::loops::{self, Gate, Pass};
 use crate::targets::Target;
 
-/// How a frame's payload becomes events, given by the binary (today the records themselves; later what parsers make of
-/// them). The same frame must give the same events in the same order, or a batch cannot be made again.
-pub type ReadFrame = Arc<dyn Fn(Position, &Bytes) -> Result<Vec<Event>, CodecError> + Send + Sync>;
+/// How a frame's payload becomes events, given by the binary: its records, and behind all of them, where that is wanted, what
+/// parsers make of them. The same frame must give the same events in the same order, or a batch cannot be made again;
+/// and with the records first, a place within a frame stays one when a connector is changed to want the other.
+pub type ReadFrame = Arc<dyn Fn(Position, &Bytes, Wanted) -> Result<Vec<Event>, CodecError> + Send + Sync>;
+
+/// What of a frame is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Its records as they were sent.
+    Sent,
+    /// Also what parsers make of them.
+    Parsed,
+}
 
 /// How much is read without a match before the caller gets to commit the cursor.
 pub(crate) const PAUSE_BYTES: usize = 16 << 20;
@@ -259,7 +269,7 @@ impl Reader {
     }
 
     fn open(&mut self, position: Position, next: Position, payload: &Bytes) {
-        match (self.read)(position, payload) {
+        match (self.read)(position, payload, self.source.wanted()) {
             Ok(events) => {
                 // The cursor may stand within the frame that it names.
                 let index = if self.place.position == position { self.place.skip as usize } else { 0 };
@@ -351,6 +361,7 @@ pub(crate) fn look(
     read: &ReadFrame,
     position: Position,
     record: event::RecordId,
+    wanted: Wanted,
 ) -> Result<Option<Vec<(u32, Event)>>, DeliverError> {
     let mut follower = match log.follow(Some(position)) {
         Ok(follower) => follower,
@@ -362,7 +373,7 @@ pub(crate) fn look(
     if found != position {
         return Ok(None);
     }
-    let Ok(events) = read(position, &payload) else { return Ok(None) };
+    let Ok(events) = read(position, &payload, wanted) else { return Ok(None) };
     let numbered = events.into_iter().zip(0u32..).filter(|(event, _)| event.id() == record);
     Ok(Some(numbered.map(|(event, number)| (number, event)).collect()))
 }

@@ -247,6 +247,48 @@ pub const KEY_VALUES_LOG_BYTES_MAX: usize = 512 << 10;
 /// Most bytes of keys and values that are listed. A deep log repeats its outer keys in each of them.
 pub const KEY_VALUES_BYTES_MAX: usize = 4 << 20;
 
+/// Steps that a parser may take for one log of the stream, a step being about a statement: what Google's and our own parsers
+/// take at most, many times over. Fewer than a run by hand may take.
+pub const NORMALISE_LOG_STEPS: u64 = 1_000_000;
+
+/// Most memory that the fields of one log of the stream may take.
+pub const NORMALISE_LOG_MEMORY_BYTES: usize = 64 << 20;
+
+/// Longest log of the stream that a parser is given (contracts/cbn.md §1.9).
+pub const NORMALISE_LOG_BYTES: usize = 10 << 20;
+
+/// Most events and entities of one log of the stream.
+pub const NORMALISE_LOG_EVENTS: usize = 10_000;
+
+/// Most bytes of the events of one log of the stream.
+pub const NORMALISE_LOG_OUTPUT_BYTES: usize = 16 << 20;
+
+/// Records that are parsed one after the other by one thread, and share what they may use.
+pub const NORMALISE_CHUNK_RECORDS: usize = 256;
+
+/// Most bytes of such records, where they are more than one.
+pub const NORMALISE_CHUNK_BYTES: usize = 1 << 20;
+
+/// Steps that such records may take together: twenty thousand each, if they are 256.
+pub const NORMALISE_CHUNK_STEPS: u64 = 5_000_000;
+
+/// Most bytes of the events of such records together.
+pub const NORMALISE_CHUNK_OUTPUT_BYTES: usize = 32 << 20;
+
+/// How many bytes of the newest frames are kept as they were read, for the followers that come next.
+pub const NORMALISE_SHARED_BYTES: usize = 32 << 20;
+
+/// How many frames, and bytes of them, the store's follower has read at once: small frames share the threads.
+pub const NORMALISE_FRAMES_AHEAD: usize = 256;
+/// See above.
+pub const NORMALISE_FRAME_BYTES_AHEAD: u64 = 2 << 20;
+
+/// Longest message of a parser's failure that is kept.
+pub const NORMALISE_MESSAGE_BYTES: usize = 1 << 10;
+
+/// Newest failures of each log type of an instance that are listed.
+pub const FAILURES_KEPT: usize = 1_000;
+
 /// Most logs of one `logs:classify`.
 pub const CLASSIFY_LOGS_MAX: usize = 1_000;
 
@@ -376,6 +418,8 @@ const _: () = {
         GOOGLE_SEARCH_BYTES_MAX * COPIES_OF_AN_ANSWER < ANSWERS_BYTES / 2,
         "one search must leave room for another"
     );
+    assert!(NORMALISE_LOG_STEPS <= NORMALISE_CHUNK_STEPS, "a log alone may use what it is promised");
+    assert!(NORMALISE_LOG_OUTPUT_BYTES <= NORMALISE_CHUNK_OUTPUT_BYTES, "a log alone may use what it is promised");
     assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
     assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
     assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");

@@ -19,4 +19,16 @@ macro_rules! parsers {
 }
 
 /// All of them, by log type.
-pub const SHIPPED: &[Shipped] = parsers! {};
+pub const SHIPPED: &[Shipped] = parsers! {
+    "APACHE"
+    "AWS_CLOUDTRAIL"
+    "BIND_DNS"
+    "NGINX"
+    "OCI_AUDIT"
+    "OCI_FLOW"
+    "OKTA"
+    "PAN_FIREWALL"
+    "SURICATA_EVE"
+    "UNBOUND_DNS"
+    "WINDOWS_DHCP"
+};

@@ -12,10 +12,9 @@ use std::time::Duration;
 
 use anyhow::Context;
 use commit::{FollowError, Followed, Follower, Log};
-use event::{InstanceId, Position, Time};
+use event::{InstanceId, Position, Time, limits};
+use normalise::Normaliser;
 use store::{Frame, SetAside, Store};
-
-use crate::read::Reader;
 
 /// What others may know of a follower while it runs.
 #[derive(Debug, Default)]
@@ -104,7 +103,7 @@ pub struct StoreFollower {
     /// What it writes.
     pub store: Arc<Store>,
     /// Frames to events.
-    pub reader: Reader,
+    pub normaliser: Arc<Normaliser>,
     /// Where it says how far it is.
     pub progress: Arc<Progress>,
     /// The clock.
@@ -117,6 +116,24 @@ pub struct StoreFollower {
     pub stop: Arc<AtomicBool>,
     /// For waiting on the log.
     pub runtime: tokio::runtime::Handle,
+}
+
+/// Frames that are there.
+struct Gathered {
+    frames: Vec<Taken>,
+    /// What is missing behind them.
+    gap: Option<Followed>,
+    /// Nothing is behind them yet.
+    is_all: bool,
+}
+
+/// A frame of the log.
+struct Taken {
+    position: Position,
+    next: Position,
+    at: Time,
+    records: u32,
+    payload: bytes::Bytes,
 }
 
 impl StoreFollower {
@@ -156,22 +173,16 @@ impl StoreFollower {
                 std::thread::sleep(FULL_PAUSE);
                 continue;
             }
-            let read = follower.read().context("the log cannot be read")?;
-            let caught_up = read.is_none();
-            match read {
-                Some(Followed::Frame { position, next, at, records, payload, .. }) => {
-                    self.take(position, next, &payload)?;
-                    self.progress.frame_at.store(at.nanos().max(0) as u64, Ordering::Release);
-                    self.progress.records.fetch_add(u64::from(records), Ordering::AcqRel);
-                    self.progress.offset.store(next.offset, Ordering::Release);
-                }
+            let Gathered { frames, gap, is_all } = self.gather(&mut follower)?;
+            self.take(frames)?;
+            match gap {
                 Some(Followed::Lost { from, to }) => {
                     self.note_gap(from, to, "removed from the log before it was stored")
                 }
                 Some(Followed::Damaged { from, to }) => self.note_gap(from, to, "damaged on disk"),
-                None => {}
+                _ => {}
             }
-            if caught_up {
+            if is_all {
                 let changed = async { tokio::time::timeout(TICK, follower.changed()).await };
                 let _ = self.runtime.block_on(changed);
             }
@@ -201,20 +212,58 @@ impl StoreFollower {
         }
     }
 
-    fn take(&self, position: Position, next: Position, payload: &bytes::Bytes) -> anyhow::Result<()> {
-        let read = self
-            .reader
-            .read(position, payload)
-            .with_context(|| format!("the frame at {position} cannot be read; a newer Penstock may have written it"))?;
-        if position.offset < self.progress.backlog_end {
-            let mut backlog = self.progress.backlog.lock().expect("no code panics while it holds this lock");
-            let stored = read.events.iter().filter(|event| event.kind == event.batch.kind);
-            for event in stored.chain(read.set_aside.iter().map(|(event, _)| event)) {
-                *backlog.entry(event.batch.instance).or_default() += 1;
+    /// The next frames, as many as are there and may be parsed together, so that small ones share the threads.
+    fn gather(&self, follower: &mut Follower) -> anyhow::Result<Gathered> {
+        let mut gathered = Gathered { frames: Vec::new(), gap: None, is_all: false };
+        let mut bytes = 0;
+        while gathered.frames.len() < limits::NORMALISE_FRAMES_AHEAD {
+            bytes += follower.next_bytes().unwrap_or(0);
+            if bytes > limits::NORMALISE_FRAME_BYTES_AHEAD && !gathered.frames.is_empty() {
+                break;
+            }
+            match follower.read().context("the log cannot be read")? {
+                Some(Followed::Frame { position, next, at, records, payload, .. }) => {
+                    gathered.frames.push(Taken { position, next, at, records, payload });
+                }
+                Some(gap) => {
+                    gathered.gap = Some(gap);
+                    break;
+                }
+                None => {
+                    gathered.is_all = true;
+                    break;
+                }
             }
         }
-        let set_aside = read.set_aside.into_iter().map(|(event, reason)| SetAside { event, reason }).collect();
-        self.store.push(Frame { position, next, events: read.events, set_aside }).context("the store takes no more")
+        Ok(gathered)
+    }
+
+    fn take(&self, taken: Vec<Taken>) -> anyhow::Result<()> {
+        let frame = |taken: &Taken| normalise::Frame { position: taken.position, payload: taken.payload.clone() };
+        let frames: Vec<normalise::Frame> = taken.iter().map(frame).collect();
+        let reads = self.normaliser.read_all(&frames);
+        for (Taken { position, next, at, records, .. }, read) in taken.into_iter().zip(reads) {
+            let read = read.with_context(|| {
+                format!("the frame at {position} cannot be read; a newer Penstock may have written it")
+            })?;
+            // Mostly others may want it, too; what stands in it is shared, and only its outside is copied.
+            let read = Arc::unwrap_or_clone(read);
+            if position.offset < self.progress.backlog_end {
+                let mut backlog = self.progress.backlog.lock().expect("no code panics while it holds this lock");
+                let stored = read.events.iter().filter(|event| !event.is_parsed());
+                for event in stored.chain(read.set_aside.iter().map(|(event, _)| event)) {
+                    *backlog.entry(event.batch.instance).or_default() += 1;
+                }
+            }
+            let normalise::Read { events, set_aside, failures, tallies, .. } = read;
+            let set_aside = set_aside.into_iter().map(|(event, reason)| SetAside { event, reason }).collect();
+            let frame = Frame { position, next, events, set_aside, failures, tallies };
+            self.store.push(frame).context("the store takes no more")?;
+            self.progress.frame_at.store(at.nanos().max(0) as u64, Ordering::Release);
+            self.progress.records.fetch_add(u64::from(records), Ordering::AcqRel);
+            self.progress.offset.store(next.offset, Ordering::Release);
+        }
+        Ok(())
     }
 
     fn note_gap(&self, from: Position, to: Position, reason: &'static str) {

@@ -17,6 +17,5 @@ pub mod metadata;
 pub mod own_logs;
 pub mod pipeline;
 pub mod rates;
-pub mod read;
 pub mod serve;
 pub mod state;

@@ -6,19 +6,20 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
-use commit::{Disk, Log, LogOptions, Needed, RealDisk, Recovered};
+use commit::{Disk, Log, LogOptions, LogStatus, Needed, RealDisk, Recovered};
 use deliver::Deliver;
 use dialects::Refusal;
 use event::{InstanceId, Time};
+use normalise::Normaliser;
 use store::{Store, StoreOptions};
 
 use crate::api::blocking;
 use crate::config::{Config, Sync};
 use crate::control::Control;
+use crate::control::parsers::shipped;
 use crate::follow::{Flusher, Progress, StoreFollower, spawn_maintenance};
 use crate::hosted::Hosted;
 use crate::own_logs::OwnLogs;
-use crate::read::Reader;
 
 /// The clock, as everything is handed it.
 pub type Clock = Arc<dyn Fn() -> Time + Send + std::marker::Sync>;
@@ -37,8 +38,8 @@ pub struct Pipeline {
     pub at_start: HashMap<InstanceId, u64>,
     /// The connectors.
     pub deliver: Arc<Deliver>,
-    /// Frames to events.
-    pub reader: Reader,
+    /// Frames to events, for every follower.
+    pub normaliser: Arc<Normaliser>,
     applying: tokio::sync::Mutex<()>,
     threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     stop: Arc<AtomicBool>,
@@ -61,10 +62,23 @@ impl Pipeline {
         };
         let (log, recovered) = Log::open(disk, log_options(config), clock()).context("cannot open the log")?;
         let backlog_end = log.status().durable_to.offset;
-        let reader = Reader::new(Arc::clone(control.schema()));
+        let shipped = shipped(config.normalise.parsers.as_deref())?;
+        let LogStatus { first, durable_to, .. } = log.status();
+        control.ship(&shipped, durable_to, clock()).context("cannot keep the parsers that come with the server")?;
+        control.prune_turns(first)?;
+        let options = normalise::Options { enabled: config.normalise.enabled, ..normalise::Options::default() };
+        let schedule = control.parser_schedule().context("cannot read the parsers")?;
+        let normaliser = Normaliser::new(Arc::clone(control.schema()), options, schedule);
+        let normaliser = Arc::new(normaliser.context("cannot start the threads that parse")?);
         let read_for_connectors = {
-            let reader = reader.clone();
-            Arc::new(move |position, payload: &bytes::Bytes| reader.read(position, payload).map(|read| read.events))
+            let normaliser = Arc::clone(&normaliser);
+            Arc::new(move |position, payload: &bytes::Bytes, wanted| match wanted {
+                deliver::Wanted::Sent => normaliser.records(position, payload).map(|read| read.events),
+                deliver::Wanted::Parsed => {
+                    let frame = normalise::Frame { position, payload: payload.clone() };
+                    normaliser.read(&frame).map(|read| read.events.clone())
+                }
+            })
         };
         let surroundings = deliver::Surroundings {
             invoke: functions.is_on().then(|| Arc::new(functions.clone()) as Arc<dyn deliver::Invoke>),
@@ -82,7 +96,7 @@ impl Pipeline {
             progress: Arc::new(Progress::new(backlog_end, clock())),
             at_start: HashMap::new(),
             deliver,
-            reader,
+            normaliser,
             applying: tokio::sync::Mutex::default(),
             threads: Mutex::default(),
             stop: Arc::default(),
@@ -111,7 +125,7 @@ impl Pipeline {
         let follower = StoreFollower {
             log: self.log.clone(),
             store: Arc::clone(&store),
-            reader: self.reader.clone(),
+            normaliser: Arc::clone(&self.normaliser),
             progress: Arc::clone(&self.progress),
             now: Arc::clone(clock),
             tail_bytes_max: config.store.flush_bytes.saturating_mul(2),

@@ -36,14 +36,14 @@ pub fn find(
     let mut hits: Vec<Hit<'_>> = Vec::new();
     for event in snapshot.tail() {
         if instance.is_none_or(|instance| instance == event.batch.instance) && scope.holds_id(event.id()) {
-            let key = Key { event_time: event.event_time, id: event.id(), kind: event.kind };
+            let key = Key::of(event);
             hits.push(Hit { key, place: Place::Tail(event) });
         }
     }
     for (index, part) in snapshot.parts().iter().enumerate().filter(|(_, part)| scope.may_hold(part)) {
         part.guard(|| in_part(index, part, &scope, &mut hits))?;
     }
-    hits.sort_by_key(|hit| (hit.key.id, hit.key.kind));
+    hits.sort_by_key(|hit| (hit.key.id, hit.key.kind, hit.key.ordinal));
     fetch::give(snapshot, hits, &AtomicBool::new(false), sink)
 }
 

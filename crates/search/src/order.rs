@@ -12,6 +12,14 @@ pub(crate) struct Key {
     pub(crate) event_time: Time,
     pub(crate) id: RecordId,
     pub(crate) kind: Kind,
+    /// Which of a record's events it is.
+    pub(crate) ordinal: u32,
+}
+
+impl Key {
+    pub(crate) fn of(event: &Event) -> Key {
+        Key { event_time: event.event_time, id: event.id(), kind: event.kind, ordinal: event.ordinal }
+    }
 }
 
 /// A row that was found, and where the rest of it is.

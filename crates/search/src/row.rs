@@ -1,7 +1,7 @@
 //! A whole row, as it is handed out.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{TimestampNanosecondType, UInt64Type};
+use arrow_array::types::{TimestampNanosecondType, UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
 use event::{Event, InstanceId, Issue, Kind, Label, Position, RecordId, Time};
@@ -40,10 +40,14 @@ pub struct Row {
     pub data: Bytes,
     /// What was met on the way.
     pub issues: Vec<Issue>,
+    /// The parser that read the record, or that made this of it; `None` for what was sent as UDM.
+    pub parser: Option<String>,
+    /// Which of the events and entities of its record it is, from 0.
+    pub ordinal: u32,
 }
 
 /// The columns that a row is made of, without `data`.
-pub(crate) const COLUMNS: [&str; 14] = [
+pub(crate) const COLUMNS: [&str; 16] = [
     column::RECORD_ID,
     column::INSTANCE,
     column::LOG_EPOCH,
@@ -58,6 +62,8 @@ pub(crate) const COLUMNS: [&str; 14] = [
     column::SENDER,
     column::LABELS,
     column::ISSUES,
+    column::PARSER,
+    column::ORDINAL,
 ];
 
 impl Row {
@@ -80,6 +86,8 @@ impl Row {
             position: event.position,
             data: event.data.clone(),
             issues: event.issues.clone(),
+            parser: event.parser.as_deref().map(str::to_owned),
+            ordinal: event.ordinal,
         }
     }
 
@@ -115,6 +123,13 @@ impl Row {
             position: Position { epoch: number(column::LOG_EPOCH)?, offset: number(column::LOG_OFFSET)? },
             data,
             issues: if issues.is_null(index) { Vec::new() } else { serde_json::from_str(issues.value(index)).ok()? },
+            // Parts of before there was parsing have neither.
+            parser: text(column::PARSER)
+                .filter(|column| column.is_valid(index))
+                .map(|column| column.value(index).to_owned()),
+            ordinal: batch
+                .column_by_name(column::ORDINAL)
+                .map_or(0, |column| column.as_primitive::<UInt32Type>().value(index)),
         })
     }
 }

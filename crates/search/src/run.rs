@@ -127,7 +127,7 @@ impl<'a> Search<'a, '_> {
             if self.scope.instance.is_some_and(|instance| instance != event.batch.instance) {
                 continue;
             }
-            let key = Key { event_time: event.event_time, id: event.id(), kind: event.kind };
+            let key = Key::of(event);
             if !self.wants(event.kind)
                 || !self.scope.holds_time(event.event_time)
                 || !self.scope.holds_log_type(&event.batch.log_type)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampNanosecondType;
+use arrow_array::types::{TimestampNanosecondType, UInt32Type};
 use event::{InstanceId, Kind, RecordId, Time};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -138,6 +138,9 @@ impl<'a> Reader<'a> {
             columns.push(column::LOG_TYPE);
         }
         let kind = self.part.summary().table.kind();
+        if kind != Kind::Raw {
+            columns.push(column::ORDINAL);
+        }
         let mut rows = ranges.iter().cloned().flatten();
         let mut candidates = Vec::new();
         for batch in self.read(group.index, &ranges, &columns, NARROW_ROWS)? {
@@ -200,6 +203,8 @@ fn add_candidates(
     let instance = scope.instance.map(|instance| (column(column::INSTANCE).as_fixed_size_binary(), instance.uuid()));
     let log_types = (!scope.log_types.is_empty()).then(|| column(column::LOG_TYPE).as_string::<i32>());
     let ids = column(column::RECORD_ID).as_fixed_size_binary();
+    // Parts of before there were several events of a record do not have it.
+    let ordinals = batch.column_by_name(column::ORDINAL).map(|column| column.as_primitive::<UInt32Type>());
     let times = column(column::EVENT_TIME).as_primitive::<TimestampNanosecondType>();
     for (index, row) in (0..batch.num_rows()).zip(rows) {
         if let Some((column, wanted)) = &instance
@@ -214,7 +219,8 @@ fn add_candidates(
             && scope.holds_id(id)
             && log_types.is_none_or(|column| scope.holds_log_type(column.value(index)))
         {
-            candidates.push(Candidate { key: Key { event_time, id, kind }, row });
+            let ordinal = ordinals.map_or(0, |column| column.value(index));
+            candidates.push(Candidate { key: Key { event_time, id, kind, ordinal }, row });
         }
     }
 }

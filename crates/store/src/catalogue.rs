@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use event::{BatchId, BatchMeta, Event, InstanceId, Issue, Kind, Label, Position, RecordId, Time};
+use event::{BatchId, BatchMeta, Event, InstanceId, Issue, Kind, Label, Position, RecordId, Tally, TallyKey, Time};
 use rusqlite::types::{FromSqlError, FromSqlResult, ValueRef};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
+use crate::failures;
 use crate::layout::Table;
-use crate::tail::InstanceCounts;
+use crate::tail::{InstanceCounts, Tail};
 use crate::{PartSummary, SetAside, StoreError};
 
-const FORMAT: i64 = 1;
+const FORMAT: i64 = 2;
 /// "PnSt", which `file` and SQLite's own tools show.
 const APPLICATION_ID: i64 = 0x506E_5374;
 
@@ -47,6 +48,21 @@ CREATE TABLE set_aside (
 CREATE INDEX set_aside_by_instance ON set_aside (instance, record_id);
 ";
 
+/// What format 2 has on top.
+const TABLES_OF_PARSING: &str = "
+CREATE TABLE failures (
+    instance BLOB NOT NULL, log_type TEXT NOT NULL, record_id BLOB NOT NULL,
+    received_at INTEGER NOT NULL, parser TEXT NOT NULL, why TEXT NOT NULL, message TEXT NOT NULL, field TEXT NOT NULL,
+    line INTEGER NOT NULL, col INTEGER NOT NULL,
+    PRIMARY KEY (instance, log_type, record_id)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE parsed (
+    instance BLOB NOT NULL, log_type TEXT NOT NULL, parser TEXT NOT NULL,
+    parsed INTEGER NOT NULL, dropped INTEGER NOT NULL, failed INTEGER NOT NULL, events INTEGER NOT NULL,
+    PRIMARY KEY (instance, log_type, parser)
+) STRICT, WITHOUT ROWID;
+";
+
 /// The open catalogue.
 pub(crate) struct Catalogue {
     db: Connection,
@@ -59,6 +75,7 @@ pub(crate) struct Known {
     pub(crate) parts: Vec<PartSummary>,
     pub(crate) cursor: Option<Position>,
     pub(crate) counts: BTreeMap<InstanceId, InstanceCounts>,
+    pub(crate) tallies: BTreeMap<TallyKey, Tally>,
 }
 
 impl Catalogue {
@@ -77,9 +94,12 @@ impl Catalogue {
         if found > FORMAT {
             return Err(StoreError::Newer { path: path.to_owned(), found, known: FORMAT });
         }
-        if found == 0 {
+        if found < FORMAT {
             let transaction = db.transaction()?;
-            transaction.execute_batch(TABLES)?;
+            if found == 0 {
+                transaction.execute_batch(TABLES)?;
+            }
+            transaction.execute_batch(TABLES_OF_PARSING)?;
             transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
             transaction.pragma_update(None, "user_version", FORMAT)?;
             transaction.commit()?;
@@ -106,7 +126,7 @@ impl Catalogue {
                 Ok((read_instance(row, "instance")?, counts))
             })?
             .collect::<Result<BTreeMap<_, _>, _>>()?;
-        Ok(Known { parts, cursor, counts })
+        Ok(Known { parts, cursor, counts, tallies: failures::tallies(&self.db)? })
     }
 
     /// Sets the cursor alone: the log is not the one that the store has followed so far.
@@ -124,8 +144,7 @@ impl Catalogue {
         &mut self,
         parts: &[PartSummary],
         cursor: Position,
-        counts: &BTreeMap<InstanceId, InstanceCounts>,
-        set_aside: &[Arc<SetAside>],
+        tail: &Tail,
         in_between: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let transaction = self.db.transaction()?;
@@ -136,25 +155,29 @@ impl Catalogue {
             "INSERT INTO cursor VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET epoch = ?1, offset = ?2",
             params![cursor.epoch as i64, cursor.offset as i64],
         )?;
-        for (instance, counts) in counts {
+        for (instance, counts) in tail.counts() {
             transaction.execute(
                 "INSERT INTO counters VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET
                  records = records + ?2, set_aside = set_aside + ?3, events = events + ?4",
                 params![instance_blob(*instance), counts.records as i64, counts.set_aside as i64, counts.events as i64],
             )?;
         }
-        for record in set_aside {
+        for record in tail.set_aside() {
             insert_set_aside(&transaction, record)?;
         }
+        failures::insert(&transaction, tail.failures())?;
+        failures::count(&transaction, tail.tallies())?;
         in_between()?;
         Ok(transaction.commit()?)
     }
 
-    /// Some parts give way to others that hold their rows (or fewer, where retention removed some), all or nothing.
+    /// Some parts give way to others that hold their rows (or fewer, where retention removed some), all or nothing. `also`
+    /// goes into the same transaction.
     pub(crate) fn commit_replace(
         &mut self,
         removed: &[u64],
         added: &[PartSummary],
+        also: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
         in_between: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let transaction = self.db.transaction()?;
@@ -164,8 +187,14 @@ impl Catalogue {
         for part in added {
             insert_part(&transaction, part)?;
         }
+        also(&transaction)?;
         in_between()?;
         Ok(transaction.commit()?)
+    }
+
+    /// For what `failures` asks of it.
+    pub(crate) fn connection(&self) -> &Connection {
+        &self.db
     }
 
     /// The newest set-aside records of one instance, newest first.
@@ -337,20 +366,22 @@ fn read_set_aside(row: &Row<'_>) -> rusqlite::Result<SetAside> {
         collected_at: optional_time("collected_at")?,
         event_time: read_time(row, "event_time")?,
         issues: read(row, "issues", json::<Vec<Issue>>)?,
+        parser: None,
+        ordinal: 0,
     };
     Ok(SetAside { event, reason: row.get("reason")? })
 }
 
-fn id_blob(id: RecordId) -> [u8; 16] {
+pub(crate) fn id_blob(id: RecordId) -> [u8; 16] {
     id.as_u128().to_be_bytes()
 }
 
-fn instance_blob(instance: InstanceId) -> [u8; 16] {
+pub(crate) fn instance_blob(instance: InstanceId) -> [u8; 16] {
     *instance.uuid().as_bytes()
 }
 
 /// Reads a column through `convert`, naming the column when that fails.
-fn read<T>(
+pub(crate) fn read<T>(
     row: &Row<'_>,
     name: &'static str,
     convert: impl FnOnce(ValueRef<'_>) -> FromSqlResult<T>,
@@ -371,15 +402,15 @@ fn read_bytes(row: &Row<'_>, name: &'static str) -> rusqlite::Result<[u8; 16]> {
     read(row, name, |value| value.as_blob()?.try_into().map_err(|_| FromSqlError::InvalidType))
 }
 
-fn read_id(row: &Row<'_>, name: &'static str) -> rusqlite::Result<RecordId> {
+pub(crate) fn read_id(row: &Row<'_>, name: &'static str) -> rusqlite::Result<RecordId> {
     read_bytes(row, name).map(|bytes| RecordId::from_u128(u128::from_be_bytes(bytes)))
 }
 
-fn read_instance(row: &Row<'_>, name: &'static str) -> rusqlite::Result<InstanceId> {
+pub(crate) fn read_instance(row: &Row<'_>, name: &'static str) -> rusqlite::Result<InstanceId> {
     read_bytes(row, name).map(|bytes| InstanceId::from_uuid(uuid::Uuid::from_bytes(bytes)))
 }
 
-fn read_time(row: &Row<'_>, name: &'static str) -> rusqlite::Result<Time> {
+pub(crate) fn read_time(row: &Row<'_>, name: &'static str) -> rusqlite::Result<Time> {
     row.get(name).map(Time::from_nanos)
 }
 

@@ -60,6 +60,8 @@ fn frame(number: u64) -> Frame {
         next: Position { epoch: 9, offset: (number + 1) * 100 },
         events,
         set_aside: aside.into_iter().collect(),
+        failures: Vec::new(),
+        tallies: Vec::new(),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    BinaryBuilder, FixedSizeBinaryBuilder, ListBuilder, StringBuilder, TimestampNanosecondBuilder, UInt64Builder,
+    BinaryBuilder, FixedSizeBinaryBuilder, ListBuilder, StringBuilder, TimestampNanosecondBuilder, UInt32Builder,
+    UInt64Builder,
 };
 use arrow_array::{ArrayRef, BinaryArray, RecordBatch};
 use arrow_schema::{DataType, Field, SchemaRef};
@@ -37,6 +38,8 @@ impl<'a> Encoder<'a> {
         let mut texts: [StringBuilder; 4] = std::array::from_fn(|_| StringBuilder::with_capacity(rows, rows * 8));
         let mut labels = StringBuilder::new();
         let mut issues = StringBuilder::new();
+        let mut parsers = StringBuilder::new();
+        let mut ordinals = UInt32Builder::with_capacity(rows);
         let mut data = BinaryBuilder::with_capacity(rows, events.iter().map(|event| event.data.len()).sum());
         let mut words: [StringBuilder; 3] = std::array::from_fn(|_| StringBuilder::new());
         let mut lists: [ListColumn; 11] = std::array::from_fn(|_| ListColumn::new());
@@ -69,6 +72,8 @@ impl<'a> Encoder<'a> {
                 (!event.issues.is_empty())
                     .then(|| serde_json::to_string(&event.issues).expect("issues are texts, which JSON can hold")),
             );
+            parsers.append_option(event.parser.as_deref());
+            ordinals.append_value(event.ordinal);
             data.append_value(&event.data);
 
             if self.table == Table::Logs {
@@ -108,8 +113,10 @@ impl<'a> Encoder<'a> {
         columns.extend(texts.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
         columns.push(Arc::new(labels.finish()));
         columns.push(Arc::new(issues.finish()));
+        columns.push(Arc::new(parsers.finish()));
         columns.push(Arc::new(data.finish()));
         if self.table != Table::Logs {
+            columns.push(Arc::new(ordinals.finish()));
             columns.extend(words.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef));
             columns.extend(lists.iter_mut().map(|column| Arc::new(column.list.finish()) as ArrayRef));
         }

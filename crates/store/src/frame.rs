@@ -1,6 +1,6 @@
 //! What the store is handed: one frame of the log, read.
 
-use event::{Event, Position};
+use event::{Event, Failure, Position, Tally, TallyKey};
 
 /// All that one frame of the log says, after reading. The store takes the whole of it or nothing.
 #[derive(Debug, Clone)]
@@ -13,6 +13,10 @@ pub struct Frame {
     pub events: Vec<Event>,
     /// Its records that are kept aside instead of in the tables.
     pub set_aside: Vec<SetAside>,
+    /// Its raw records that gave no events, and why.
+    pub failures: Vec<Failure>,
+    /// How many of its raw records each parser read.
+    pub tallies: Vec<(TallyKey, Tally)>,
 }
 
 /// A record that was committed but did not become a row, and why. It is kept whole, so that it can be looked at and

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use arrow_array::{RecordBatch, UInt32Array, new_null_array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use event::{Kind, Time};
 
@@ -58,6 +59,23 @@ impl Table {
         dir.join(format!("table={}", self.name())).join(format!("day={}", day_text(day)))
     }
 
+    /// Rows as this version writes them, of rows that an earlier one may have written: what it did not know is filled in.
+    pub(crate) fn conform(self, batch: RecordBatch) -> RecordBatch {
+        let schema = self.schema();
+        if batch.num_columns() == schema.fields().len() {
+            return batch;
+        }
+        let rows = batch.num_rows();
+        let columns = schema.fields().iter().map(|field| match batch.column_by_name(field.name()) {
+            Some(column) => Arc::clone(column),
+            None if field.is_nullable() => new_null_array(field.data_type(), rows),
+            // The only such column counts, and began with the first version that has more than one.
+            None => Arc::new(UInt32Array::from(vec![0; rows])),
+        });
+        let columns = columns.collect();
+        RecordBatch::try_new(schema, columns).expect("the columns were picked by the schema")
+    }
+
     /// Its columns.
     pub(crate) fn schema(self) -> SchemaRef {
         let mut fields = vec![
@@ -75,9 +93,11 @@ impl Table {
             Field::new(column::SENDER, DataType::Utf8, false),
             Field::new(column::LABELS, DataType::Utf8, true),
             Field::new(column::ISSUES, DataType::Utf8, true),
+            Field::new(column::PARSER, DataType::Utf8, true),
             Field::new(column::DATA, DataType::Binary, false),
         ];
         if self != Table::Logs {
+            fields.push(Field::new(column::ORDINAL, DataType::UInt32, false));
             for name in column::WORDS {
                 fields.push(Field::new(name, DataType::Utf8, true));
             }
@@ -120,6 +140,11 @@ pub mod column {
     pub const LABELS: &str = "labels";
     /// What was met on the way, as JSON, `[{"field","message"}]`; null when nothing was.
     pub const ISSUES: &str = "issues";
+    /// The parser that read the record: on raw logs whatever came of it, on events and entities those that it made; null for
+    /// what was sent as UDM.
+    pub const PARSER: &str = "parser";
+    /// Which of the events and entities of one record it is, from 0 (`events`, `entities`).
+    pub const ORDINAL: &str = "ordinal";
     /// The record: the raw text or the UDM JSON, byte for byte as sent.
     pub const DATA: &str = "data";
     /// Single words of the UDM for other readers (`events`, `entities`); null where absent.

@@ -73,8 +73,12 @@ impl Store {
         let written = self.merge(parts, expired, now)?;
         let removed: Vec<u64> = parts.iter().map(|part| part.summary().seq).collect();
         let added: Vec<PartSummary> = written.iter().map(|part| part.summary.clone()).collect();
-        self.catalogue()
-            .commit_replace(&removed, &added, || step(&self.hook, "transaction open", &self.options.dir))?;
+        self.catalogue().commit_replace(
+            &removed,
+            &added,
+            |_| Ok(()),
+            || step(&self.hook, "transaction open", &self.options.dir),
+        )?;
         let added = written.into_iter().map(|part| Arc::new(Part::new(&self.options.dir, part.keep()))).collect();
         let crashed = step(&self.hook, "transaction committed", &self.options.dir);
         self.lock().change_parts(&removed, added);
@@ -218,6 +222,7 @@ impl<'a> Input<'a> {
                 return Ok(());
             };
             let batch = batch.map_err(|error| StoreError::parquet("read", self.part.path())(error.into()))?;
+            let batch = self.part.summary().table.conform(batch);
             let column = |name| batch.column_by_name(name).expect("every table has this column");
             self.rows = Some(Rows {
                 at: 0,

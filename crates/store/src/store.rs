@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use event::{BatchId, Event, InstanceId, Label, Position, RecordId, Time};
+use event::{BatchId, Event, InstanceId, Label, Position, RecordId, Tally, TallyKey, Time};
 
 use crate::catalogue::{Catalogue, ids_of};
 use crate::encode::Encoder;
@@ -30,9 +30,9 @@ pub struct Store {
     pub(crate) catalogue: Mutex<Catalogue>,
     /// Files that no catalogue knew when the store was opened; they are removed once they are old.
     pub(crate) leftovers: Mutex<Vec<PathBuf>>,
-    /// Held by whoever flushes, so that two callers do not freeze two tails.
     missing: Vec<(PathBuf, u64)>,
-    flushing: Mutex<()>,
+    /// Held by whoever flushes, so that two callers do not freeze two tails.
+    pub(crate) flushing: Mutex<()>,
     /// Held by whoever maintains.
     pub(crate) maintaining: Mutex<()>,
     next_seq: AtomicU64,
@@ -52,6 +52,8 @@ pub(crate) struct State {
     cursor: Option<Position>,
     /// As in the catalogue.
     counts: BTreeMap<InstanceId, InstanceCounts>,
+    /// As in the catalogue.
+    tallies: BTreeMap<TallyKey, Tally>,
 }
 
 /// What the store has, per instance.
@@ -157,6 +159,7 @@ impl Store {
                 growing_since: None,
                 cursor: known.cursor,
                 counts: known.counts,
+                tallies: known.tallies,
             }),
             catalogue: Mutex::new(catalogue),
             leftovers: Mutex::new(leftovers.into_iter().map(|(_, path)| path).collect()),
@@ -247,9 +250,8 @@ impl Store {
         let written = self.write_tail(&frozen, now)?;
         let summaries: Vec<PartSummary> = written.iter().map(|part| part.summary.clone()).collect();
         let cursor = frozen.through().expect("an empty tail is not frozen");
-        self.catalogue().commit_flush(&summaries, cursor, frozen.counts(), frozen.set_aside(), || {
-            step(&self.hook, "transaction open", &self.options.dir)
-        })?;
+        self.catalogue()
+            .commit_flush(&summaries, cursor, &frozen, || step(&self.hook, "transaction open", &self.options.dir))?;
         // From here on the catalogue has the rows: no way back, whatever the hook says.
         let parts: Vec<Arc<Part>> =
             written.into_iter().map(|part| Arc::new(Part::new(&self.options.dir, part.keep()))).collect();
@@ -261,6 +263,9 @@ impl Store {
             state.cursor = Some(cursor);
             for (instance, counts) in frozen.counts() {
                 state.counts.entry(*instance).or_default().add(*counts);
+            }
+            for (key, tally) in frozen.tallies() {
+                state.tallies.entry(key.clone()).or_default().add(*tally);
             }
         }
         crashed?;
@@ -321,6 +326,19 @@ impl Store {
         Ok(found)
     }
 
+    /// Shows the frozen tail, if there is one, and the growing one.
+    pub(crate) fn each_tail(&self, mut look: impl FnMut(&Tail)) {
+        let state = self.lock();
+        state.frozen.as_deref().into_iter().chain([&state.growing]).for_each(&mut look);
+    }
+
+    /// Shows how many raw records each parser read: what is stored, and what is in the tails, of one moment.
+    pub(crate) fn each_tally(&self, mut look: impl FnMut(&TallyKey, &Tally)) {
+        let state = self.lock();
+        let tails = state.frozen.as_deref().into_iter().chain([&state.growing]);
+        state.tallies.iter().chain(tails.flat_map(|tail| tail.tallies())).for_each(|(key, tally)| look(key, tally));
+    }
+
     fn set_aside_in_tail(&self, wanted: impl Fn(&Event) -> bool) -> Vec<SetAside> {
         let state = self.lock();
         let tails = state.frozen.as_deref().into_iter().chain([&state.growing]);
@@ -331,7 +349,7 @@ impl Store {
     /// Writes the rows of a tail, one part for each table and day of receipt.
     fn write_tail(&self, tail: &Tail, now: Time) -> Result<Vec<Written>, StoreError> {
         let mut written = Vec::new();
-        for ((table, day), events) in sorted(tail) {
+        for ((table, day), events) in sorted(tail.chunks().iter().flat_map(|chunk| chunk.iter())) {
             let encoder = Encoder::new(table, &self.leaves);
             let mut writer = self.begin_part(table, day)?;
             let mut rest = &events[..];
@@ -378,17 +396,17 @@ impl State {
     }
 }
 
-/// The tail's rows by table and day of receipt, each sorted as parts are: by instance, log type and event time.
-fn sorted<'a>(tail: &'a Tail) -> BTreeMap<(Table, i32), Vec<&'a Event>> {
+/// Rows by table and day of receipt, each sorted as parts are: by instance, log type and event time.
+pub(crate) fn sorted<'a>(events: impl Iterator<Item = &'a Event> + Clone) -> BTreeMap<(Table, i32), Vec<&'a Event>> {
     let mut ranks: BTreeMap<(InstanceId, &str), u32> = BTreeMap::new();
-    for event in tail.chunks().iter().flat_map(|chunk| chunk.iter()) {
+    for event in events.clone() {
         ranks.entry((event.batch.instance, event.batch.log_type.as_str())).or_default();
     }
     for (rank, value) in ranks.values_mut().enumerate() {
         *value = rank as u32;
     }
     let mut groups: BTreeMap<(Table, i32), Vec<(u32, Time, &Event)>> = BTreeMap::new();
-    for event in tail.chunks().iter().flat_map(|chunk| chunk.iter()) {
+    for event in events {
         let rank = ranks[&(event.batch.instance, event.batch.log_type.as_str())];
         let group = groups.entry((Table::of(event.kind), event.batch.received_at.day())).or_default();
         group.push((rank, event.event_time, event));
@@ -401,7 +419,7 @@ fn sorted<'a>(tail: &'a Tail) -> BTreeMap<(Table, i32), Vec<&'a Event>> {
 }
 
 /// How many of these rows to encode at once: at least one.
-fn encode_at_once(events: &[&Event]) -> usize {
+pub(crate) fn encode_at_once(events: &[&Event]) -> usize {
     let mut bytes = 0;
     let fits = events.iter().take(ENCODE_ROWS).take_while(|event| {
         // What a batch says once stands in each of its rows.

@@ -1,11 +1,14 @@
 //! The newest rows, in memory until they are written. Pure data; the store's lock is around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use event::{BatchMeta, Event, InstanceId, Kind, Position};
+use event::{BatchMeta, Event, Failure, InstanceId, Kind, Position, Tally, TallyKey, limits};
 
 use crate::{Frame, SetAside};
+
+/// The newest failures of each log type of an instance, oldest first.
+pub(crate) type Failures = BTreeMap<(InstanceId, String), VecDeque<Failure>>;
 
 /// Events of one list. Only the last list of a tail still grows; a snapshot that holds it makes the next push copy no
 /// more than this many.
@@ -36,6 +39,8 @@ pub(crate) struct Tail {
     chunks: Vec<Arc<Vec<Event>>>,
     set_aside: Vec<Arc<SetAside>>,
     counts: BTreeMap<InstanceId, InstanceCounts>,
+    failures: Failures,
+    tallies: BTreeMap<TallyKey, Tally>,
     bytes: usize,
     through: Option<Position>,
 }
@@ -52,12 +57,26 @@ impl Tail {
             let counts = self.counts.entry(event.batch.instance).or_default();
             counts.records += u64::from(event.kind == event.batch.kind);
             counts.events += u64::from(event.kind != Kind::Raw);
-            self.bytes += event.data.len() + size_of::<Event>();
+            let issues: usize = event.issues.iter().map(|issue| issue.field.len() + issue.message.len() + 80).sum();
+            self.bytes += event.data.len() + size_of::<Event>() + issues;
         }
         for record in frame.set_aside {
             self.counts.entry(record.event.batch.instance).or_default().set_aside += 1;
             self.bytes += record.event.data.len() + size_of::<Event>();
             self.set_aside.push(Arc::new(record));
+        }
+        for failure in frame.failures {
+            let of_type = self.failures.entry((failure.batch.instance, failure.batch.log_type.clone())).or_default();
+            if of_type.len() == limits::FAILURES_KEPT
+                && let Some(oldest) = of_type.pop_front()
+            {
+                self.bytes -= bytes_of(&oldest);
+            }
+            self.bytes += bytes_of(&failure);
+            of_type.push_back(failure);
+        }
+        for (key, tally) in frame.tallies {
+            self.tallies.entry(key).or_default().add(tally);
         }
         if !frame.events.is_empty() {
             match self.chunks.last_mut() {
@@ -81,6 +100,14 @@ impl Tail {
         &self.set_aside
     }
 
+    pub(crate) fn failures(&self) -> &Failures {
+        &self.failures
+    }
+
+    pub(crate) fn tallies(&self) -> &BTreeMap<TallyKey, Tally> {
+        &self.tallies
+    }
+
     pub(crate) fn counts(&self) -> &BTreeMap<InstanceId, InstanceCounts> {
         &self.counts
     }
@@ -93,4 +120,9 @@ impl Tail {
     pub(crate) fn through(&self) -> Option<Position> {
         self.through
     }
+}
+
+/// About how much memory it takes.
+fn bytes_of(failure: &Failure) -> usize {
+    size_of::<Failure>() + failure.message.len() + failure.field.len()
 }

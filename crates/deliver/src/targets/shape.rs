@@ -49,6 +49,12 @@ impl HttpForm {
                     }
                 },
                 Kind::Udm | Kind::Entity => {
+                    // Several may have come of one record, whose id all have.
+                    if let Some(parser) = event.parser.as_ref().filter(|_| event.is_parsed()) {
+                        write!(out.writer(), "ordinal\":{},\"parser\":", event.ordinal).expect("memory takes any text");
+                        put_string(out, parser);
+                        out.extend_from_slice(b",\"");
+                    }
                     out.extend_from_slice(event.kind.name().as_bytes());
                     out.extend_from_slice(b"\":");
                     let start = out.len();

@@ -120,9 +120,13 @@ impl World {
             position,
             data: event.data.clone(),
             issues: event.issues.clone(),
+            parser: event.parser.as_deref().map(str::to_owned),
+            ordinal: event.ordinal,
         }));
         let next = Position { epoch: 1, offset: self.offset };
-        self.store.push(Frame { position, next, events, set_aside: Vec::new() }).unwrap();
+        self.store
+            .push(Frame { position, next, events, set_aside: Vec::new(), failures: Vec::new(), tallies: Vec::new() })
+            .unwrap();
     }
 
     pub fn flush(&self) {

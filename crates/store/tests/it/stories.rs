@@ -62,7 +62,14 @@ impl Log {
                 ordinal: 0,
             })
             .collect();
-        Frame { position, next: Position { epoch: 3, offset: self.offset }, events, set_aside: Vec::new() }
+        Frame {
+            position,
+            next: Position { epoch: 3, offset: self.offset },
+            events,
+            set_aside: Vec::new(),
+            failures: Vec::new(),
+            tallies: Vec::new(),
+        }
     }
 
     fn raw(&mut self, log_type: &str, received_at: Time) -> Frame {

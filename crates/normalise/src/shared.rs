@@ -1,0 +1,97 @@
+//! The newest frames as they were read, so that each is parsed once for all followers that are near the log's end. One
+//! that is further behind parses for itself.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use event::{Event, Position};
+
+use crate::Read;
+
+/// Frames that were read, and those that somebody is reading.
+pub(crate) struct Shared {
+    bytes_max: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    done: HashMap<Position, Arc<Read>>,
+    order: VecDeque<(Position, usize)>,
+    bytes: usize,
+    claimed: HashSet<Position>,
+}
+
+/// What is known of a frame that somebody wants.
+pub(crate) enum Claim<'s> {
+    /// It has been read.
+    Done(Arc<Read>),
+    /// Whoever asked reads it; others wait for that.
+    Mine(Claimed<'s>),
+}
+
+/// The duty to read a frame. Dropped without [`Claimed::publish`], another may.
+pub(crate) struct Claimed<'s> {
+    shared: &'s Shared,
+    position: Position,
+}
+
+impl Shared {
+    pub(crate) fn new(bytes_max: usize) -> Shared {
+        Shared { bytes_max, state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// Waits while another reads it. Must not be called where that other's work is done.
+    pub(crate) fn claim(&self, position: Position) -> Claim<'_> {
+        let mut state = self.lock();
+        loop {
+            if let Some(read) = state.done.get(&position) {
+                return Claim::Done(Arc::clone(read));
+            }
+            if state.claimed.insert(position) {
+                return Claim::Mine(Claimed { shared: self, position });
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Claimed<'_> {
+    /// Gives it to whoever waits, and keeps it for those who come soon.
+    pub(crate) fn publish(self, read: Read) -> Arc<Read> {
+        let bytes = bytes_of(&read);
+        let read = Arc::new(read);
+        let mut state = self.shared.lock();
+        // What fills the room alone would push out all others, and is gone with the next one.
+        if bytes <= self.shared.bytes_max / 2 {
+            state.bytes += bytes;
+            state.order.push_back((self.position, bytes));
+            state.done.insert(self.position, Arc::clone(&read));
+            while state.bytes > self.shared.bytes_max {
+                let Some((oldest, bytes)) = state.order.pop_front() else { break };
+                state.bytes -= bytes;
+                state.done.remove(&oldest);
+            }
+        }
+        read
+    }
+}
+
+impl Drop for Claimed<'_> {
+    fn drop(&mut self) {
+        self.shared.lock().claimed.remove(&self.position);
+        self.shared.changed.notify_all();
+    }
+}
+
+/// About how much memory it takes.
+fn bytes_of(read: &Read) -> usize {
+    let event = |event: &Event| event.data.len() + size_of::<Event>();
+    let set_aside = read.set_aside.iter().map(|(record, _)| event(record)).sum::<usize>();
+    read.events.iter().map(event).sum::<usize>() + set_aside
+}
