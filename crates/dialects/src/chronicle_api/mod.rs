@@ -401,7 +401,7 @@ impl Dialect for ChronicleApi {
     }
 
     fn refuse(&self, refusal: &Refusal) -> Reply {
-        aip193::refuse(refusal)
+        aip193::refuse_as_google(refusal)
     }
 }
 

@@ -495,3 +495,6 @@ fn split_and(text: &str) -> Vec<String> {
     }
     parts.into_iter().map(|words| words.join(" ")).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ mod google;
 mod google_search;
 mod intakes;
 mod journey;
+mod kept_parsers;
 mod oci;
 mod parser;
 mod refusals;
