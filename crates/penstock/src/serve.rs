@@ -22,7 +22,7 @@ use crate::api::{Api, Ca, SEARCHES_MAX};
 use crate::ca;
 use crate::components::Answers;
 use crate::config::{Config, OnInvalid, SERVE_API, Sync, Tls, UdmValidation};
-use crate::control::{Control, Settings};
+use crate::control::{Control, ControlError, Settings};
 use crate::hosted::Hosted;
 use crate::listeners::{self, More, Place, Ready};
 use crate::metadata::Metadata;
@@ -413,7 +413,7 @@ fn set_aside_what_harms(pipeline: &Pipeline, control: &Arc<Control>, clock: &Clo
             };
             let made = control.set_aside(instance, &log_type, &parser, from, &message, clock());
             // Somebody else was faster, and there is no other schedule to use.
-            made.map_err(Some)?.ok_or(None)
+            made.map_err(Some)?.ok_or(None::<ControlError>)
         });
         match changed {
             Ok(()) => tracing::warn!(%instance, log_type, %parser, why = message, "a parser is set aside"),
