@@ -404,7 +404,10 @@ impl World {
             let id: uuid::Uuid = id.parse().unwrap();
             let wanted = Wanted::Batch(BatchId::from_u128(id.as_u128()).unwrap());
             search::find(&store.snapshot(), Some(INSTANCE.parse().unwrap()), wanted, &mut |row| {
-                found.push(String::from_utf8(row.data.to_vec()).unwrap());
+                // What parsers made of raw logs lies beside them.
+                if row.kind == event::Kind::Raw || row.parser.is_none() {
+                    found.push(String::from_utf8(row.data.to_vec()).unwrap());
+                }
                 ControlFlow::Continue(())
             })
             .unwrap();
