@@ -228,7 +228,9 @@ impl Fuzz {
     /// The query string of a list of parsers.
     pub fn parser_list(&self, bytes: &[u8]) {
         let query = format!("key={KEY}&{}", String::from_utf8_lossy(bytes));
-        for call in ["/logTypes/-/parsers", "/logTypes/OKTA/parserExtensions", "/logTypes/OKTA/parsers:fetchParserCandidates"] {
+        for call in
+            ["/logTypes/-/parsers", "/logTypes/OKTA/parserExtensions", "/logTypes/OKTA/parsers:fetchParserCandidates"]
+        {
             let path = format!("{INSTANCE}{call}");
             let head = Head::new(http::Method::GET, &path, Some(&query), HeaderMap::new(), [127, 0, 0, 1].into());
             let request = Request { head: head.expect("a fixed path"), body: Bytes::new() };

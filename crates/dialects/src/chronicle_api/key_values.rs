@@ -149,8 +149,8 @@ fn text_of(scalar: &Value) -> String {
 }
 
 fn json_log(log: &str, found: &mut Found) -> Result<(), Refusal> {
-    let value: Value = serde_json::from_str(log)
-        .map_err(|error| Refusal::invalid_field("log", format!("is no JSON: {error}")))?;
+    let value: Value =
+        serde_json::from_str(log).map_err(|error| Refusal::invalid_field("log", format!("is no JSON: {error}")))?;
     if !value.is_object() && !value.is_array() {
         return Err(Refusal::invalid_field("log", "is one value without a key"));
     }
@@ -286,7 +286,8 @@ impl Xml<'_> {
                 return Ok((element, false));
             }
             let name = word(self)?;
-            let rest = self.rest.strip_prefix('=').ok_or_else(|| wrong("has an attribute without a value"))?.trim_start();
+            let rest =
+                self.rest.strip_prefix('=').ok_or_else(|| wrong("has an attribute without a value"))?.trim_start();
             let quote = rest.chars().next().filter(|char| matches!(char, '"' | '\''));
             let quote = quote.ok_or_else(|| wrong("has a value without quotes"))?;
             let (value, rest) = rest[1..].split_once(quote).ok_or_else(|| wrong("ends within a value"))?;
@@ -388,19 +389,34 @@ mod tests {
     fn keys_lead_to_their_values() {
         let lists = r#"{"a": [{"b": 1}, {"b": true}], "c": ["x", "y"], "d": [], "e": null}"#;
         let cases = [
-            ("JSON", r#"{"menu": {"id": "file", "popup": {"value": "New"}}}"#, json!({}),
-             json!({ "menu.id": "file", "menu.popup.value": "New" })),
-            ("JSON", lists, json!({}),
-             json!({ "a.0.b": "1", "a.1.b": "true", "c.0": "x", "c.1": "y", "e": "" })),
-            ("JSON", lists, json!({ "use_array_bracket_notation": true }),
-             json!({ "a[0].b": "1", "a[1].b": "true", "c[0]": "x", "c[1]": "y", "e": "" })),
+            (
+                "JSON",
+                r#"{"menu": {"id": "file", "popup": {"value": "New"}}}"#,
+                json!({}),
+                json!({ "menu.id": "file", "menu.popup.value": "New" }),
+            ),
+            ("JSON", lists, json!({}), json!({ "a.0.b": "1", "a.1.b": "true", "c.0": "x", "c.1": "y", "e": "" })),
+            (
+                "JSON",
+                lists,
+                json!({ "use_array_bracket_notation": true }),
+                json!({ "a[0].b": "1", "a[1].b": "true", "c[0]": "x", "c[1]": "y", "e": "" }),
+            ),
             ("JSON", lists, json!({ "compressArrayFields": true }), json!({ "a.b": "1", "c": "x...", "e": "" })),
             ("JSON", r#"[{"a": 1}]"#, json!({}), json!({ "0.a": "1" })),
-            ("XML", "<?xml version='1.0'?><e a='1'><u>joe &amp; co</u><u>x</u><!-- - --><v><![CDATA[<&]]></v><w/></e>\n",
-             json!({}), json!({ "e.a": "1", "e.u.0": "joe & co", "e.u.1": "x", "e.v": "<&", "e.w": "" })),
+            (
+                "XML",
+                "<?xml version='1.0'?><e a='1'><u>joe &amp; co</u><u>x</u><!-- - --><v><![CDATA[<&]]></v><w/></e>\n",
+                json!({}),
+                json!({ "e.a": "1", "e.u.0": "joe & co", "e.u.1": "x", "e.v": "<&", "e.w": "" }),
+            ),
             ("XML", "<e><Data Name='p'>q</Data></e>", json!({}), json!({ "e.Data.Name": "p", "e.Data.text": "q" })),
-            ("CSV", "1, \"a,\"\"b\"\"\",,x\n", json!({}),
-             json!({ "column1": "1", "column2": "a,\"b\"", "column3": "", "column4": "x" })),
+            (
+                "CSV",
+                "1, \"a,\"\"b\"\"\",,x\n",
+                json!({}),
+                json!({ "column1": "1", "column2": "a,\"b\"", "column3": "", "column4": "x" }),
+            ),
             ("LOG_FORMAT_UNSPECIFIED", "<a>&#65;&#x42;&c;</a>", json!({}), json!({ "a": "AB&c;" })),
         ];
         for (format, log, options, expected) in cases {
@@ -432,7 +448,8 @@ mod tests {
     #[test]
     fn a_small_log_does_not_become_a_large_answer() {
         let name = "n".repeat(1_000);
-        let nested = (0..100).fold("1".to_owned(), |inner, index| format!(r#"{{"{name}{index}": {inner}, "x": [0, 1, 2]}}"#));
+        let nested =
+            (0..100).fold("1".to_owned(), |inner, index| format!(r#"{{"{name}{index}": {inner}, "x": [0, 1, 2]}}"#));
         assert!(mapped("JSON", &nested, json!({})).unwrap_err().contains("bytes"));
     }
 }

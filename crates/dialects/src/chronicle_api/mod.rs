@@ -186,9 +186,7 @@ impl ChronicleApi {
     }
 
     fn claim_parsers(&mut self) {
-        use ParserOp::{
-            Activate, Candidates, Copy, Create, Deactivate, Delete, Get, List, ParsingErrors, Report,
-        };
+        use ParserOp::{Activate, Candidates, Copy, Create, Deactivate, Delete, Get, List, ParsingErrors, Report};
         let (get, post) = (|| Method::GET, || Method::POST);
         let mut claim = |slot, method, path, op| self.claim(method, path, Op::Parsers(slot, op));
         let parser = Slot::Parser;

@@ -188,7 +188,10 @@ impl Parsers<'_> {
             | "PARSER_ACTION_OPT_OUT_OF_PREVIEW" => false,
             other => {
                 let shown: String = other.chars().take(60).collect();
-                return Err(Refusal::invalid_field("parserAction", format!("{shown:?} is none, such as CLONE_PREBUILT")));
+                return Err(Refusal::invalid_field(
+                    "parserAction",
+                    format!("{shown:?} is none, such as CLONE_PREBUILT"),
+                ));
             }
         };
         let names = self.names.clone();
@@ -448,7 +451,8 @@ impl Filter {
         for condition in split_and(text) {
             let wrong = || {
                 let shown: String = condition.trim().chars().take(60).collect();
-                let description = format!("{shown:?} is no condition; STATE=ACTIVE and TYPE=CUSTOM are, with AND between");
+                let description =
+                    format!("{shown:?} is no condition; STATE=ACTIVE and TYPE=CUSTOM are, with AND between");
                 Refusal::invalid_field("filter", description)
             };
             let (field, value) = condition.split_once('=').ok_or_else(wrong)?;

@@ -76,7 +76,8 @@ impl Answers {
                     return Err(Refusal::new(Cause::WrongState, message));
                 }
                 if found.is_active && !force {
-                    let message = format!("The {} {} is in use: deactivate it first, or delete by force.", on.slot.noun(), on.id);
+                    let message =
+                        format!("The {} {} is in use: deactivate it first, or delete by force.", on.slot.noun(), on.id);
                     return Err(Refusal::new(Cause::WrongState, message));
                 }
                 if found.is_active {
@@ -123,7 +124,8 @@ impl Answers {
         let validation = self.try_on_stored_logs(instance, slot, &parser).await?;
         let (log_type, id) = (parser.log_type.clone(), parser.id.clone());
         let noted = validation.clone();
-        self.documents(move |control, now| control.note_validation(instance, slot, &log_type, &id, &noted, now)).await?;
+        self.documents(move |control, now| control.note_validation(instance, slot, &log_type, &id, &noted, now))
+            .await?;
         Ok(KeptParser { validation: Some(validation), ..parser })
     }
 

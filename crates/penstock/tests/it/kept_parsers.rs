@@ -54,7 +54,8 @@ impl World {
     async fn call(&self, method: Method, rest: &str, body: Value) -> Reply {
         let instance = self.server.instance;
         let path = format!("/v1alpha/projects/p/locations/us/instances/{instance}{rest}");
-        send(self.server.request(method, &path).body(if body.is_null() { String::new() } else { body.to_string() })).await
+        send(self.server.request(method, &path).body(if body.is_null() { String::new() } else { body.to_string() }))
+            .await
     }
 
     #[track_caller]
@@ -173,7 +174,10 @@ async fn a_parser_is_tried_before_it_reads() {
     let shown = world.ok(Method::GET, &format!("/logTypes{report}"), Value::Null).await;
     assert_eq!(shown["verdict"], "PASS");
     let stats = &shown["stats"];
-    assert_eq!((&stats["logEntryCount"], &stats["failedLogCount"], &stats["eventCount"]), (&json!("3"), &json!("2"), &json!("1")));
+    assert_eq!(
+        (&stats["logEntryCount"], &stats["failedLogCount"], &stats["eventCount"]),
+        (&json!("3"), &json!("2"), &json!("1"))
+    );
     assert_eq!(stats["eventCategoryCounts"], json!({ "USER_LOGIN": "1" }));
     let errors = world.ok(Method::GET, &format!("/logTypes{report}/parsingErrors"), Value::Null).await;
     let logs: Vec<&Value> = errors["parsingErrors"].as_array().unwrap().iter().map(|error| &error["logData"]).collect();
@@ -183,7 +187,10 @@ async fn a_parser_is_tried_before_it_reads() {
     let bad = world.create("parsers", &gate("bad").replace("^%{WORD:verb}", "^never %{WORD:verb}")).await;
     assert_eq!(bad["validationStage"], "FAILED");
     let refused = world.act("parsers", &id_of(&bad), "activate").await;
-    assert_eq!((refused.status.as_u16(), refused.json()["error"]["status"].clone()), (400, json!("FAILED_PRECONDITION")));
+    assert_eq!(
+        (refused.status.as_u16(), refused.json()["error"]["status"].clone()),
+        (400, json!("FAILED_PRECONDITION"))
+    );
     assert!(refused.error().contains("all of the newest 3 logs"), "{}", refused.error());
 
     // Without a log to try it on it is taken if its maker said so.
@@ -211,7 +218,10 @@ async fn ours_are_listed_and_copied_and_cannot_be_deleted() {
     let path = format!("/logTypes/OKTA/parsers/{}", id_of(ours));
     for (method, rest) in [(Method::DELETE, "?force=True"), (Method::DELETE, ""), (Method::POST, ":deactivate")] {
         let reply = world.call(method, &format!("{path}{rest}"), Value::Null).await;
-        assert_eq!((reply.status.as_u16(), reply.json()["error"]["status"].clone()), (400, json!("FAILED_PRECONDITION")));
+        assert_eq!(
+            (reply.status.as_u16(), reply.json()["error"]["status"].clone()),
+            (400, json!("FAILED_PRECONDITION"))
+        );
     }
     let copy = world.ok(Method::POST, &format!("{path}:copy"), json!({})).await;
     assert_eq!((&copy["type"], &copy["cbn"], &copy["state"]), (&json!("CUSTOM"), &ours["cbn"], &json!("INACTIVE")));
@@ -297,7 +307,8 @@ async fn parsers_are_apart_between_instances() {
     assert_eq!(call(mine, format!("/logTypes/{GATE}/parsers/{id}")).await.status, 403);
     assert_eq!(call(theirs.clone(), format!("/logTypes/{GATE}/parsers/{id}")).await.status, 404);
     assert_eq!(call(theirs, format!("/logTypes/{GATE}/parsers")).await.json(), json!({}));
-    let foreign = world.server.request_as(&credential, Method::GET, &format!("/api/parsers?instance={}", world.server.instance));
+    let foreign =
+        world.server.request_as(&credential, Method::GET, &format!("/api/parsers?instance={}", world.server.instance));
     assert_eq!(send(foreign).await.status, 404);
     world.server.stop().await;
 }

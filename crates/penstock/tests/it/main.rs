@@ -10,6 +10,7 @@ mod captures;
 mod cli;
 mod cli_log;
 mod cli_oci;
+mod cli_parsers;
 mod errors;
 mod follow;
 mod google;

@@ -30,7 +30,9 @@ fn ask(method: &str, rest: &str, body: &str) -> (Slot, ParserAct, Ask) {
                 slot: Slot::Parser,
                 act: ParserAct::List { log_type: None },
             });
-            let Question::Parsers(call) = std::mem::replace(&mut ask.question, taken) else { panic!("another question") };
+            let Question::Parsers(call) = std::mem::replace(&mut ask.question, taken) else {
+                panic!("another question")
+            };
             assert_eq!(call.instance, instance(OURS));
             (call.slot, call.act, ask)
         }
@@ -101,7 +103,11 @@ fn programs_come_in_base64_under_either_name() {
     let odd = "filter { } # ÿþ~?";
     let cases = [
         ("parsers", json!({ "cbn": b64(SOURCE), "validated_on_empty_logs": true }), new(SOURCE, true, false)),
-        ("parsers", json!({ "cbn": b64(SOURCE), "validatedOnEmptyLogs": null, "name": "n" }), new(SOURCE, false, false)),
+        (
+            "parsers",
+            json!({ "cbn": b64(SOURCE), "validatedOnEmptyLogs": null, "name": "n" }),
+            new(SOURCE, false, false),
+        ),
         ("parsers", json!({ "cbn": URL_SAFE_NO_PAD.encode(odd), "validationSkipped": true }), new(odd, false, true)),
         ("parserExtensions", json!({ "cbn_snippet": b64(SOURCE), "log": null }), new(SOURCE, true, false)),
         (
@@ -153,7 +159,12 @@ fn verbs_are_asked_for() {
         ("GET", "parserExtensions/p1", Slot::Extension, ParserVerb::Get),
         ("DELETE", "parserExtensions/p1", Slot::Extension, ParserVerb::Delete { force: true }),
         ("POST", "parserExtensions/p1:activate", Slot::Extension, ParserVerb::Activate),
-        ("GET", "parserExtensions/p1/validationReports/r/parsingErrors", Slot::Extension, ParserVerb::Report("r".to_owned())),
+        (
+            "GET",
+            "parserExtensions/p1/validationReports/r/parsingErrors",
+            Slot::Extension,
+            ParserVerb::Report("r".to_owned()),
+        ),
     ] {
         let (found, act, _) = ask(method, &format!("/logTypes/OKTA/{rest}"), "");
         let ParserAct::On { log_type, verb: asked, .. } = act else { panic!("{act:?}") };
@@ -202,7 +213,10 @@ fn parsers_are_shown_as_google_shows_them() {
         })
     );
     let ours = show(KeptParser { creator: None, ..parser("OKTA@1") });
-    assert_eq!((&ours["type"], &ours["state"], &ours["releaseStage"]), (&json!("PREBUILT"), &json!("INACTIVE"), &json!("RELEASE")));
+    assert_eq!(
+        (&ours["type"], &ours["state"], &ours["releaseStage"]),
+        (&json!("PREBUILT"), &json!("INACTIVE"), &json!("RELEASE"))
+    );
     let failed = KeptParser { validation: Some(validation(false)), ..parser("p1") };
     assert_eq!(show(failed)["validationStage"], "FAILED");
     assert_eq!(show(KeptParser { set_aside: Some("slow".to_owned()), ..custom })["releaseStage"], "FAULTY");
@@ -221,7 +235,8 @@ fn parsers_are_shown_as_google_shows_them() {
 #[test]
 fn lists_have_filters_views_and_pages() {
     let ours = || KeptParser { creator: None, is_active: true, ..parser("OKTA@1") };
-    let all = || vec![ours(), parser("p1"), KeptParser { is_active: true, log_type: "BIND_DNS".to_owned(), ..parser("p2") }];
+    let all =
+        || vec![ours(), parser("p1"), KeptParser { is_active: true, log_type: "BIND_DNS".to_owned(), ..parser("p2") }];
     let list = |log_type: &str, query: &str| {
         let (_, act, ask) = ask("GET", &format!("/logTypes/{log_type}/parsers?{query}"), "");
         let ParserAct::List { log_type: asked } = act else { panic!("{act:?}") };
@@ -230,7 +245,10 @@ fn lists_have_filters_views_and_pages() {
     };
     let ids = |page: &Value| {
         let parsers = page["parsers"].as_array().cloned().unwrap_or_default();
-        parsers.iter().map(|parser| parser["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+        parsers
+            .iter()
+            .map(|parser| parser["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     for (query, expected) in [
         ("", vec!["OKTA@1", "p1", "p2"]),
@@ -246,7 +264,13 @@ fn lists_have_filters_views_and_pages() {
     assert_eq!(ids(&list("-", &format!("pageToken={next}"))), ["p2"]);
     assert!(list("-", "view=BASIC_VIEW")["parsers"][0].get("cbn").is_none());
     assert_eq!(list("OKTA", "filter=TYPE%3DPREBUILT+AND+TYPE%3DCUSTOM"), json!({}));
-    for query in ["filter=STATE%3DLIVE", "filter=x", "filter=STATE%3DACTIVE+AND+", "view=ALL", &format!("filter=TYPE%3DCUSTOM&pageToken={next}")] {
+    for query in [
+        "filter=STATE%3DLIVE",
+        "filter=x",
+        "filter=STATE%3DACTIVE+AND+",
+        "view=ALL",
+        &format!("filter=TYPE%3DCUSTOM&pageToken={next}"),
+    ] {
         assert_eq!(refused("GET", &format!("/logTypes/-/parsers?{query}"), "").0, 400, "{query}");
     }
 
@@ -289,5 +313,8 @@ fn a_report_says_what_was_tried_and_what_failed() {
     );
     let next = first["nextPageToken"].as_str().unwrap();
     let second = answer(&format!("/parsingErrors?pageToken={next}"), false);
-    assert_eq!((&second["parsingErrors"][0]["error"]["message"], &second["nextPageToken"]), (&json!("no 1"), &Value::Null));
+    assert_eq!(
+        (&second["parsingErrors"][0]["error"]["message"], &second["nextPageToken"]),
+        (&json!("no 1"), &Value::Null)
+    );
 }

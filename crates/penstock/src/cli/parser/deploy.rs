@@ -121,7 +121,9 @@ fn gather(args: &DeployArgs) -> Result<Vec<Wanted>, CliError> {
         wanted.push(Wanted { kind: Kind::Extension, log_type: log_type.clone(), source: files::read(file)? });
     }
     for (index, one) in wanted.iter().enumerate() {
-        if let Some(same) = wanted[..index].iter().find(|other| other.kind == one.kind && other.log_type == one.log_type) {
+        if let Some(same) =
+            wanted[..index].iter().find(|other| other.kind == one.kind && other.log_type == one.log_type)
+        {
             let message = format!("{} and {} are both for {}", same.source.name, one.source.name, one.log_type);
             return Err(CliError::Usage(message));
         }
@@ -223,7 +225,9 @@ async fn tried(kept: &Kept, kind: Kind, log_type: &str, id: &str, made: Value) -
     while kept.target.is_google && ["NEW", "VALIDATING"].contains(&stage(&found)) {
         if waited >= TRYING_MAX {
             let secs = TRYING_MAX.as_secs();
-            return Err(CliError::Refused(format!("{id} is made, but was not tried within {secs} s; activate it later")));
+            return Err(CliError::Refused(format!(
+                "{id} is made, but was not tried within {secs} s; activate it later"
+            )));
         }
         tokio::time::sleep(ASK_EVERY).await;
         waited += ASK_EVERY;

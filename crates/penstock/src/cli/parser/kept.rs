@@ -174,12 +174,7 @@ impl Kept {
     }
 
     /// All of a log type, or of all where that is `-`.
-    pub async fn list(
-        &self,
-        kind: Kind,
-        log_type: &str,
-        query: &[(&str, &str)],
-    ) -> Result<Vec<Value>, CliError> {
+    pub async fn list(&self, kind: Kind, log_type: &str, query: &[(&str, &str)]) -> Result<Vec<Value>, CliError> {
         let path = format!("logTypes/{}/{}", encode::segment(log_type), kind.collection());
         let mut all = Vec::new();
         let mut token = String::new();
@@ -203,9 +198,7 @@ impl Kept {
     /// The one that is in use for a log type.
     pub async fn active(&self, kind: Kind, log_type: &str) -> Result<Option<Value>, CliError> {
         match kind {
-            Kind::Parser => {
-                Ok(self.list(kind, log_type, &[("filter", "STATE=ACTIVE")]).await?.into_iter().next())
-            }
+            Kind::Parser => Ok(self.list(kind, log_type, &[("filter", "STATE=ACTIVE")]).await?.into_iter().next()),
             Kind::Extension => {
                 let all = self.list(kind, log_type, &[]).await?;
                 Ok(all.into_iter().find(|extension| extension["state"] == "LIVE"))
@@ -341,7 +334,8 @@ pub async fn deactivate(remote: &Remote, args: &DeactivateArgs) -> Result<(), Cl
         (Some(id), log_type) => {
             let (kind, path) = kept.find(id, log_type.as_deref()).await?;
             if kind == Kind::Extension {
-                let message = "an extension ends when another one is activated, or with `penstock parser rollback --extension`";
+                let message =
+                    "an extension ends when another one is activated, or with `penstock parser rollback --extension`";
                 return Err(CliError::Usage(message.to_owned()));
             }
             path

@@ -231,12 +231,7 @@ impl Control {
         self.parser_schedule().map(Some)
     }
 
-    fn write_turn(
-        &self,
-        wanted: NewTurn<'_>,
-        aside: Option<&str>,
-        back_to: Option<u64>,
-    ) -> Result<(), ControlError> {
+    fn write_turn(&self, wanted: NewTurn<'_>, aside: Option<&str>, back_to: Option<u64>) -> Result<(), ControlError> {
         let NewTurn { instance, slot, log_type, parser, from, by, reason, now } = wanted;
         let turns = self.turns(instance)?;
         if let Some(id) = parser {
