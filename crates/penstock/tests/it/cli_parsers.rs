@@ -62,7 +62,8 @@ async fn a_folder_is_deployed_again_and_again() {
     desk.write("parsers/OUR_DOOR/parser.conf", gate("door"));
     desk.write("parsers/README.md", "not a parser");
     let done = deploy(&desk, &["parsers"]);
-    let changes: Vec<_> = done.iter().map(|row| (row["log_type"].as_str().unwrap(), row["change"].as_str().unwrap())).collect();
+    let changes: Vec<_> =
+        done.iter().map(|row| (row["log_type"].as_str().unwrap(), row["change"].as_str().unwrap())).collect();
     assert_eq!(changes, [("OUR_DOOR", "activated"), ("OUR_GATE", "activated")]);
     assert_eq!(description_of(&desk, "ann").await, "one");
 
@@ -72,7 +73,10 @@ async fn a_folder_is_deployed_again_and_again() {
     desk.write("parsers/OUR_GATE/parser.conf", gate("two"));
     let changed = deploy(&desk, &["parsers"]);
     assert_eq!((&changed[0]["change"], &changed[1]["change"]), (&json!("unchanged"), &json!("activated")));
-    assert_eq!((&changed[1]["before"], &changed[1]["logs"], &changed[1]["failed"]), (&done[1]["id"], &json!(1), &json!(0)));
+    assert_eq!(
+        (&changed[1]["before"], &changed[1]["logs"], &changed[1]["failed"]),
+        (&done[1]["id"], &json!(1), &json!(0))
+    );
     assert_eq!(description_of(&desk, "ben").await, "two");
 
     // The table for people says the same.
