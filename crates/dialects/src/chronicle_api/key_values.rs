@@ -376,7 +376,7 @@ mod tests {
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
-    fn mapped(format: &str, log: &str, options: Value) -> Result<Value, String> {
+    fn mapped(format: &str, log: &str, options: &Value) -> Result<Value, String> {
         let mut body = json!({ "log_format": format, "log": STANDARD.encode(log) });
         body.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
         match answer(body.to_string().as_bytes()) {
@@ -420,7 +420,7 @@ mod tests {
             ("LOG_FORMAT_UNSPECIFIED", "<a>&#65;&#x42;&c;</a>", json!({}), json!({ "a": "AB&c;" })),
         ];
         for (format, log, options, expected) in cases {
-            assert_eq!(mapped(format, log, options), Ok(expected), "{log}");
+            assert_eq!(mapped(format, log, &options), Ok(expected), "{log}");
         }
     }
 
@@ -440,7 +440,7 @@ mod tests {
             ("XML", deep.as_str(), "too deep"),
             ("XML", "x", "outside of its root"),
         ] {
-            let told = mapped(format, log, json!({})).unwrap_err();
+            let told = mapped(format, log, &json!({})).unwrap_err();
             assert!(told.contains(expected), "{log}: {told}");
         }
     }
@@ -450,6 +450,6 @@ mod tests {
         let name = "n".repeat(1_000);
         let nested =
             (0..100).fold("1".to_owned(), |inner, index| format!(r#"{{"{name}{index}": {inner}, "x": [0, 1, 2]}}"#));
-        assert!(mapped("JSON", &nested, json!({})).unwrap_err().contains("bytes"));
+        assert!(mapped("JSON", &nested, &json!({})).unwrap_err().contains("bytes"));
     }
 }

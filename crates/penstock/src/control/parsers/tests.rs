@@ -100,7 +100,7 @@ fn each_frame_is_read_by_what_was_in_use_at_its_place() {
     world.ship("two", 500);
     let expected = [
         (0, "one".to_owned()),
-        (100, first.id.clone()),
+        (100, first.id),
         (200, second.id.clone()),
         (299, second.id.clone()),
         (300, format!("{}+{}", second.id, extra.id)),
@@ -127,7 +127,7 @@ fn states_follow_turns() {
     let ours = world.states(Slot::Parser)[0].0.clone();
     assert_eq!(world.states(Slot::Parser), [(ours.clone(), true), (first.id.clone(), false)]);
     world.activate(Slot::Parser, Some(&first.id), 100);
-    assert_eq!(world.states(Slot::Parser), [(ours.clone(), false), (first.id.clone(), true)]);
+    assert_eq!(world.states(Slot::Parser), [(ours.clone(), false), (first.id, true)]);
 
     // Ours moves on, and the instance can stay with the old version.
     world.ship("two", 200);
@@ -155,7 +155,7 @@ fn rollback_goes_back_step_by_step() {
     assert_eq!(world.roll_back(30).unwrap(), Some(a.clone()));
     // What came before a rollback is what was in use before it.
     world.activate(Slot::Parser, Some(&c), 40);
-    assert_eq!(world.roll_back(50).unwrap(), Some(a.clone()));
+    assert_eq!(world.roll_back(50).unwrap(), Some(a));
     assert_eq!(world.roll_back(60).unwrap(), None);
     assert_eq!(world.reader(60), "one");
     assert!(world.roll_back(70).is_err());
@@ -213,7 +213,7 @@ fn deleted_programs_read_what_was_sent_before() {
     delete(&unused).unwrap();
     assert!(matches!(delete(&a), Err(ControlError::NotFound(_))), "it is gone for everybody");
     assert_eq!(world.states(Slot::Parser), [(b.clone(), true)]);
-    assert_eq!((world.reader(15), world.reader(20)), (a.clone(), b.clone()));
+    assert_eq!((world.reader(15), world.reader(20)), (a, b.clone()));
 
     // Until there are so many newer turns that its own is forgotten.
     for round in 0..limits::PARSER_TURNS_KEPT as u64 {

@@ -242,7 +242,7 @@ impl Control {
         }
         self.keep_turn(
             &instance.to_string(),
-            TurnDocument {
+            &TurnDocument {
                 seq: turns.iter().map(|turn| turn.seq).max().unwrap_or(0) + 1,
                 log_type: log_type.to_owned(),
                 slot: slot.into(),
@@ -257,8 +257,8 @@ impl Control {
         )
     }
 
-    fn keep_turn(&self, parent: &str, turn: TurnDocument) -> Result<(), ControlError> {
-        let json = serde_json::to_value(&turn).map_err(anyhow::Error::from)?;
+    fn keep_turn(&self, parent: &str, turn: &TurnDocument) -> Result<(), ControlError> {
+        let json = serde_json::to_value(turn).map_err(anyhow::Error::from)?;
         self.resources.create(TURN, parent, &format!("{:012}", turn.seq), &json, &turn.at)?;
         Ok(())
     }
@@ -306,7 +306,7 @@ impl Control {
                 aside: None,
                 back_to: None,
             };
-            self.keep_turn("", turn)?;
+            self.keep_turn("", &turn)?;
         }
         Ok(())
     }
