@@ -208,6 +208,45 @@ pub const RUN_PARSERS_MAX: usize = 2;
 /// How long one `runParser` may run, in seconds; logs beyond that get an error each.
 pub const RUN_PARSER_SECS_MAX: u64 = 50;
 
+/// Longest program of a kept parser or extension. The longest public ones have about half a megabyte.
+pub const PARSER_SOURCE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest log that is kept with an extension.
+pub const PARSER_SAMPLE_BYTES_MAX: usize = 256 << 10;
+
+/// Largest body that brings one: program and log in base64.
+pub const PARSER_BODY_BYTES_MAX: usize = 2 << 20;
+
+/// Most parsers and extensions of an instance.
+pub const PARSERS_MAX: usize = 2_000;
+
+/// Most bytes that all of them have together: a list of them is made in memory.
+pub const PARSERS_BYTES_MAX: usize = 12 << 20;
+
+/// How many turns of a log type are kept at least, however old they are: what `rollback` goes back through.
+pub const PARSER_TURNS_KEPT: usize = 10;
+
+/// Most stored logs that a parser is tried on before it reads new ones: the newest ones.
+pub const PARSER_VALIDATION_LOGS_MAX: usize = 1_000;
+
+/// Most bytes of these logs.
+pub const PARSER_VALIDATION_BYTES_MAX: usize = 16 << 20;
+
+/// How long that may take, in seconds; logs beyond that are left out.
+pub const PARSER_VALIDATION_SECS_MAX: u64 = 10;
+
+/// Most failures that are kept of it…
+pub const PARSER_VALIDATION_ERRORS_MAX: usize = 50;
+
+/// …and most bytes of their logs, in base64.
+pub const PARSER_VALIDATION_ERRORS_BYTES_MAX: usize = 512 << 10;
+
+/// Largest log whose keys and values are listed: its tree takes many times the bytes.
+pub const KEY_VALUES_LOG_BYTES_MAX: usize = 512 << 10;
+
+/// Most bytes of keys and values that are listed. A deep log repeats its outer keys in each of them.
+pub const KEY_VALUES_BYTES_MAX: usize = 4 << 20;
+
 /// Steps that a parser may take for one log of the stream, a step being about a statement: what Google's and our own parsers
 /// take at most, many times over. Fewer than a run by hand may take.
 pub const NORMALISE_LOG_STEPS: u64 = 1_000_000;
@@ -358,6 +397,15 @@ const _: () = {
         RUN_PARSER_ANSWER_BYTES_MAX * COPIES_OF_AN_ANSWER < ANSWERS_BYTES / 2,
         "one answer leaves room for another"
     );
+    assert!(
+        PARSER_BODY_BYTES_MAX > (PARSER_SOURCE_BYTES_MAX + PARSER_SAMPLE_BYTES_MAX) / 3 * 4,
+        "the longest program must fit a body"
+    );
+    assert!(
+        PARSER_VALIDATION_BYTES_MAX * COPIES_OF_AN_ANSWER < ANSWERS_BYTES / 2,
+        "one parser that is tried leaves room for another"
+    );
+    assert!(PARSERS_BYTES_MAX <= PARSER_VALIDATION_BYTES_MAX, "a list leaves room for another, too");
     assert!(FRAME_BYTES_MAX > SEKOIA_BODY_BYTES_MAX + SEKOIA_EVENTS_MAX * 16, "any accepted body must fit a frame");
     assert!(SEKOIA_EVENTS_MAX <= BATCH_RECORDS_MAX, "a request may be one batch");
     assert!(CHRONICLE_API_BODY_BYTES_MAX * 4 < MEMORY_BYTES / 2, "one request must fit an instance's half");

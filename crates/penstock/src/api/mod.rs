@@ -6,6 +6,7 @@
 mod manage;
 mod metrics;
 mod oci;
+mod parsers;
 mod parsing;
 mod receipts;
 mod search;
@@ -124,6 +125,11 @@ impl Asker {
         if self.caller.reaches(id) { Ok(Some(id)) } else { Err(no_instance(&id)) }
     }
 
+    /// Who it is, never a secret.
+    pub fn name(&self) -> &str {
+        self.caller.sender()
+    }
+
     /// Whether it is the operator.
     pub fn is_operator(&self) -> bool {
         self.caller.instance().is_none()
@@ -174,6 +180,7 @@ impl Api {
             ["parsing", rest @ ..] => parsing::answer(self, &request, rest).await,
             ["oci-users", rest @ ..] => oci::users(self, &request, rest).await,
             ["functions", rest @ ..] => oci::functions(self, &request, rest).await,
+            ["parsers", rest @ ..] => parsers::answer(self, &request, rest).await,
             ["status"] | ["receipts", _] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             segments => manage::answer(self, &request, segments).await,
         }

@@ -1,7 +1,7 @@
 //! The command line: what it takes, and who does it.
 //!
-//! `serve`, `check`, `log verify` and `parser` work on this machine; every other command asks a running server, so that
-//! there is one way to do a thing and one place that checks it. `log`, `entity`, `forwarder` and `feed` ask as senders do, by the
+//! `serve`, `check`, `log verify` and most of `parser` work on this machine; every other command asks a running server, so that
+//! there is one way to do a thing and one place that checks it. `log`, `entity`, `forwarder`, `feed` and `parser deploy` ask as senders do, by the
 //! Chronicle API and through the client library; `oci` and `function` by the calls of OCI's own API, with our token in place
 //! of a signature.
 
@@ -166,7 +166,7 @@ HTTPLIB2_CA_CERTS, curl CURL_CA_BUNDLE, Go SSL_CERT_FILE.")]
     /// What others push logs to
     #[command(subcommand)]
     Feed(feed::FeedCommand),
-    /// Run, test, check and write parsers in Chronicle's language; no server is needed
+    /// Run, test, check and write parsers in Chronicle's language on this machine; deploy them to a server
     #[command(subcommand)]
     Parser(parser::ParserCommand),
     /// Measure a running server
@@ -552,7 +552,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Function(function::FunctionCommand::Init { name, .. }) => function::init(&name, remote.output),
         Command::Ca { out } => ca::run(&remote, out.as_deref()).await,
-        Command::Parser(command) => parser::run(command, remote.output).await,
+        Command::Parser(command) => parser::run(&remote, command).await,
         command => {
             let client = Client::connect(&remote)?;
             match command {
