@@ -271,6 +271,8 @@ pub struct FieldValue {
 pub struct FoundRecord {
     /// Its id.
     pub id: RecordId,
+    /// Which of the events that parsers made of that record it is, from 0.
+    pub ordinal: u32,
     /// What `data` is.
     pub kind: Kind,
     /// When it happened.

@@ -511,6 +511,7 @@ fn check_ask(ask: Ask) {
         Question::Search(call) => {
             let kind = call.kinds[0];
             let row = |number: u32, data: &'static str| FoundRecord {
+                ordinal: 0,
                 id: BatchId::from_u128(1 << 80).expect("the low bits are zero").record(number),
                 kind,
                 event_time: Time::from_secs(NOW_SECS).expect("within range"),

@@ -198,11 +198,20 @@ impl Bench {
             // What a sender says of when it happened is nearer to it than when we received it.
             ..Context::new(timestamp(record.sender_time.unwrap_or(batch.received_at)).unwrap_or_default())
         };
+        let unreadable = |message: &str| Ended::Failed {
+            why: Why::Failed,
+            message: message.to_owned(),
+            field: String::new(),
+            at: None,
+        };
+        let program = parser.program().map_err(unreadable)?;
+        let extension =
+            choice.extension.as_ref().map(|extension| extension.program()).transpose().map_err(unreadable)?;
         let machine = &mut self.machine;
         // A fault of ours in the middle of a program ends one record, not the reading of the log.
-        let ran = catch_unwind(AssertUnwindSafe(|| match &choice.extension {
-            Some(extension) => machine.run_extended(parser.program(), extension.program(), &record.data, &context),
-            None => machine.run(parser.program(), &record.data, &context),
+        let ran = catch_unwind(AssertUnwindSafe(|| match extension {
+            Some(extension) => machine.run_extended(program, extension, &record.data, &context),
+            None => machine.run(program, &record.data, &context),
         }));
         let Ok(outcome) = ran else {
             self.machine = Machine::new(Arc::clone(schema));

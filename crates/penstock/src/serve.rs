@@ -165,6 +165,7 @@ impl Server {
                 Sync::EveryMillis(millis) => format!("every {millis} ms: replies can come before records are safe"),
             },
             searches: Arc::clone(&searches),
+            reparses: Arc::new(Semaphore::new(1)),
             store_at_start: pipeline.at_start.clone(),
             ca,
             functions: functions.clone(),

@@ -20,7 +20,7 @@ pub(crate) mod search;
 mod validate;
 mod values;
 
-use event::{BatchId, InstanceId, Kind, RecordId, Time};
+use event::{BatchId, InstanceId, Kind, Time};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -477,10 +477,10 @@ impl Names {
     }
 
     /// An event's. The older API has no more than its id there, as bytes.
-    pub(crate) fn event(&self, id: RecordId) -> String {
+    pub(crate) fn event(&self, record: &crate::FoundRecord) -> String {
         match self.style {
-            Style::ChronicleApi => format!("{}events/{}", self.prefix, events::id_in_path(id)),
-            Style::Backstory => events::id_base64(id),
+            Style::ChronicleApi => format!("{}events/{}", self.prefix, events::id_in_path(record)),
+            Style::Backstory => events::id_base64(record),
         }
     }
 

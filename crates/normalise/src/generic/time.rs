@@ -14,6 +14,10 @@ use super::Told;
 /// 14 hours; what is beyond this is an old log or a wrong clock, and then the zone is anybody's guess.
 const ZONELESS_MAX: SignedDuration = SignedDuration::from_hours(26);
 
+/// How much later than a record came its time may be, since clocks are wrong. What is further ahead is no time at which
+/// something happened, but one at which something ends.
+const AHEAD_MAX: SignedDuration = SignedDuration::from_hours(26);
+
 /// The years that a record's own time may lie in: before the first nothing kept a log, after the last no column keeps the time.
 const YEARS: std::ops::RangeInclusive<i16> = 1970..=2261;
 
@@ -78,7 +82,7 @@ impl Written {
         }?;
         let fits = |told: Timestamp| moment.duration_since(told).abs() <= ZONELESS_MAX;
         let sure = self.zone != Zone::Unsaid || fits(told.received_at) || told.sender_time.is_some_and(fits);
-        sure.then_some(moment)
+        (sure && is_past(moment, told)).then_some(moment)
     }
 
     fn in_year(&self, year: i16, offset: i32) -> Option<Timestamp> {
@@ -93,6 +97,12 @@ impl Written {
         let moment = Offset::from_seconds(offset).ok()?.to_timestamp(local).ok()?;
         moment.checked_add(SignedDuration::from_secs(leap)).ok()
     }
+}
+
+/// Whether something that a record tells may have happened at a moment.
+pub(super) fn is_past(moment: Timestamp, told: &Told<'_>) -> bool {
+    let latest = told.sender_time.map_or(told.received_at, |sent| sent.max(told.received_at));
+    moment.duration_since(latest) <= AHEAD_MAX
 }
 
 /// A time that is all of a text, but for brackets around it.
@@ -383,11 +393,10 @@ fn is_weekday(name: &[u8]) -> bool {
 fn named_zone(name: &[u8]) -> Option<Zone> {
     match name {
         b"Z" | b"z" | b"UTC" | b"GMT" => Some(Zone::Offset(0)),
-        b"CET" | b"CEST" | b"WET" | b"WEST" | b"EET" | b"EEST" | b"MET" | b"MEST" | b"BST" | b"IST" | b"MSK" | b"JST"
-        | b"KST" | b"SGT" | b"HKT" | b"EST" | b"EDT" | b"CST" | b"CDT" | b"MST" | b"MDT" | b"PST" | b"PDT" | b"AKST"
-        | b"AKDT" | b"HST" | b"AEST" | b"AEDT" | b"ACST" | b"ACDT" | b"AWST" | b"NZST" | b"NZDT" | b"BRT" | b"SAST" => {
-            Some(Zone::Unclear)
-        }
+        b"CET" | b"CEST" | b"WET" | b"WEST" | b"EET" | b"EEST" | b"MET" | b"MEST" | b"BST" | b"IST" | b"MSK"
+        | b"JST" | b"KST" | b"SGT" | b"HKT" | b"EST" | b"EDT" | b"CST" | b"CDT" | b"MST" | b"MDT" | b"PST" | b"PDT"
+        | b"AKST" | b"AKDT" | b"HST" | b"AEST" | b"AEDT" | b"ACST" | b"ACDT" | b"AWST" | b"NZST" | b"NZDT" | b"BRT"
+        | b"SAST" => Some(Zone::Unclear),
         _ => None,
     }
 }
@@ -422,7 +431,7 @@ mod tests {
             ("Fri, 09 Sep 2011 10:42:29 +0000", Some("2011-09-09T10:42:29Z")),
             ("Fri Sep  9 10:42:29 UTC 2011", Some("2011-09-09T10:42:29Z")),
             ("Sep 09 2011 10:42:29.5 GMT", Some("2011-09-09T10:42:29.5Z")),
-            ("Jun 06 10:42:29 GMT", Some("2025-06-06T10:42:29Z")),
+            ("Aug 06 10:42:29 GMT", Some("2025-08-06T10:42:29Z")),
             // Without a zone: UTC, if it is near when the record was sent or came.
             ("2026-01-02 03:04:05", Some("2026-01-02T03:04:05Z")),
             ("2026/01/02 03:04:05.5", Some("2026-01-02T03:04:05.5Z")),

@@ -7,6 +7,7 @@ mod manage;
 mod metrics;
 mod oci;
 mod parsers;
+mod parsing;
 mod receipts;
 mod search;
 mod status;
@@ -51,6 +52,8 @@ pub struct Api {
     pub sync: String,
     /// Searches at the same time: each holds a thread and a row group in memory.
     pub searches: Arc<Semaphore>,
+    /// Reparses at the same time.
+    pub reparses: Arc<Semaphore>,
     /// Position of the store's cursor and records waiting at the start, for conservation.
     pub store_at_start: status::AtStart,
     /// The authority of the googleapis listener, while there is one.
@@ -174,6 +177,7 @@ impl Api {
             ["ca"] if get => self.certificate_authority(&request),
             ["ca"] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             ["search"] => Err(Refusal::wrong_method(&method, &path, vec![Method::POST])),
+            ["parsing", rest @ ..] => parsing::answer(self, &request, rest).await,
             ["oci-users", rest @ ..] => oci::users(self, &request, rest).await,
             ["functions", rest @ ..] => oci::functions(self, &request, rest).await,
             ["parsers", rest @ ..] => parsers::answer(self, &request, rest).await,

@@ -207,6 +207,7 @@ const EVERY_EVENT: &str = "metadata.product_name = \"\" OR metadata.product_name
 
 fn found(row: Row) -> FoundRecord {
     FoundRecord {
+        ordinal: row.ordinal,
         id: row.id,
         kind: row.kind,
         event_time: row.event_time,

@@ -43,15 +43,15 @@ impl Answers {
         };
         // An extension adds to what reads the logs now.
         let before = self.pipeline.normaliser.schedule().latest(instance, &log_type).parser;
-        let before = before.filter(|_| slot == Slot::Extension).map(|parser| parser.program().clone());
+        let before = before.filter(|_| slot == Slot::Extension);
         let machine = Machine::new(Arc::clone(self.control.schema()));
         let _place = self.parsers.acquire().await.map_err(|_| Refusal::internal())?;
         let cancel = CancelOnDrop::default();
         let cancelled = Arc::clone(&cancel.0);
         let trial = move || -> Result<Validation, Refusal> {
             let program = program(slot.noun(), &new.source)?;
-            let programs = match before {
-                Some(before) => (before, Some(program)),
+            let programs = match before.as_ref().and_then(|before| before.program().ok()) {
+                Some(before) => (before.clone(), Some(program)),
                 None => (program, None),
             };
             let mut trial = Trial { machine, programs, log_type, report: Validation::default(), errors_bytes: 0 };

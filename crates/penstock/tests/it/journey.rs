@@ -114,7 +114,8 @@ async fn check_found(server: &TestServer) {
         ("raw", "13:3", 3),
         ("raw", "no such text", 0),
         ("udm", r#"target.user.userid = "mary@altostrat.com""#, 1),
-        ("udm", r#"ip = "10.1.2.3""#, 2),
+        // Two were sent as UDM; the third was a line of BIND.
+        ("udm", r#"ip = "10.1.2.3""#, 3),
         ("udm", r#"hostname = /altostrat/ nocase AND NOT metadata.event_type = "USER_LOGIN""#, 1),
         ("udm", r#"entity.user.userid = "johndoe""#, 1),
         ("udm", r#"network.http.response_code >= 200 AND principal.port < 60001"#, 1),

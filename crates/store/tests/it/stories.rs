@@ -325,10 +325,10 @@ fn a_newer_catalogue_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), |_| ()));
     let db = rusqlite::Connection::open(dir.path().join("catalogue.sqlite")).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     drop(db);
     let error = Store::open(StoreOptions::new(dir.path()), udm::Schema::load(), noon()).err().unwrap();
-    assert!(error.to_string().contains("has format 2, this Penstock reads up to 1"), "{error}");
+    assert!(error.to_string().contains("has format 3, this Penstock reads up to 2"), "{error}");
 }
 
 #[test]

@@ -15,7 +15,6 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use dialects::{KeptParser, NewParser, Slot, Validation};
 use event::{InstanceId, Time, limits};
-use normalise::Parser;
 use resources::{Document, ResourceError};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -423,19 +422,6 @@ fn shown_shipped(
         extension: extension.filter(|_| is_active),
         id,
     }))
-}
-
-/// Reads a stored program. One that a newer Penstock no longer takes reads nothing, and the log says so: the server must
-/// start all the same.
-fn compiled(id: &str, source: &str) -> Option<Parser> {
-    match Parser::new(id, id, source) {
-        Ok(parser) => Some(parser),
-        Err(found) => {
-            let why = found.first().map_or_else(String::new, |found| found.message.clone());
-            tracing::error!(parser = id, why, "a stored parser cannot be read any more; it is left out");
-            None
-        }
-    }
 }
 
 #[cfg(test)]

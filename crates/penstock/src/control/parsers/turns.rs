@@ -12,10 +12,11 @@ use anyhow::Context;
 use dialects::Slot;
 use event::{InstanceId, Position, Time, limits};
 use normalise::{Parser, Schedule, Turn, Turns};
+use resources::ResourceError;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Control, ControlError, EXTENSION, PARSER, SHIPPED_PARSER, ShippedDocument, compiled, is_shipped};
+use super::{Control, ControlError, EXTENSION, PARSER, SHIPPED_PARSER, ShippedDocument, is_shipped};
 
 const TURN: &str = "turn";
 
@@ -99,9 +100,9 @@ pub struct Rollback {
     back_to: u64,
 }
 
-/// The programs that turns name, compiled once. An id never means another program.
+/// The parsers that turns name, each read once. An id never means another program.
 #[derive(Debug, Default)]
-pub(in crate::control) struct Programs(Mutex<HashMap<String, Option<Arc<Parser>>>>);
+pub(in crate::control) struct Programs(Mutex<HashMap<String, Arc<Parser>>>);
 
 impl Control {
     /// All that is in use, and was as far back as turns are kept.
@@ -140,18 +141,26 @@ impl Control {
 
     fn program(&self, parent: &str, place: Place, id: &str) -> Result<Option<Arc<Parser>>, ControlError> {
         if let Some(known) = self.programs.lock().get(id) {
-            return Ok(known.clone());
+            return Ok(Some(Arc::clone(known)));
         }
         let (kind, parent) = match place {
             Place::Extension => (EXTENSION, parent),
             _ if is_shipped(id) => (SHIPPED_PARSER, ""),
             _ => (PARSER, parent),
         };
-        let document = self.resources.get(kind, parent, id)?;
-        let source = document.json["source"].as_str().unwrap_or_default();
-        let program = compiled(id, source).map(Arc::new);
-        self.programs.lock().insert(id.to_owned(), program.clone());
-        Ok(program)
+        let document = match self.resources.get(kind, parent, id) {
+            Ok(document) => document,
+            // The server must start all the same.
+            Err(ResourceError::NotFound { .. }) => {
+                tracing::error!(parser = id, "a parser that was in use is missing; logs are read without it");
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // It was checked when it was made.
+        let parser = Arc::new(Parser::unread(id, id, document.json["source"].as_str().unwrap_or_default()));
+        self.programs.lock().insert(id.to_owned(), Arc::clone(&parser));
+        Ok(Some(parser))
     }
 
     /// Writes a turn down and gives the schedule with it. What is in use already stays so without another turn.
@@ -366,7 +375,7 @@ impl Control {
 }
 
 impl Programs {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Option<Arc<Parser>>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Arc<Parser>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
