@@ -50,16 +50,11 @@ impl Answers {
         let cancelled = Arc::clone(&cancel.0);
         let trial = move || -> Result<Validation, Refusal> {
             let program = program(slot.noun(), &new.source)?;
-<<<<<<< HEAD
             let programs = match before {
                 Some(before) => {
                     let before = before.program().map_err(|why| Refusal::new(Cause::WrongState, why.to_owned()))?;
                     (before.clone(), Some(program))
                 }
-=======
-            let programs = match before.as_ref().and_then(|before| before.program().ok()) {
-                Some(before) => (before.clone(), Some(program)),
->>>>>>> b3d2d3312b23e6b918041df2c6a0df0e77c33882
                 None => (program, None),
             };
             let mut trial = Trial { machine, programs, log_type, report: Validation::default(), errors_bytes: 0 };

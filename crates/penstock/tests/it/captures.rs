@@ -404,10 +404,7 @@ impl World {
             let id: uuid::Uuid = id.parse().unwrap();
             let wanted = Wanted::Batch(BatchId::from_u128(id.as_u128()).unwrap());
             search::find(&store.snapshot(), Some(INSTANCE.parse().unwrap()), wanted, &mut |row| {
-<<<<<<< HEAD
                 // What parsers made of raw logs lies beside them.
-=======
->>>>>>> b3d2d3312b23e6b918041df2c6a0df0e77c33882
                 if row.kind == Kind::Raw || row.parser.is_none() {
                     found.push(String::from_utf8(row.data.to_vec()).unwrap());
                 }

@@ -17,10 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Control, ControlError, EXTENSION, PARSER, SHIPPED_PARSER, ShippedDocument, is_shipped};
-<<<<<<< HEAD
 use resources::NewDocument;
-=======
->>>>>>> b3d2d3312b23e6b918041df2c6a0df0e77c33882
 
 const TURN: &str = "turn";
 
@@ -104,11 +101,7 @@ pub struct Rollback {
     back_to: u64,
 }
 
-<<<<<<< HEAD
-/// The programs that turns name, each once. An id never means another program.
-=======
 /// The parsers that turns name, each read once. An id never means another program.
->>>>>>> b3d2d3312b23e6b918041df2c6a0df0e77c33882
 #[derive(Debug, Default)]
 pub(in crate::control) struct Programs(Mutex<HashMap<String, Arc<Parser>>>);
 
@@ -124,7 +117,7 @@ impl Control {
                 None => None,
                 Some(id) => {
                     named.insert(id.clone());
-                    Some(self.program(&document.parent, turn.slot, id)?)
+                    self.program(&document.parent, turn.slot, id)?
                 }
             };
             let place = (document.parent, turn.slot, turn.log_type);
@@ -147,27 +140,15 @@ impl Control {
         Ok(schedule)
     }
 
-    fn program(&self, parent: &str, place: Place, id: &str) -> Result<Arc<Parser>, ControlError> {
+    fn program(&self, parent: &str, place: Place, id: &str) -> Result<Option<Arc<Parser>>, ControlError> {
         if let Some(known) = self.programs.lock().get(id) {
-<<<<<<< HEAD
-            return Ok(Arc::clone(known));
-=======
             return Ok(Some(Arc::clone(known)));
->>>>>>> b3d2d3312b23e6b918041df2c6a0df0e77c33882
         }
         let (kind, parent) = match place {
             Place::Extension => (EXTENSION, parent),
             _ if is_shipped(id) => (SHIPPED_PARSER, ""),
             _ => (PARSER, parent),
         };
-<<<<<<< HEAD
-        let document = self.resources.get(kind, parent, id)?;
-        let source = document.json["source"].as_str().unwrap_or_default();
-        // It was checked when it was kept. One that a newer Penstock no longer takes fails each log with the reason.
-        let program = Arc::new(Parser::unread(id, id, source));
-        self.programs.lock().insert(id.to_owned(), Arc::clone(&program));
-        Ok(program)
-=======
         let document = match self.resources.get(kind, parent, id) {
             Ok(document) => document,
             // The server must start all the same.
@@ -181,7 +162,6 @@ impl Control {
         let parser = Arc::new(Parser::unread(id, id, document.json["source"].as_str().unwrap_or_default()));
         self.programs.lock().insert(id.to_owned(), Arc::clone(&parser));
         Ok(Some(parser))
->>>>>>> b3d2d3312b23e6b918041df2c6a0df0e77c33882
     }
 
     /// Writes a turn down and gives the schedule with it. What is in use already stays so without another turn.
