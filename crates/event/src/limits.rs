@@ -263,6 +263,12 @@ pub const NORMALISE_LOG_EVENTS: usize = 10_000;
 /// Most bytes of the events of one log of the stream.
 pub const NORMALISE_LOG_OUTPUT_BYTES: usize = 16 << 20;
 
+/// Most records of a frame that are read at once, and most bytes of them where they are more than one: what parsers make of
+/// them is many times as much, and must fit memory. The usual request is read whole.
+pub const NORMALISE_SLICE_RECORDS: usize = 16_384;
+/// See above.
+pub const NORMALISE_SLICE_BYTES: usize = 4 << 20;
+
 /// Records that are parsed one after the other by one thread, and share what they may use.
 pub const NORMALISE_CHUNK_RECORDS: usize = 256;
 
@@ -272,8 +278,8 @@ pub const NORMALISE_CHUNK_BYTES: usize = 1 << 20;
 /// Steps that such records may take together: twenty thousand each, if they are 256.
 pub const NORMALISE_CHUNK_STEPS: u64 = 5_000_000;
 
-/// Most bytes of the events of such records together.
-pub const NORMALISE_CHUNK_OUTPUT_BYTES: usize = 32 << 20;
+/// Most bytes of the events of such records together, if the records themselves do not have half as many.
+pub const NORMALISE_CHUNK_OUTPUT_BYTES: usize = 4 << 20;
 
 /// How many bytes of the newest frames are kept as they were read, for the followers that come next.
 pub const NORMALISE_SHARED_BYTES: usize = 32 << 20;
@@ -419,7 +425,9 @@ const _: () = {
         "one search must leave room for another"
     );
     assert!(NORMALISE_LOG_STEPS <= NORMALISE_CHUNK_STEPS, "a log alone may use what it is promised");
-    assert!(NORMALISE_LOG_OUTPUT_BYTES <= NORMALISE_CHUNK_OUTPUT_BYTES, "a log alone may use what it is promised");
+    assert!(NORMALISE_CHUNK_BYTES < NORMALISE_SLICE_BYTES, "a slice is made of chunks");
+    assert!(CLIENT_BODY_RECORDS_MAX <= NORMALISE_SLICE_RECORDS, "the usual request is read whole");
+    assert!(CHRONICLE_API_BODY_BYTES_MAX <= NORMALISE_SLICE_BYTES, "the usual request is read whole");
     assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
     assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
     assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");

@@ -8,6 +8,9 @@ use event::{Event, Position};
 
 use crate::Read;
 
+/// A frame, and the first of its records that are read.
+type Key = (Position, u32);
+
 /// Frames that were read, and those that somebody is reading.
 pub(crate) struct Shared {
     bytes_max: usize,
@@ -17,10 +20,10 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct State {
-    done: HashMap<Position, Arc<Read>>,
-    order: VecDeque<(Position, usize)>,
+    done: HashMap<Key, Arc<Read>>,
+    order: VecDeque<(Key, usize)>,
     bytes: usize,
-    claimed: HashSet<Position>,
+    claimed: HashSet<Key>,
 }
 
 /// What is known of a frame that somebody wants.
@@ -34,7 +37,7 @@ pub(crate) enum Claim<'s> {
 /// The duty to read a frame. Dropped without [`Claimed::publish`], another may.
 pub(crate) struct Claimed<'s> {
     shared: &'s Shared,
-    position: Position,
+    key: Key,
 }
 
 impl Shared {
@@ -43,14 +46,14 @@ impl Shared {
     }
 
     /// Waits while another reads it. Must not be called where that other's work is done.
-    pub(crate) fn claim(&self, position: Position) -> Claim<'_> {
+    pub(crate) fn claim(&self, key: Key) -> Claim<'_> {
         let mut state = self.lock();
         loop {
-            if let Some(read) = state.done.get(&position) {
+            if let Some(read) = state.done.get(&key) {
                 return Claim::Done(Arc::clone(read));
             }
-            if state.claimed.insert(position) {
-                return Claim::Mine(Claimed { shared: self, position });
+            if state.claimed.insert(key) {
+                return Claim::Mine(Claimed { shared: self, key });
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -70,8 +73,8 @@ impl Claimed<'_> {
         // What fills the room alone would push out all others, and is gone with the next one.
         if bytes <= self.shared.bytes_max / 2 {
             state.bytes += bytes;
-            state.order.push_back((self.position, bytes));
-            state.done.insert(self.position, Arc::clone(&read));
+            state.order.push_back((self.key, bytes));
+            state.done.insert(self.key, Arc::clone(&read));
             while state.bytes > self.shared.bytes_max {
                 let Some((oldest, bytes)) = state.order.pop_front() else { break };
                 state.bytes -= bytes;
@@ -84,7 +87,7 @@ impl Claimed<'_> {
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        self.shared.lock().claimed.remove(&self.position);
+        self.shared.lock().claimed.remove(&self.key);
         self.shared.changed.notify_all();
     }
 }

@@ -51,7 +51,7 @@ fn frame(offset: u64, whose: u128, kind: Kind, log_type: &str, records: &[&str])
     };
     let records = records.iter().map(|text| Record::new(text.as_bytes().to_vec())).collect();
     let payload = codec::encode(&[Batch { meta: Arc::new(meta), records }]);
-    Frame { position: at(offset), payload: Bytes::from(payload) }
+    Frame::new(at(offset), Bytes::from(payload))
 }
 
 fn turn(offset: u64, id: &str, source: &str) -> Turn {
@@ -178,7 +178,7 @@ fn a_change_counts_from_its_place_on_whoever_reads_and_whenever() {
 }
 
 #[test]
-fn a_parser_that_takes_too_much_is_limited_and_told_of_once_and_others_go_on() {
+fn a_parser_that_takes_too_much_is_limited_and_told_of_and_others_go_on() {
     let normaliser = normaliser();
     let troubles = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&troubles);
@@ -198,8 +198,9 @@ fn a_parser_that_takes_too_much_is_limited_and_told_of_once_and_others_go_on() {
     assert_eq!(told(&other), ["raw 0 0 words -", "udm 0 0 words a"]);
     let again = normaliser.read(&frame(502, 1, Kind::Raw, "WORDS", &texts)).unwrap();
     assert_eq!(again.failures.len(), 41);
+    // Nobody set it aside, so it is told of again.
     let troubles = troubles.lock().unwrap();
-    let [trouble] = &troubles[..] else { panic!("{troubles:?}") };
+    let [trouble, _] = &troubles[..] else { panic!("{troubles:?}") };
     assert_eq!((trouble.instance, &*trouble.log_type, &*trouble.parser), (instance(1), "WORDS", "slow"));
 }
 
@@ -225,4 +226,35 @@ fn records_that_are_read_again_are_as_if_they_came_now() {
     let expected = ["raw 0 0 slow -", "raw 1 0 slow -", "udm 0 0 slow -", "udm 1 0 slow -"];
     assert_eq!(told(&after), expected);
     assert!(after.events.iter().all(|event| event.issues.is_empty()), "what was wrong before is gone");
+}
+
+#[test]
+fn a_frame_of_many_records_is_read_in_slices_that_lie_where_they_lie() {
+    let normaliser = normaliser();
+    let texts: Vec<String> = (0..limits::NORMALISE_SLICE_RECORDS + 10).map(|number| format!("once {number}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let whole = frame(0, 2, Kind::Raw, "WORDS", &texts);
+    let first = normaliser.read(&whole).unwrap();
+    assert_eq!((first.sent, first.through as usize, first.is_last), (texts.len() - 10, texts.len() - 10, false));
+    let rest = normaliser.read(&Frame { first: first.through, ..whole.clone() }).unwrap();
+    assert_eq!((rest.sent, rest.through as usize, rest.is_last), (10, texts.len(), true));
+    assert_eq!(rest.events.last().unwrap().index as usize, texts.len() - 1);
+    let all: usize = [&first, &rest].iter().map(|read| read.events.len()).sum();
+    assert_eq!(all, 2 * texts.len());
+    // As they were sent they are all there at once.
+    assert_eq!(normaliser.records(whole.position, &whole.payload).unwrap().sent, texts.len());
+
+    // By their bytes, too; one that is larger than a slice is one.
+    let (large, small) = ("x".repeat(limits::NORMALISE_SLICE_BYTES + 1), "y".repeat(limits::NORMALISE_SLICE_BYTES / 2));
+    let mut next = frame(1, 2, Kind::Raw, "NONE", &["a", &large, &small, &small, "b"]);
+    let mut slices = Vec::new();
+    loop {
+        let read = normaliser.read(&next).unwrap();
+        slices.push(read.sent);
+        if read.is_last {
+            break;
+        }
+        next.first = read.through;
+    }
+    assert_eq!(slices, [1, 1, 2, 1]);
 }

@@ -44,6 +44,12 @@ pub(crate) fn chunks(jobs: impl Iterator<Item = Job>) -> Vec<Vec<Job>> {
     chunks
 }
 
+/// How many bytes the events of a chunk may have together.
+fn output_of(chunk: &[Job]) -> usize {
+    let bytes: usize = chunk.iter().map(|job| job.event.data.len()).sum();
+    limits::NORMALISE_CHUNK_OUTPUT_BYTES.max(2 * bytes)
+}
+
 /// Machines that wait for work: as many as ever worked at the same time.
 pub(crate) struct Machines {
     schema: Arc<udm::Schema>,
@@ -60,7 +66,7 @@ impl Machines {
         let mut bench = Bench {
             machine: self.take(),
             steps_left: limits::NORMALISE_CHUNK_STEPS,
-            output_left: limits::NORMALISE_CHUNK_OUTPUT_BYTES,
+            output_left: output_of(&chunk),
             read: Read::default(),
             parsed: Vec::new(),
         };

@@ -72,12 +72,15 @@ impl Pipeline {
         let normaliser = Arc::new(normaliser.context("cannot start the threads that parse")?);
         let read_for_connectors = {
             let normaliser = Arc::clone(&normaliser);
-            Arc::new(move |position, payload: &bytes::Bytes, wanted| match wanted {
-                deliver::Wanted::Sent => normaliser.records(position, payload).map(|read| read.events),
-                deliver::Wanted::Parsed => {
-                    let frame = normalise::Frame { position, payload: payload.clone() };
-                    normaliser.read(&frame).map(|read| read.events.clone())
-                }
+            Arc::new(move |position, payload: &bytes::Bytes, wanted, first| {
+                let read = match wanted {
+                    deliver::Wanted::Sent => Arc::new(normaliser.records(position, payload)?),
+                    deliver::Wanted::Parsed => {
+                        normaliser.read(&normalise::Frame { position, payload: payload.clone(), first })?
+                    }
+                };
+                let normalise::Read { events, through, is_last, .. } = Arc::unwrap_or_clone(read);
+                Ok(deliver::Slice { events, through, is_last })
             })
         };
         let surroundings = deliver::Surroundings {

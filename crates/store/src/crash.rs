@@ -63,6 +63,7 @@ fn frame(number: u64) -> Frame {
         set_aside: aside.into_iter().collect(),
         failures: Vec::new(),
         tallies: Vec::new(),
+        through: 0,
     }
 }
 
