@@ -31,6 +31,8 @@ pub const SHIPPED: &[Shipped] = parsers! {
     "BRO_JSON"
     "CHECKPOINT_FIREWALL"
     "CISCO_ASA_FIREWALL"
+    "CS_DETECTS"
+    "CS_EDR"
     "FORTINET_FIREWALL"
     "GCP_CLOUDAUDIT"
     "GCP_VPC_FLOW"
@@ -38,6 +40,7 @@ pub const SHIPPED: &[Shipped] = parsers! {
     "HAPROXY"
     "IIS"
     "KUBERNETES_AUDIT"
+    "MICROSOFT_DEFENDER_ENDPOINT"
     "NGINX"
     "NIX_SYSTEM"
     "OCI_AUDIT"
@@ -58,3 +61,28 @@ pub const SHIPPED: &[Shipped] = parsers! {
     "WINEVTLOG"
     "WORKSPACE_ACTIVITY"
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_can_be_read_and_stands_once_in_order() {
+        for shipped in SHIPPED {
+            let parser = crate::Parser::shipped(shipped.log_type, shipped.source);
+            assert!(parser.program().is_ok(), "{}: {:?}", shipped.log_type, parser.program());
+        }
+        assert!(SHIPPED.is_sorted_by(|one, other| one.log_type < other.log_type));
+    }
+
+    /// A folder that nobody put on the list is a parser that nobody gets.
+    #[test]
+    fn every_folder_is_on_the_list() {
+        let folders = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../../parsers")).unwrap();
+        let mut folders: Vec<String> =
+            folders.map(|folder| folder.unwrap().file_name().into_string().unwrap()).collect();
+        folders.retain(|name| !name.contains('.'));
+        folders.sort();
+        assert_eq!(folders, SHIPPED.iter().map(|shipped| shipped.log_type).collect::<Vec<_>>());
+    }
+}

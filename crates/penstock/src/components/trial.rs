@@ -13,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use cbn::{Context, End, Limits, Machine, Program};
-use dialects::{KeptParser, NewParser, ParsingError, Refusal, Slot, Validation};
+use dialects::{Cause, KeptParser, NewParser, ParsingError, Refusal, Slot, Validation};
 use event::{InstanceId, Kind, Time, limits};
 use store::Store;
 
@@ -50,8 +50,11 @@ impl Answers {
         let cancelled = Arc::clone(&cancel.0);
         let trial = move || -> Result<Validation, Refusal> {
             let program = program(slot.noun(), &new.source)?;
-            let programs = match before.as_ref().and_then(|before| before.program().ok()) {
-                Some(before) => (before.clone(), Some(program)),
+            let programs = match before {
+                Some(before) => {
+                    let before = before.program().map_err(|why| Refusal::new(Cause::WrongState, why.to_owned()))?;
+                    (before.clone(), Some(program))
+                }
                 None => (program, None),
             };
             let mut trial = Trial { machine, programs, log_type, report: Validation::default(), errors_bytes: 0 };

@@ -404,6 +404,7 @@ impl World {
             let id: uuid::Uuid = id.parse().unwrap();
             let wanted = Wanted::Batch(BatchId::from_u128(id.as_u128()).unwrap());
             search::find(&store.snapshot(), Some(INSTANCE.parse().unwrap()), wanted, &mut |row| {
+                // What parsers made of raw logs lies beside them.
                 if row.kind == Kind::Raw || row.parser.is_none() {
                     found.push(String::from_utf8(row.data.to_vec()).unwrap());
                 }

@@ -132,7 +132,7 @@ async fn check_found(server: &TestServer) {
         (json!({ "language": "raw", "query": "query:", "to": "2019-02-26T13:35:02.188Z" }), 1),
         (json!({ "language": "raw", "query": "query:", "from": "2019-02-26T13:35:02.188Z" }), 2),
         (json!({ "language": "raw", "query": "query:", "limit": 2 }), 2),
-        (json!({ "language": "udm", "query": "ip = \"10.1.2.3\"", "to": "2019-10-23T00:00:00Z" }), 1),
+        (json!({ "language": "udm", "query": "ip = \"10.1.2.3\"", "to": "2019-10-23T00:00:00Z" }), 2),
     ];
     for (query, count) in narrowed {
         let reply = send(server.request(Method::POST, "/api/search").json(&query)).await;

@@ -18,6 +18,7 @@ mod pool;
 mod program;
 mod run;
 mod show;
+mod stored;
 mod test;
 mod trace;
 
@@ -70,6 +71,12 @@ pub enum ParserCommand {
     /// Go back to the parser that was in use before
     #[command(after_help = kept::ROLLBACK_HELP)]
     Rollback(kept::RollbackArgs),
+    /// Tell why stored logs gave no events
+    #[command(after_help = stored::FAILURES_HELP)]
+    Failures(stored::FailuresArgs),
+    /// Read stored logs again with the parser that is in use now
+    #[command(after_help = stored::REPARSE_HELP)]
+    Reparse(stored::ReparseArgs),
 }
 
 /// What a log is said to be beside its text.
@@ -168,6 +175,8 @@ pub async fn run(remote: &Remote, command: ParserCommand) -> Result<(), CliError
         ParserCommand::Activate(args) => kept::activate(remote, &args).await,
         ParserCommand::Deactivate(args) => kept::deactivate(remote, &args).await,
         ParserCommand::Rollback(args) => kept::rollback(remote, &args).await,
+        ParserCommand::Failures(args) => stored::failures(remote, args).await,
+        ParserCommand::Reparse(args) => stored::reparse(remote, args).await,
         command => here(command, remote.output).await,
     }
 }
@@ -187,7 +196,9 @@ async fn here(command: ParserCommand, format: Format) -> Result<(), CliError> {
         | ParserCommand::Show(_)
         | ParserCommand::Activate(_)
         | ParserCommand::Deactivate(_)
-        | ParserCommand::Rollback(_) => unreachable!("handled above, with a server"),
+        | ParserCommand::Rollback(_)
+        | ParserCommand::Failures(_)
+        | ParserCommand::Reparse(_) => unreachable!("handled above, with a server"),
     });
     done.await.unwrap_or_else(|error| Err(CliError::Refused(format!("the command broke off: {error}"))))
 }

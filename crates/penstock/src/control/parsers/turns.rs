@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Control, ControlError, EXTENSION, PARSER, SHIPPED_PARSER, ShippedDocument, is_shipped};
+use resources::NewDocument;
 
 const TURN: &str = "turn";
 
@@ -281,7 +282,7 @@ impl Control {
 
     fn keep_turn(&self, parent: &str, turn: &TurnDocument) -> Result<(), ControlError> {
         let json = serde_json::to_value(turn).map_err(anyhow::Error::from)?;
-        self.resources.create(TURN, parent, &format!("{:012}", turn.seq), &json, &turn.at)?;
+        self.resources.create(TURN, parent, &turn_id(turn.seq), &json, &turn.at)?;
         Ok(())
     }
 
@@ -291,7 +292,10 @@ impl Control {
         let _one = self.changing();
         let turns = self.turns_of_shipped()?;
         let mut seq = turns.iter().map(|turn| turn.seq).max().unwrap_or(0);
+        // The first time of all, what waits in the log from before there was parsing is read by them, too.
+        let from = if turns.is_empty() { Position { offset: 0, ..end } } else { end };
         let mut changed = Vec::new();
+        let mut documents = Vec::new();
         for (log_type, source) in parsers {
             let id = Parser::shipped_id(log_type, source);
             let ours = super::now_of_shipped(&turns, log_type);
@@ -302,7 +306,7 @@ impl Control {
             if self.resources.get(SHIPPED_PARSER, "", &id).is_err() {
                 let document = ShippedDocument { log_type: log_type.clone(), source: source.clone() };
                 let document = serde_json::to_value(document).map_err(anyhow::Error::from)?;
-                self.resources.create(SHIPPED_PARSER, "", &id, &document, &now.to_string())?;
+                documents.push(NewDocument { kind: SHIPPED_PARSER, parent: "", id: id.clone(), json: document });
             }
             changed.push((log_type.clone(), Some(id)));
         }
@@ -320,7 +324,7 @@ impl Control {
                 seq,
                 log_type,
                 slot: Place::Shipped,
-                from: end.into(),
+                from: from.into(),
                 parser,
                 at: now.to_string(),
                 by: SERVER_ITSELF.to_owned(),
@@ -328,8 +332,11 @@ impl Control {
                 aside: None,
                 back_to: None,
             };
-            self.keep_turn("", &turn)?;
+            let document = serde_json::to_value(turn).map_err(anyhow::Error::from)?;
+            documents.push(NewDocument { kind: TURN, parent: "", id: turn_id(seq), json: document });
         }
+        // All at once: a first start has dozens of them.
+        self.resources.create_all(&documents, &now.to_string())?;
         Ok(())
     }
 
@@ -398,6 +405,11 @@ impl TurnDocument {
     fn began(&self) -> u64 {
         self.back_to.unwrap_or(self.seq)
     }
+}
+
+/// Turns are listed in the order in which they were made.
+fn turn_id(seq: u64) -> String {
+    format!("{seq:012}")
 }
 
 fn read(json: Value) -> Result<TurnDocument, ControlError> {
