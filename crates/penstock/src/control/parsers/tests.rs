@@ -128,7 +128,7 @@ fn states_follow_turns() {
     let ours = world.states(Slot::Parser)[0].0.clone();
     assert_eq!(world.states(Slot::Parser), [(ours.clone(), true), (first.id.clone(), false)]);
     world.activate(Slot::Parser, Some(&first.id), 100);
-    assert_eq!(world.states(Slot::Parser), [(ours.clone(), false), (first.id, true)]);
+    assert_eq!(world.states(Slot::Parser), [(ours.clone(), false), (first.id.clone(), true)]);
 
     // Ours moves on, and the instance can stay with the old version.
     world.ship("two", 200);
