@@ -89,6 +89,7 @@ async fn roll_back(api: &Api, request: &OwnRequest, log_type: &str) -> Result<An
                 slot,
                 log_type: &log_type,
                 parser: None,
+                instead_of: None,
                 from: pipeline.log.status().durable_to,
                 by: &by,
                 reason: reason.as_deref(),

@@ -59,7 +59,7 @@ impl Answers {
             ParserVerb::Deactivate => {
                 // What is not in use needs no turn, whoever said so before.
                 if found.is_active {
-                    if is_shipped(&on.id) && !self.is_own_choice(&on).await? {
+                    if is_shipped(&on.id) && !self.is_own_choice(&on) {
                         let message = format!(
                             "The parser {} came with the server: it reads logs until another one of {} is activated.",
                             on.id, on.log_type
@@ -102,7 +102,7 @@ impl Answers {
             return Ok(());
         }
         // Ours are in use where an instance has none of its own; only an old version of them must be asked for.
-        if is_shipped(&on.id) && self.is_current(on).await? {
+        if is_shipped(&on.id) && self.is_current(on) {
             return self.turn(on, None).await;
         }
         let skipped = found.new.validation_skipped || is_shipped(&on.id);
@@ -133,6 +133,7 @@ impl Answers {
     async fn turn(&self, on: &One, parser: Option<String>) -> Result<(), Refusal> {
         let (control, pipeline) = (Arc::clone(&self.control), Arc::clone(&self.pipeline));
         let (on, now) = (on.clone(), (self.clock)());
+        let is_end = parser.is_none() && !is_shipped(&on.id);
         let turned = blocking(move || -> Result<(), ControlError> {
             pipeline.normaliser.change(|_| {
                 control.make_turn(NewTurn {
@@ -140,6 +141,8 @@ impl Answers {
                     slot: on.slot,
                     log_type: &on.log_type,
                     parser: parser.as_deref(),
+                    // Who ends the use of one means no other.
+                    instead_of: if is_end { Some(&on.id) } else { None },
                     from: pipeline.log.status().durable_to,
                     by: &on.by,
                     reason: None,
@@ -157,16 +160,15 @@ impl Answers {
     }
 
     /// Whether the instance itself said that it wants this version of ours.
-    async fn is_own_choice(&self, on: &One) -> Result<bool, Refusal> {
-        let choice = self.pipeline.normaliser.schedule().latest(on.instance, &on.log_type);
-        Ok(choice.is_own)
+    fn is_own_choice(&self, on: &One) -> bool {
+        self.pipeline.normaliser.schedule().latest(on.instance, &on.log_type).is_own
     }
 
     /// Whether one of ours is the version that is in use where nobody said otherwise.
-    async fn is_current(&self, on: &One) -> Result<bool, Refusal> {
+    fn is_current(&self, on: &One) -> bool {
         let schedule = self.pipeline.normaliser.schedule();
         let ours = schedule.shipped.get(&on.log_type).and_then(|turns| turns.latest());
-        Ok(ours.is_some_and(|parser| **parser.id() == *on.id))
+        ours.is_some_and(|parser| **parser.id() == *on.id)
     }
 
     async fn documents<T: Send + 'static>(

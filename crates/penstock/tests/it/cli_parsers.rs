@@ -172,3 +172,14 @@ async fn ours_are_shown_and_an_extension_adds_to_one() {
     usage.fails(2, &["rollback --extension"]);
     desk.server.stop().await;
 }
+
+#[test]
+fn a_configuration_is_checked_with_its_parsers() {
+    let home = crate::cli::Home::new();
+    std::fs::create_dir_all(home.path("parsers/OKTA")).unwrap();
+    std::fs::write(home.path("penstock.toml"), "[normalise]\nparsers = \"parsers\"\n").unwrap();
+    std::fs::write(home.path("parsers/OKTA/parser.conf"), "filter { }").unwrap();
+    home.run(&["check"]).ok();
+    std::fs::write(home.path("parsers/OKTA/parser.conf"), "filter {\n  grk { }\n}").unwrap();
+    home.run(&["check"]).fails(1, &["parsers/OKTA/parser.conf:2:3"]);
+}

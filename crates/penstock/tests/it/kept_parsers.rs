@@ -292,6 +292,43 @@ async fn a_folder_of_the_operators_goes_before_ours() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_parser_that_does_harm_is_set_aside() {
+    let world = World::start().await;
+    let endless = r#"filter {
+  json { source => "message" array_function => "split_columns" }
+  for a in items { for b in items { for c in items { mutate { replace => { "x" => "y" } } } } }
+}
+"#;
+    let id = id_of(&world.create("parsers", endless).await);
+    world.activate("parsers", &id).await;
+    let items: Vec<u32> = (0..200).collect();
+    let log = json!({ "data": STANDARD.encode(json!({ "items": items }).to_string()) });
+    // A batch's logs share what they may use, so that all behind the first few end at the limit.
+    let logs = json!({ "inline_source": { "logs": vec![log; 30] } });
+    world.ok(Method::POST, &format!("/logTypes/{GATE}/logs:import"), logs).await;
+    crate::server::until("the parser is set aside", async || world.states().await[0].1 == "INACTIVE").await;
+    let shown = world.ok(Method::GET, &format!("/logTypes/{GATE}/parsers/{id}"), Value::Null).await;
+    assert_eq!(shown["releaseStage"], "FAULTY");
+    let turns = world.server.get(&format!("/api/parsers/turns?log_type={GATE}")).await;
+    assert_eq!(
+        (&turns[0]["set_aside"], &turns[0]["by"], &turns[0]["parser"]),
+        (&json!(id), &json!("penstock"), &Value::Null)
+    );
+    assert!(turns[0]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{turns}");
+
+    // What comes then is read without it, now and after a restart.
+    let good = id_of(&world.create("parsers", &gate("good")).await);
+    world.log("login ann").await;
+    let world = World { server: world.server.restart().await };
+    assert_eq!(world.states().await[0], (id, "INACTIVE".to_owned()));
+    let made = world.act("parsers", &good, "activate").await;
+    assert_eq!(made.status, 200, "{}", made.text());
+    world.log("login ben").await;
+    assert_eq!(world.events("ben").await, one("good", ""));
+    world.server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn parsers_are_apart_between_instances() {
     let world = World::start().await;
     let id = id_of(&world.create("parsers", &gate("mine")).await);

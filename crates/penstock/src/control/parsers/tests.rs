@@ -38,7 +38,8 @@ impl World {
 
     fn turn<'t>(&self, slot: Slot, parser: Option<&'t str>, offset: u64) -> NewTurn<'t> {
         let (instance, from) = (self.instance, place(offset));
-        NewTurn { instance, slot, log_type: OKTA, parser, from, by: "me", reason: None, now: at(offset as i64) }
+        let now = at(offset as i64);
+        NewTurn { instance, slot, log_type: OKTA, parser, instead_of: None, from, by: "me", reason: None, now }
     }
 
     fn activate(&self, slot: Slot, parser: Option<&str>, offset: u64) {
@@ -127,7 +128,7 @@ fn states_follow_turns() {
     let ours = world.states(Slot::Parser)[0].0.clone();
     assert_eq!(world.states(Slot::Parser), [(ours.clone(), true), (first.id.clone(), false)]);
     world.activate(Slot::Parser, Some(&first.id), 100);
-    assert_eq!(world.states(Slot::Parser), [(ours.clone(), false), (first.id, true)]);
+    assert_eq!(world.states(Slot::Parser), [(ours.clone(), false), (first.id.clone(), true)]);
 
     // Ours moves on, and the instance can stay with the old version.
     world.ship("two", 200);
@@ -135,6 +136,10 @@ fn states_follow_turns() {
     let states = world.states(Slot::Parser);
     assert_eq!((states.len(), &states[0]), (3, &(ours, true)));
     assert!(!states[1].1 && !states[2].1, "{states:?}");
+
+    let late = NewTurn { instead_of: Some(&first.id), ..world.turn(Slot::Parser, None, 350) };
+    world.control.make_turn(late).unwrap();
+    assert!(world.states(Slot::Parser)[0].1, "who ends one ends no other");
 
     let unknown = world.control.make_turn(world.turn(Slot::Parser, Some("nothing"), 400));
     assert!(matches!(unknown, Err(ControlError::NotFound(_))), "{unknown:?}");

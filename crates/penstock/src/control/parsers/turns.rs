@@ -81,6 +81,8 @@ pub struct NewTurn<'t> {
     pub log_type: &'t str,
     /// The parser, which is kept; `None` for ours, or for no extension.
     pub parser: Option<&'t str>,
+    /// Nothing is changed unless this one is in use, where it is named: somebody else may have been faster.
+    pub instead_of: Option<&'t str>,
     /// The first place of the log at which it counts.
     pub from: Position,
     /// Who wants it.
@@ -235,19 +237,30 @@ impl Control {
                 return Ok(None);
             }
             let reason = Some(reason);
-            let turn = NewTurn { instance, slot, log_type, parser: None, from, by: SERVER_ITSELF, reason, now };
+            let turn = NewTurn {
+                instance,
+                slot,
+                log_type,
+                parser: None,
+                instead_of: Some(id),
+                from,
+                by: SERVER_ITSELF,
+                reason,
+                now,
+            };
             self.write_turn(turn, Some(id), None)?;
         }
         self.parser_schedule().map(Some)
     }
 
     fn write_turn(&self, wanted: NewTurn<'_>, aside: Option<&str>, back_to: Option<u64>) -> Result<(), ControlError> {
-        let NewTurn { instance, slot, log_type, parser, from, by, reason, now } = wanted;
+        let NewTurn { instance, slot, log_type, parser, instead_of, from, by, reason, now } = wanted;
         let turns = self.turns(instance)?;
         if let Some(id) = parser {
             self.kept_parser(instance, slot, log_type, id, &turns, &self.turns_of_shipped()?)?;
         }
-        if super::now_of(&turns, log_type, slot).parser.as_deref() == parser {
+        let in_use = super::now_of(&turns, log_type, slot).parser;
+        if in_use.as_deref() == parser || instead_of.is_some_and(|id| in_use.as_deref() != Some(id)) {
             return Ok(());
         }
         self.keep_turn(
