@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use event::codec::{self, CodecError};
-use event::{Event, Failure, InstanceId, Kind, Position, Tally, TallyKey, limits};
+use event::{Event, Failure, InstanceId, Kind, Position, Tally, TallyKey, Why, limits};
 use rayon::prelude::*;
 
 use crate::schedule::{Choice, Schedule};
@@ -139,6 +139,11 @@ impl Normaliser {
         })
     }
 
+    /// Whether raw records are parsed at all.
+    pub fn is_enabled(&self) -> bool {
+        self.options.enabled
+    }
+
     /// Whom to tell of parsers that should be set aside. It may change the schedule.
     pub fn on_trouble(&self, tell: impl Fn(Trouble) + Send + Sync + 'static) {
         *self.on_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tell));
@@ -223,11 +228,12 @@ impl Normaliser {
 
     /// Reads records again that were read before, each by this choice: what a frame with them would give now.
     pub fn reread(&self, records: Vec<Event>, choice: &Arc<Choice>) -> Read {
+        let choice = Some(Arc::clone(choice)).filter(|choice| choice.parser.is_some() || self.options.generic);
         let again = |mut event: Event| {
             event.issues.clear();
             event.event_time = event.sender_time.unwrap_or(event.batch.received_at);
             event.parser = None;
-            Job { event, choice: Some(Arc::clone(choice)) }
+            Job { event, choice: choice.clone() }
         };
         let jobs: Vec<Job> = records.into_iter().map(again).collect();
         let all = 0..jobs.len();
@@ -331,7 +337,7 @@ impl Normaliser {
         {
             let mut strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
             for read in reads {
-                let at_limit = read.failures.iter().filter(|failure| failure.why == event::Why::Limit);
+                let at_limit = read.failures.iter().filter(|failure| failure.why == Why::Limit);
                 for failure in at_limit {
                     let batch = &failure.batch;
                     let choice = schedule.choose(batch.instance, &batch.log_type, failure.position);
@@ -345,7 +351,13 @@ impl Normaliser {
                         // It counts anew: somebody may want to use it again.
                         *strike = 0;
                         let (instance, log_type, parser) = key;
-                        let trouble = Trouble { instance, log_type, parser, message: failure.message.clone() };
+                        // What one log ran into by itself says more than that others had used up everything.
+                        let says = read
+                            .failures
+                            .iter()
+                            .find(|said| said.why == Why::Limit && said.parser == parser && said.line > 0);
+                        let message = says.unwrap_or(failure).message.clone();
+                        let trouble = Trouble { instance, log_type, parser, message };
                         let is_known =
                             |known: &Trouble| (known.instance, &known.parser) == (trouble.instance, &trouble.parser);
                         if !told.iter().any(is_known) {

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use event::{Event, Position};
+use event::{Event, Failure, Position};
 
 use crate::Read;
 
@@ -94,7 +94,10 @@ impl Drop for Claimed<'_> {
 
 /// About how much memory it takes.
 fn bytes_of(read: &Read) -> usize {
-    let event = |event: &Event| event.data.len() + size_of::<Event>();
+    let issues =
+        |event: &Event| event.issues.iter().map(|issue| issue.field.len() + issue.message.len() + 80).sum::<usize>();
+    let event = |event: &Event| event.data.len() + size_of::<Event>() + issues(event);
+    let failure = |failure: &Failure| size_of::<Failure>() + failure.message.len() + failure.field.len();
     let set_aside = read.set_aside.iter().map(|(record, _)| event(record)).sum::<usize>();
-    read.events.iter().map(event).sum::<usize>() + set_aside
+    read.events.iter().map(event).sum::<usize>() + set_aside + read.failures.iter().map(failure).sum::<usize>()
 }

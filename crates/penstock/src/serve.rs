@@ -336,7 +336,8 @@ impl Server {
                  curl -sS {url}/v1/projects/penstock/locations/us/instances/{instance}/logTypes/OKTA/logs:import \\\n    \
                  -H \"Authorization: Bearer $(cat {token})\" -d '{{\"inline_source\": {{\"logs\": [{{\"data\": \
                  \"eyJldmVudFR5cGUiOiAidXNlci5zZXNzaW9uLnN0YXJ0IiwgIm91dGNvbWUiOiB7InJlc3VsdCI6ICJTVUNDRVNTIn19\"}}]}}}}'\n\n\
-                 {as_to_sekoia}Find the first:\n\n  {program} search raw 'altostrat.com'{server}\n",
+                 {as_to_sekoia}Find the first, as it was sent and by what it means:\n\n  {program} search raw 'altostrat.com'{server}\n  \
+                 {program} search udm 'ip = \"10.120.20.32\"'{server}\n",
                 url = self.url,
                 token = shell_quoted(&token),
                 as_to_sekoia = as_to_sekoia.unwrap_or_default(),

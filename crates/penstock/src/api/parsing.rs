@@ -190,11 +190,17 @@ async fn reparse(api: &Api, request: &OwnRequest) -> Result<Answer, Refusal> {
     if from >= to {
         return Err(Refusal::invalid(format!("from ({from}) is not before to ({to}), so no log could be meant.")));
     }
+    if !api.pipeline.normaliser.is_enabled() {
+        let message = "Parsing is switched off (normalise.enabled = false), so nothing can be read again.";
+        return Err(Refusal::new(Cause::WrongState, message));
+    }
     let store = store_of(api)?;
     let place = Arc::clone(&api.reparses).try_acquire_owned().map_err(|_| {
         Refusal::new(Cause::NotYet, "Another reparse is running; one at a time can. Try again when it is done.")
     })?;
     let before = api.pipeline.log.status().durable_to;
+    // What comes from now on is not among them, nor are its failures.
+    let to = to.min(now);
     let again = Again { instance, log_type: asked.log_type, from, to, before };
     let (pipeline, clock) = (Arc::clone(&api.pipeline), Arc::clone(&api.clock));
     tracing::info!(%instance, log_type = again.log_type, %from, %to, "a reparse begins");

@@ -222,7 +222,7 @@ pub enum DemoCommand {
 /// `penstock search`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SearchCommand {
-    /// By the text of raw logs
+    /// By the text of raw logs; below each the events that a parser made of it, or why there is none
     #[command(after_help = "Examples:
   penstock search raw 'client 10.120.20.32'
   penstock search raw --regex 'query: [a-z]+\\.com' --log-type BIND_DNS --from 2019-02-26T00:00:00Z")]
@@ -236,7 +236,7 @@ pub(crate) enum SearchCommand {
         #[command(flatten)]
         common: SearchArgs,
     },
-    /// By UDM fields
+    /// By UDM fields: what was sent as UDM, and what parsers made of raw logs
     #[command(after_help = "Examples:
   penstock search udm 'metadata.event_type = \"USER_LOGIN\" AND target.user.userid = \"mary@altostrat.com\"'
   penstock search udm 'ip = \"10.1.2.3\" OR hostname = /^host[0-9]+$/ nocase'

@@ -100,7 +100,7 @@ fn line(row: &str) -> Vec<String> {
             let mut body = event[kind].clone();
             // Its type stands in front; the rest of the metadata says least of what is looked for.
             if let Some(body) = body.as_object_mut() {
-                body.remove("metadata");
+                body.shift_remove("metadata");
             }
             lines.push(format!("    {type_of}  {}", short(&body.to_string())));
         }

@@ -31,7 +31,7 @@ pub const HELP: &str = "Examples:
   penstock parser deploy --log-type OKTA --extension more.conf
   penstock parser deploy parsers/OKTA --google --customer-id UUID --project-id P --region eu
 
-A parser reads what comes from then on; what is stored stays as it is. One that fails on all of the newest stored logs of \
+A parser reads what comes from then on; what is stored stays as it is until penstock parser reparse. One that fails on all of the newest stored logs of \
 its type is not activated, and not kept.
 
 Exit status: 0 everything is as in the files; 1 something was refused; 2 wrong usage; 3 server not reachable.";

@@ -31,7 +31,7 @@ pub const SHOW_HELP: &str = "Examples:
 pub const ACTIVATE_HELP: &str = "Example:
   penstock parser activate 3d1c9f58-7f6e-4a53-9f0e-0f6f6f7c2b10
 
-It reads what comes from now on; what is stored stays as it is. One that fails on all of the newest stored logs of its \
+It reads what comes from now on; what is stored stays as it is until penstock parser reparse. One that fails on all of the newest stored logs of its \
 type is not activated.";
 
 pub const DEACTIVATE_HELP: &str = "Examples:

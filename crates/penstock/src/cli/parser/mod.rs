@@ -4,7 +4,7 @@
 //! What the language means is the crate `cbn`'s; here is what files there are, how it is shown and which exit status it
 //! gives. A log's way through `run`: `logs.rs` reads it, a thread of `pool.rs` runs it and makes its text, `run.rs` prints
 //! that in the order of the logs. `program.rs` finds parsers; `draw.rs` alone knows how a place in a source is drawn.
-//! `test/` runs parsers against files of expected events. `deploy.rs` and `kept.rs` alone speak with a server.
+//! `test/` runs parsers against files of expected events. `deploy.rs`, `kept.rs` and `stored.rs` alone speak with a server.
 
 mod deploy;
 mod differences;
