@@ -1,13 +1,14 @@
 //! `GET /api/receipts/{id}`: where a batch or record is. Derived from the log, the store's cursor and set-aside records,
 //! and each connector's cursor and dead letters; there is no second book.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use commit::Followed;
 use deliver::Whereabouts;
 use dialects::Refusal;
-use event::{BatchMeta, InstanceId, Position, RecordId};
+use event::{BatchMeta, InstanceId, Kind, Position, RecordId};
 use http::StatusCode;
 use search::Wanted;
 use serde_json::{Value, json};
@@ -44,6 +45,43 @@ struct Known {
     records: usize,
     position: Position,
     in_log: bool,
+}
+
+/// What the store has of a record.
+#[derive(Default)]
+struct Found {
+    /// Which parser read it.
+    parser: Option<String>,
+    /// How many events and entities came of it.
+    events: u64,
+    /// Why none did, if that was a failure.
+    failure: Option<String>,
+}
+
+impl Found {
+    fn add(&mut self, row: search::Row) {
+        if row.kind == Kind::Raw {
+            self.failure = row.issues.into_iter().next().map(|issue| issue.message);
+            self.parser = row.parser.map(Into::into);
+        } else if row.parser.is_some() {
+            self.events += 1;
+        }
+    }
+
+    /// `None` of what no parser read.
+    fn shown(&self) -> Option<Value> {
+        let parser = self.parser.as_ref()?;
+        let state = match &self.failure {
+            Some(_) => "failed",
+            None if self.events == 0 => "no events",
+            None => "parsed",
+        };
+        let mut shown = json!({ "state": state, "parser": parser, "events": self.events });
+        if let Some(failure) = &self.failure {
+            shown["reason"] = json!(failure.strip_prefix("not parsed: ").unwrap_or(failure));
+        }
+        Some(shown)
+    }
 }
 
 fn receipt(
@@ -94,12 +132,13 @@ fn receipt(
         vec![id.index()]
     };
     // The store may have let go of what is older than its retention; only looking tells.
-    let mut in_store = std::collections::HashSet::new();
+    let mut in_store: HashMap<u32, Found> = HashMap::new();
     if let Some(store) = &pipeline.store {
         let wanted = if is_batch { Wanted::Batch(batch) } else { Wanted::Record(id) };
         search::find(&store.snapshot(), None, wanted, &mut |row| {
-            in_store.insert(row.id.index());
-            if in_store.len() >= RECORDS_SHOWN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            in_store.entry(row.id.index()).or_default().add(row);
+            // What came of a record stands right behind it, so the last one that is shown is whole.
+            if in_store.len() > RECORDS_SHOWN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .map_err(|error| failed("the store cannot be searched", &error))?;
     }
@@ -109,7 +148,7 @@ fn receipt(
         let aside = set_aside.iter().find(|aside| aside["id"] == record.to_string().as_str());
         let state = match aside {
             Some(aside) => json!({ "state": "set aside", "reason": aside["reason"] }),
-            None if stored["state"] == "stored" && !in_store.contains(&index) => json!({ "state": "expired" }),
+            None if stored["state"] == "stored" && !in_store.contains_key(&index) => json!({ "state": "expired" }),
             None => stored.clone(),
         };
         let connectors = pipeline
@@ -118,7 +157,12 @@ fn receipt(
             .map_err(|error| failed("a connector's state cannot be read", &error))?;
         let connectors: Vec<Value> =
             connectors.iter().map(|(connector, whereabouts)| show_whereabouts(&connector.name, whereabouts)).collect();
-        records.push(json!({ "id": record.to_string(), "index": index, "store": state, "connectors": connectors }));
+        let mut shown =
+            json!({ "id": record.to_string(), "index": index, "store": state, "connectors": connectors });
+        if let Some(parsing) = in_store.get(&index).and_then(Found::shown) {
+            shown["parsing"] = parsing;
+        }
+        records.push(shown);
     }
     Ok(Some(json!({
         "id": id.to_string(),

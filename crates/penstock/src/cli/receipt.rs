@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::manage::{items, segment};
-use super::output::{Format, say};
+use super::output::{Format, printable, say};
 use super::{CliError, Client};
 
 /// Most records of a batch told one by one.
@@ -45,6 +45,7 @@ pub async fn run(client: &Client, id: &str) -> Result<(), CliError> {
     let all = items(&receipt["records"]);
     for record in all.iter().take(RECORDS_TOLD_MAX) {
         let mut line = format!("  {}: {}", record["id"].as_str().unwrap_or_default(), state(&record["store"]));
+        line.push_str(&parsing(&record["parsing"]));
         for connector in items(&record["connectors"]) {
             let name = connector["name"].as_str().unwrap_or_default();
             line.push_str(&format!("; {name}: {}", state(connector)));
@@ -56,6 +57,18 @@ pub async fn run(client: &Client, id: &str) -> Result<(), CliError> {
         say(&format!("  … and {more} more (-o json shows up to 1000)"));
     }
     Ok(())
+}
+
+/// What a parser made of a record, as a part of its line.
+fn parsing(value: &Value) -> String {
+    let parser = printable(value["parser"].as_str().unwrap_or_default());
+    match (value["state"].as_str().unwrap_or_default(), value["events"].as_u64().unwrap_or(0)) {
+        ("parsed", 1) => format!("; 1 event by {parser}"),
+        ("parsed", events) => format!("; {events} events by {parser}"),
+        ("failed", _) => format!("; not parsed: {}", printable(value["reason"].as_str().unwrap_or_default())),
+        ("no events", _) => format!("; no events, as {parser} says"),
+        _ => String::new(),
+    }
 }
 
 fn state(value: &Value) -> String {
