@@ -14,6 +14,7 @@ import http.client
 import http.server
 import json
 import random
+import subprocess
 import threading
 import time
 import unittest
@@ -26,7 +27,9 @@ VERSIONS, EXTENSIONS = 5, 2
 # How often the server is killed at least, and what it is doing then.
 ROUNDS = 24
 MOMENTS = ("any time", "reparse", "activation")
-BATCH_RECORDS = 30
+BATCH_RECORDS = 20
+# Of each log type so many are listed, the newest.
+FAILURES_KEPT = 1_000
 SENDERS = 5
 
 PARSER = r"""
@@ -78,7 +81,7 @@ class Sender(threading.Thread):
                 marks[f"{self.load.run}-{self.name}-{number};"] = (log_type, self.random.random() > 0.02)
             if self.send(log_type, marks):
                 self.acknowledged.update(marks)
-            self.load.over.wait(self.random.uniform(0, 0.2))
+            self.load.over.wait(self.random.uniform(0, 0.1))
 
     def send(self, log_type, marks):
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -334,6 +337,7 @@ class KilledWhileNormalising(unittest.TestCase):
         for when in ("after a reparse of all", "after a reparse of all and a kill"):
             with self.subTest(when):
                 rows = self.check_stored(acknowledged)
+                self.check_counts(rows)
                 programs = {rows[mark]["parser"].split("+")[0] for mark in of_type}
                 self.assertEqual(programs, {last})
                 never = {mark for mark, (log_type, _) in acknowledged.items() if log_type == NEVER}
@@ -357,13 +361,16 @@ class KilledWhileNormalising(unittest.TestCase):
             self.kill()
             flips.join(30)
             # The one whose connection broke has no answer.
-            was_cut, told = flips.was_cut, f" in the {flips.answered + 1}th of many activations"
+            was_cut, told = flips.was_cut, f" in activation {flips.answered + 1} of many"
         else:
             if self.random.random() < 0.5:
                 told = " after a whole reparse"
                 self.assertTrue(self.reparse_whole().is_done, self.server.log())
             self.kill()
         self.assertEqual(self.receiver.faults, [])
+        if self.random.random() < 0.25:
+            told += " and again while it started"
+            self.start_and_kill()
         self.server.start()
         self.load.up.set()
         took = time.monotonic() - began
@@ -373,6 +380,15 @@ class KilledWhileNormalising(unittest.TestCase):
     def kill(self):
         self.load.up.clear()
         self.server.kill()
+
+    def start_and_kill(self):
+        """Ends a start, which reads what the store did not get to write, somewhere in its middle."""
+        command = [self.options.binary, "serve", "--data", str(self.server.data), "--listen", self.server.address]
+        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        process = subprocess.Popen(command, env=self.server.environment(), cwd=self.server.folder, **quiet)
+        self.load.over.wait(self.random.uniform(0.01, 0.5))
+        process.kill()
+        process.wait(30)
 
     def reparse_whole(self):
         reparse = Reparse(self.server)
@@ -483,7 +499,16 @@ class KilledWhileNormalising(unittest.TestCase):
         print(f"        {len(wanted)} events arrived under {keys} keys, {repeats} again, {refused} requests refused")
 
     def check_counts(self, stored):
-        """Logs that are never read again are counted once each, under the parser that read them."""
+        """Failures are listed once each. Logs that are never read again are counted once, under the parser that read them.
+        And the server itself finds that nothing is missing."""
+        for log_type in (AGAIN, NEVER):
+            reply = self.server.api("GET", f"/api/parsing/failures?log_type={log_type}&limit=1000000")
+            listed = collections.Counter((one["id"], one["parser"]) for one in reply.json()["failures"])
+            failed = [row for row in stored.values() if row["log_type"] == log_type and not row["event"]]
+            self.assertLess(len(failed), FAILURES_KEPT, "more than are kept could not be compared")
+            self.assertEqual(listed, collections.Counter((row["id"], row["parser"]) for row in failed))
+        [instance] = self.server.status()["instances"]
+        self.assertEqual(instance["conservation"]["holds"], True, instance)
         counted = self.server.api("GET", "/api/parsing/counts").json()["parsers"]
         told = {
             row["parser"]: (row["parsed"], row["failed"]) for row in counted if row["log_type"] == NEVER
