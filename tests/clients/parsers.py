@@ -4,9 +4,14 @@ activated and taken back by the library, and what the stream makes of the logs t
 """
 
 import base64
+import collections
+import concurrent.futures
+import contextlib
+import functools
 import json
 import os
 import subprocess
+import threading
 import unittest
 import unittest.mock
 
@@ -199,7 +204,8 @@ class KeptParsers(AsGoogle, unittest.TestCase):
     def send(self, user):
         """A sign-in of this user; gives its event once the stream has made one."""
         log = json.dumps({"user": user, "from": "192.0.2.7", "at": "2026-03-01T08:00:00Z"})
-        self.chronicle.ingest_log(log_type=self.LOG_TYPE, log_message=log)
+        with contextlib.redirect_stdout(None):
+            self.chronicle.ingest_log(log_type=self.LOG_TYPE, log_message=log)
         self.server.wait_stored()
         return self.server.search("udm", f'target.user.userid = "{user}"')[0]
 
@@ -320,6 +326,242 @@ class KeptParsers(AsGoogle, unittest.TestCase):
         self.server.cli("parser", "rollback", "--log-type", self.LOG_TYPE)
         self.assertEqual(self.chronicle.list_parsers(self.LOG_TYPE, filter="STATE=ACTIVE"), [])
         self.chronicle.delete_parser(self.LOG_TYPE, row["id"])
+
+
+class Switched(AsGoogle, unittest.TestCase):
+    """A parser and an extension of one's own for logs that ours reads: what comes next is read by what is in use, and what is
+    stored is read again when somebody asks for it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.admin = cls.key_file("admin")
+        cls.key = cls.server.api_key()
+        cls.enterClassContext(unittest.mock.patch.dict(os.environ, cls.environment(cls.admin)))
+        cls.enterClassContext(unittest.mock.patch.dict(os.environ, {"NO_PROXY": "", "no_proxy": ""}))
+
+    @functools.cached_property
+    def chronicle(self):
+        from secops import SecOpsClient
+
+        return SecOpsClient(service_account_path=str(self.admin)).chronicle(
+            customer_id=self.server.customer_id, project_id="harbour", region="us"
+        )
+
+    @staticmethod
+    def log(user):
+        """A sign-in as Okta tells of it, with beside it what our parser above wants."""
+        return json.dumps({
+            "eventType": "user.session.start", "outcome": {"result": "SUCCESS"}, "published": "2026-03-01T08:00:00Z",
+            "actor": {"alternateId": f"{user}@harbour.example"}, "client": {"ipAddress": "192.0.2.7"},
+            "user": user, "from": "192.0.2.7", "at": "2026-03-01T08:00:00Z",
+        })
+
+    def ingest(self, user):
+        with contextlib.redirect_stdout(None):
+            self.chronicle.ingest_log(log_type="OKTA", log_message=self.log(user))
+
+    def ingest_many(self, users):
+        """By the older API, in one request."""
+        body = json.dumps({"log_type": "OKTA", "entries": [{"log_text": self.log(user)} for user in users]}).encode()
+        path = f"/v2/unstructuredlogentries:batchCreate?key={self.key}"
+        reply = self.server.ask("POST", path, body, {"Content-Type": "application/json"})
+        self.assertEqual(reply.status, 200, reply)
+
+    def found(self, query, count, prefix):
+        """Whose events a query finds once everything is stored: as many, and each once."""
+        self.server.wait_stored()
+        rows = self.server.search("udm", query, limit=100_000, log_types=["OKTA"])[0]
+        rows = [row for row in rows if user_of(row).startswith(prefix)]
+        self.assertEqual((len(rows), len({user_of(row) for row in rows})), (count, count), query)
+        return rows
+
+    def made(self):
+        """Our program above as a parser that is kept for the test."""
+        made = self.chronicle.create_parser("OKTA", PARSER, validated_on_empty_logs=True)
+        parser = made["name"].split("/")[-1]
+        self.addCleanup(self.chronicle.delete_parser, "OKTA", parser, force=True)
+        return parser
+
+    def reparse(self, *how):
+        return json.loads(self.server.cli("parser", "reparse", "--log-type", "OKTA", *how, "-o", "json"))
+
+    # Fields that only our program above sets, and only the parser that comes with the server.
+    GATES = 'metadata.vendor_name = "Harbour" and metadata.product_name = "Gate"'
+    OURS = 'metadata.vendor_name = "Okta" and metadata.product_event_type = "user.session.start"'
+
+    def test_the_next_log_is_read_by_what_is_in_use(self):
+        chronicle = self.chronicle
+        self.ingest("switch-0")
+        [row] = self.found(self.OURS, 1, "switch-")
+        shipped = row["parser"]
+        self.assertTrue(shipped.startswith("OKTA@"), shipped)
+
+        parser = self.made()
+        self.ingest("switch-1")
+        self.found(self.OURS, 2, "switch-")
+        chronicle.activate_parser("OKTA", parser)
+        self.ingest("switch-2")
+        [row] = self.found(self.GATES, 1, "switch-")
+        self.assertEqual((user_of(row), row["parser"]), ("switch-2", parser))
+        self.assertNotIn("productVersion", row["udm"]["metadata"])
+        self.found(self.OURS, 2, "switch-")
+
+        made = chronicle.create_parser_extension("OKTA", log=self.log("sample"), parser_config=EXTENSION)
+        extension = made["name"].split("/")[-1]
+        chronicle.activate_parser_extension("OKTA", extension)
+        self.ingest("switch-3")
+        [row] = self.found('metadata.product_version = "7"', 1, "switch-")
+        self.assertEqual((user_of(row), row["parser"]), ("switch-3", f"{parser}+{extension}"))
+        self.found(self.GATES, 2, "switch-")
+
+        # Ours is back, and the extension adds to what that makes, too.
+        chronicle.deactivate_parser("OKTA", parser)
+        self.ingest("switch-4")
+        rows = self.found('metadata.product_version = "7"', 2, "switch-")
+        self.assertIn(("switch-4", f"{shipped}+{extension}"), [(user_of(row), row["parser"]) for row in rows])
+        chronicle.delete_parser_extension("OKTA", extension)
+        self.ingest("switch-5")
+        rows = self.found(self.OURS, 4, "switch-")
+        self.assertIn(("switch-5", shipped), [(user_of(row), row["parser"]) for row in rows])
+
+    def test_stored_logs_are_read_again_while_others_come(self):
+        chronicle = self.chronicle
+        older = 3_000
+        for first in range(0, older, 500):
+            self.ingest_many(f"again-old-{number}" for number in range(first, first + 500))
+        shipped = self.found(self.OURS, older, "again-")[0]["parser"]
+
+        parser = self.made()
+        chronicle.activate_parser("OKTA", parser)
+        with Sending(self.ingest, "again-new-") as sending:
+            sending.wait_for(3)
+            sent = sending.sent
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                reparse = pool.submit(self.reparse)
+                seen = [self.readers_of_older()]
+                while not reparse.done():
+                    seen.append(self.readers_of_older())
+                done = reparse.result()
+            seen.append(self.readers_of_older())
+            during = sending.sent - sent
+            sending.wait_for(3)
+        # Whoever looked meanwhile saw each log's event once, all of them the old ones or all the new ones.
+        ours, gates = {shipped: older}, {parser: older}
+        self.assertEqual([one for one in seen if one not in (ours, gates)], [])
+        self.assertEqual((seen[0], seen[-1]), (ours, gates))
+        everything = older + sending.sent
+        self.assertEqual((done["parser"], done["failed"]), (parser, 0))
+        self.assertGreaterEqual(done["records"], older)
+        self.assertEqual(done["events"], done["records"])
+        self.assertEqual(done["events_before"], done["events"], "each had one, and has one")
+        print(f"        {done['records']} logs were read again, {during} came meanwhile, {len(seen)} looked", flush=True)
+        rows = self.found(self.GATES, everything, "again-")
+        self.assertEqual({row["parser"] for row in rows}, {parser})
+        # Of the old ones nothing is left, and each log shows the new one.
+        self.found(self.OURS, 0, "again-")
+        rows = self.server.search("raw", '"again-', limit=100_000, events=True)[0]
+        self.assertEqual(len(rows), everything)
+        for row in rows:
+            self.assertEqual((row["parser"], [event["parser"] for event in row["events"]]), (parser, [parser]))
+
+        # Only those that were received in a time; the others keep what they have.
+        chronicle.deactivate_parser("OKTA", parser)
+        newest = max(rows, key=lambda row: row["received_at"])
+        oldest = min(rows, key=lambda row: row["received_at"])
+        of_first = [row for row in rows if row["batch"] == oldest["batch"]]
+        self.assertEqual(self.reparse("--from", newest["received_at"])["records"], 1)
+        self.found(self.OURS, 1, "again-")
+        second = min(row["received_at"] for row in rows if row["received_at"] > oldest["received_at"])
+        done = self.reparse("--to", second)
+        self.assertGreaterEqual(done["records"], len(of_first))
+        self.found(self.OURS, 1 + len(of_first), "again-")
+        self.found(self.GATES, everything - 1 - len(of_first), "again-")
+
+    def readers_of_older(self):
+        """By which parsers the older logs have events now, and how many."""
+        rows = self.server.search("udm", f"({self.GATES}) or ({self.OURS})", limit=100_000, log_types=["OKTA"])[0]
+        events = {(user_of(row), row["parser"]) for row in rows if user_of(row).startswith("again-old-")}
+        self.assertEqual(len(events), sum(user_of(row).startswith("again-old-") for row in rows), "none is there twice")
+        return dict(collections.Counter(parser for _, parser in events))
+
+    def test_logs_that_failed_get_events_once_the_parser_is_mended(self):
+        self.server.cli("log-type", "add", "HARBOUR_GATE")
+        # Of a log without a user our program above makes nothing, since it reads a field that nobody set.
+        stops = 'mutate { replace => { "event.idm.read_only_udm.target.user.userid" => "%{nobody}" } }'
+        self.assertIn(stops, PARSER)
+        mended = PARSER.replace(stops, 'mutate { replace => { "user" => "somebody" } }')
+        programs = [self.written(f"{name}.conf", text) for name, text in (("broken", PARSER), ("mended", mended))]
+        deploy = ("parser", "deploy", "--log-type", "HARBOUR_GATE", "--no-activate", "-o", "json")
+        broken, mended = [json.loads(self.server.cli(*deploy, str(path)))[0]["id"] for path in programs]
+        log = '{"from": "192.0.2.9", "at": "2026-03-01T08:00:00Z", "note": "mend-0"}'
+        self.server.cli("parser", "activate", broken)
+        with contextlib.redirect_stdout(None):
+            self.chronicle.ingest_log(log_type="HARBOUR_GATE", log_message=log)
+        self.server.wait_stored()
+        [failure] = self.failures()
+        [row] = self.server.search("raw", "mend-0", events=True)[0]
+        self.assertEqual((row["id"], row["parser"], row.get("events")), (failure["id"], broken, None))
+
+        self.server.cli("parser", "activate", mended)
+        done = json.loads(self.server.cli("parser", "reparse", "--log-type", "HARBOUR_GATE", "-o", "json"))
+        told = {key: done[key] for key in ("records", "events_before", "events", "failed", "parser")}
+        self.assertEqual(told, {"records": 1, "events_before": 0, "events": 1, "failed": 0, "parser": mended})
+        [row] = self.server.search("raw", "mend-0", events=True)[0]
+        self.assertNotIn("issues", row)
+        self.assertEqual((row["parser"], [event["parser"] for event in row["events"]]), (mended, [mended]))
+        self.assertEqual(self.failures(), [])
+        [found] = self.server.search("udm", 'target.user.userid = "somebody"')[0]
+        self.assertEqual(found["id"], row["id"])
+
+    def failures(self):
+        said = self.server.cli("parser", "failures", "--log-type", "HARBOUR_GATE", "-o", "json")
+        return json.loads(said)["failures"]
+
+
+class Sending:
+    """Sends one log after the other in a thread, for as long as the block lasts."""
+
+    def __init__(self, send, prefix):
+        self.send, self.prefix = send, prefix
+        self.sent = 0
+        self.error = None
+        self.over = threading.Event()
+        self.changed = threading.Condition()
+        self.thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self):
+        try:
+            while not self.over.is_set():
+                self.send(f"{self.prefix}{self.sent}")
+                with self.changed:
+                    self.sent += 1
+                    self.changed.notify_all()
+        except Exception as error:
+            self.error = error
+
+    def wait_for(self, more):
+        """Until so many more were sent."""
+        with self.changed:
+            wanted = self.sent + more
+            if not self.changed.wait_for(lambda: self.sent >= wanted or self.error, 60) or self.error:
+                raise AssertionError(f"only {self.sent} were sent") from self.error
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.over.set()
+        self.thread.join(60)
+        if self.error:
+            raise self.error
+
+
+def user_of(row):
+    """Whose sign-in an event is, whoever made it: ours has an address, the other a name."""
+    user = row["udm"]["target"]["user"]
+    return (user.get("userid") or user["emailAddresses"][0]).removesuffix("@harbour.example")
 
 
 def bare(event):

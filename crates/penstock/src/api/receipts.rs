@@ -47,6 +47,43 @@ struct Known {
     in_log: bool,
 }
 
+/// What the store has of a record.
+#[derive(Default)]
+struct Found {
+    /// Which parser read it.
+    parser: Option<String>,
+    /// How many events and entities came of it.
+    events: u64,
+    /// Why none did, if that was a failure.
+    failure: Option<String>,
+}
+
+impl Found {
+    fn add(&mut self, row: search::Row) {
+        if row.kind == Kind::Raw {
+            self.failure = row.issues.into_iter().next().map(|issue| issue.message);
+            self.parser = row.parser.map(Into::into);
+        } else if row.parser.is_some() {
+            self.events += 1;
+        }
+    }
+
+    /// `None` of what no parser read.
+    fn shown(&self) -> Option<Value> {
+        let parser = self.parser.as_ref()?;
+        let state = match &self.failure {
+            Some(_) => "failed",
+            None if self.events == 0 => "no events",
+            None => "parsed",
+        };
+        let mut shown = json!({ "state": state, "parser": parser, "events": self.events });
+        if let Some(failure) = &self.failure {
+            shown["reason"] = json!(failure.strip_prefix("not parsed: ").unwrap_or(failure));
+        }
+        Some(shown)
+    }
+}
+
 fn receipt(
     pipeline: &Pipeline,
     id: RecordId,
@@ -95,16 +132,13 @@ fn receipt(
         vec![id.index()]
     };
     // The store may have let go of what is older than its retention; only looking tells.
-    let mut in_store: HashMap<u32, Parsed> = HashMap::new();
+    let mut in_store: HashMap<u32, Found> = HashMap::new();
     if let Some(store) = &pipeline.store {
         let wanted = if is_batch { Wanted::Batch(batch) } else { Wanted::Record(id) };
         search::find(&store.snapshot(), None, wanted, &mut |row| {
-            // What came of a record comes behind it.
-            if in_store.len() >= RECORDS_SHOWN_MAX && !in_store.contains_key(&row.id.index()) {
-                return ControlFlow::Break(());
-            }
             in_store.entry(row.id.index()).or_default().add(row);
-            ControlFlow::Continue(())
+            // What came of a record stands right behind it, so the last one that is shown is whole.
+            if in_store.len() > RECORDS_SHOWN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .map_err(|error| failed("the store cannot be searched", &error))?;
     }
@@ -124,8 +158,8 @@ fn receipt(
         let connectors: Vec<Value> =
             connectors.iter().map(|(connector, whereabouts)| show_whereabouts(&connector.name, whereabouts)).collect();
         let mut shown = json!({ "id": record.to_string(), "index": index, "store": state, "connectors": connectors });
-        if let Some(parsed) = in_store.get(&index).and_then(Parsed::shown) {
-            shown["parsed"] = parsed;
+        if let Some(parsing) = in_store.get(&index).and_then(Found::shown) {
+            shown["parsing"] = parsing;
         }
         records.push(shown);
     }
@@ -147,35 +181,6 @@ fn receipt(
         "set_aside": set_aside,
         "records": records,
     })))
-}
-
-/// What a parser made of a raw record.
-#[derive(Default)]
-struct Parsed {
-    parser: Option<String>,
-    events: u64,
-    failure: Option<String>,
-}
-
-impl Parsed {
-    fn add(&mut self, row: search::Row) {
-        if row.kind == Kind::Raw {
-            self.parser = row.parser;
-            self.failure = row.issues.into_iter().map(|issue| issue.message).next();
-        } else if row.parser.is_some() {
-            self.events += 1;
-        }
-    }
-
-    /// `None` where no parser was asked.
-    fn shown(&self) -> Option<Value> {
-        let parser = self.parser.as_ref()?;
-        let mut shown = json!({ "parser": parser, "events": self.events });
-        if let Some(failure) = &self.failure {
-            shown["failure"] = json!(failure);
-        }
-        Some(shown)
-    }
 }
 
 fn show_whereabouts(name: &str, whereabouts: &Whereabouts) -> Value {

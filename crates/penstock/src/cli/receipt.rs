@@ -45,7 +45,7 @@ pub async fn run(client: &Client, id: &str) -> Result<(), CliError> {
     let all = items(&receipt["records"]);
     for record in all.iter().take(RECORDS_TOLD_MAX) {
         let mut line = format!("  {}: {}", record["id"].as_str().unwrap_or_default(), state(&record["store"]));
-        line.push_str(&parsed(&record["parsed"]));
+        line.push_str(&parsing(&record["parsing"]));
         for connector in items(&record["connectors"]) {
             let name = connector["name"].as_str().unwrap_or_default();
             line.push_str(&format!("; {name}: {}", state(connector)));
@@ -59,14 +59,15 @@ pub async fn run(client: &Client, id: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What a parser made of a raw record.
-fn parsed(value: &Value) -> String {
-    let Some(parser) = value["parser"].as_str() else { return String::new() };
-    match (value["failure"].as_str(), value["events"].as_u64().unwrap_or(0)) {
-        (Some(failure), _) => format!(", {}", printable(failure)),
-        (None, 0) => format!(", read by {parser}, which made nothing of it"),
-        (None, 1) => format!(", 1 event by {parser}"),
-        (None, events) => format!(", {events} events by {parser}"),
+/// What a parser made of a record, as a part of its line.
+fn parsing(value: &Value) -> String {
+    let parser = printable(value["parser"].as_str().unwrap_or_default());
+    match (value["state"].as_str().unwrap_or_default(), value["events"].as_u64().unwrap_or(0)) {
+        ("parsed", 1) => format!("; 1 event by {parser}"),
+        ("parsed", events) => format!("; {events} events by {parser}"),
+        ("failed", _) => format!("; not parsed: {}", printable(value["reason"].as_str().unwrap_or_default())),
+        ("no events", _) => format!("; no events, as {parser} says"),
+        _ => String::new(),
     }
 }
 

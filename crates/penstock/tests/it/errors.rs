@@ -191,6 +191,33 @@ async fn bad_records_are_set_aside_where_that_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_says_what_parsers_made_of_logs() {
+    let server = TestServer::start().await;
+    let body = r#"{"log_type": "OKTA", "entries": [{"log_text": "{\"eventType\": \"user.session.start\"}"},
+        {"log_text": "no JSON"}]}"#;
+    let reply = server.post(RAW, body).await;
+    assert_eq!(server.texts("").await.len(), 2);
+    let receipt = server.get(&format!("/api/receipts/{}", reply.batch())).await;
+    let parsing = |index: usize| &receipt["records"][index]["parsing"];
+    assert!(parsing(0)["parser"].as_str().unwrap().starts_with("OKTA@"), "{receipt}");
+    assert_eq!((&parsing(0)["state"], &parsing(0)["events"]), (&json!("parsed"), &json!(1)));
+    assert_eq!((&parsing(1)["state"], &parsing(1)["events"]), (&json!("failed"), &json!(0)));
+    assert!(parsing(1)["reason"].as_str().unwrap().contains("(line "), "{receipt}");
+    let alone = server.get(&format!("/api/receipts/{}", receipt["records"][1]["id"].as_str().unwrap())).await;
+    assert_eq!(&alone["records"][0]["parsing"], parsing(1));
+
+    // What is no raw log was read by none.
+    let udm =
+        r#"{"events": [{"metadata": {"event_timestamp": "2026-03-01T08:00:00Z", "event_type": "GENERIC_EVENT"}}]}"#;
+    let reply = server.post("/v2/udmevents:batchCreate", udm).await;
+    server.settled().await;
+    let receipt = server.get(&format!("/api/receipts/{}", reply.batch())).await;
+    assert_eq!(receipt["records"][0]["store"]["state"], "stored");
+    assert_eq!(receipt["records"][0].get("parsing"), None);
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sizes_and_encodings() {
     let server = TestServer::start().await;
     let limit = limits::CHRONICLE_INGESTION_BODY_BYTES_MAX;
