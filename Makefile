@@ -8,7 +8,7 @@ export CARGO_TARGET_DIR ?= $(HOME)/.cache/penstock/target
 DATA ?= ./penstock-data
 LISTEN ?= 127.0.0.1:8480
 
-.PHONY: run build test test-rust test-clients lint bench dist help
+.PHONY: run build test test-rust test-parsers test-clients lint bench dist help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -19,15 +19,24 @@ run: build
 build:
 	cargo build --release --locked -p penstock
 
-test: test-rust test-clients
+test: test-rust test-parsers test-clients
 
 test-rust:
 	cargo test --workspace --locked
 
 # The binary of the same build that the tests above used.
+DEBUG = $(CARGO_TARGET_DIR)/debug/penstock
+
+# Our own parsers: laid out, without findings, and making of their samples what is written down. Some seconds.
+test-parsers:
+	cargo build --locked -p penstock
+	$(DEBUG) parser fmt --check parsers
+	$(DEBUG) parser lint --deny warnings parsers
+	$(DEBUG) parser test --strict --coverage --fail-under 90 parsers
+
 test-clients:
 	cargo build --locked -p penstock
-	PENSTOCK_BIN=$(CARGO_TARGET_DIR)/debug/penstock tests/clients/run
+	PENSTOCK_BIN=$(DEBUG) tests/clients/run
 
 lint:
 	cargo fmt --all --check

@@ -140,7 +140,12 @@ async fn append(log: &Log, ids: &mut IdSource, count: u64, of_a_frame: usize) {
     }
 }
 
-fn read(position: Position, payload: &Bytes, _: deliver::Wanted) -> Result<Vec<Event>, event::codec::CodecError> {
+fn read(
+    position: Position,
+    payload: &Bytes,
+    _: deliver::Wanted,
+    _: u32,
+) -> Result<deliver::Slice, event::codec::CodecError> {
     let mut events = Vec::new();
     for Batch { meta, records } in event::codec::decode(payload)? {
         events.extend(records.into_iter().zip(0u32..).map(|(record, index)| Event {
@@ -157,7 +162,7 @@ fn read(position: Position, payload: &Bytes, _: deliver::Wanted) -> Result<Vec<E
             ordinal: 0,
         }));
     }
-    Ok(events)
+    Ok(deliver::Slice { events, is_last: true, ..deliver::Slice::default() })
 }
 
 fn now() -> Time {

@@ -55,7 +55,7 @@ pub use ledger::{DeadLetter, Loss, LostRange};
 pub use live::{ConnectorState, ConnectorStatus, LastError};
 pub use loops::HOPS_LABEL;
 pub use meter::{KEEP as METRICS_KEEP, Metric, MetricsQuery, Point, Series};
-pub use reader::{ReadFrame, Wanted};
+pub use reader::{ReadFrame, Slice, Wanted};
 pub use runs::{RunEntry, RunLevel, RunLog, RunMessage};
 
 use connector::{Connector, Order, Parts, What, blocking};

@@ -20,7 +20,22 @@ use crate::targets::Target;
 /// How a frame's payload becomes events, given by the binary: its records, and behind all of them, where that is wanted, what
 /// parsers make of them. The same frame must give the same events in the same order, or a batch cannot be made again;
 /// and with the records first, a place within a frame stays one when a connector is changed to want the other.
-pub type ReadFrame = Arc<dyn Fn(Position, &Bytes, Wanted) -> Result<Vec<Event>, CodecError> + Send + Sync>;
+///
+/// A frame of many records may come in slices; the last argument says before which of its records, counted from 0, everything
+/// has been read. Within a slice the records stand first. (Where a connector is changed to want the other in the middle of such
+/// a frame, the place within it is off by what was parsed before: the one case in which the numbers do not agree.)
+pub type ReadFrame = Arc<dyn Fn(Position, &Bytes, Wanted, u32) -> Result<Slice, CodecError> + Send + Sync>;
+
+/// The events of a frame, or of some of its records.
+#[derive(Debug, Clone, Default)]
+pub struct Slice {
+    /// In order.
+    pub events: Vec<Event>,
+    /// The frame's records before this one have been read.
+    pub through: u32,
+    /// Those were the last.
+    pub is_last: bool,
+}
 
 /// What of a frame is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,9 +78,48 @@ pub(crate) struct Reader {
 struct Frame {
     position: Position,
     next: Position,
-    events: Vec<Event>,
-    /// The event to look at next.
+    payload: Bytes,
+    slice: Slice,
+    /// Events of the slices before.
+    before: usize,
+    /// The event of the slice to look at next.
     index: usize,
+}
+
+impl Frame {
+    /// A frame whose first `skip` events have been looked at.
+    fn open(
+        read: &ReadFrame,
+        wanted: Wanted,
+        (position, next): (Position, Position),
+        payload: Bytes,
+        skip: usize,
+    ) -> Result<Frame, CodecError> {
+        let slice = read(position, &payload, wanted, 0)?;
+        let mut frame = Frame { position, next, payload, slice, before: 0, index: 0 };
+        while frame.before + frame.slice.events.len() <= skip && !frame.slice.is_last {
+            frame.go_on(read, wanted)?;
+        }
+        frame.index = skip.saturating_sub(frame.before).min(frame.slice.events.len());
+        Ok(frame)
+    }
+
+    /// Reads the next slice, which there must be.
+    fn go_on(&mut self, read: &ReadFrame, wanted: Wanted) -> Result<(), CodecError> {
+        let next = read(self.position, &self.payload, wanted, self.slice.through)?;
+        self.before += self.slice.events.len();
+        (self.slice, self.index) = (next, 0);
+        Ok(())
+    }
+
+    /// Everything before this place has been looked at.
+    fn place(&self) -> Place {
+        if self.slice.is_last && self.index == self.slice.events.len() {
+            return Place::at(self.next);
+        }
+        // A record's index fits 32 bits, and an event is one of a record's few.
+        Place { position: self.position, skip: u32::try_from(self.before + self.index).unwrap_or(u32::MAX) }
+    }
 }
 
 /// A part of the log that is not to be had.
@@ -169,7 +223,7 @@ impl Reader {
 
     /// The feed of the record that is next, where one has been looked at.
     pub(crate) fn feed(&self) -> &str {
-        let next = self.frame.as_ref().and_then(|frame| frame.events.get(frame.index));
+        let next = self.frame.as_ref().and_then(|frame| frame.slice.events.get(frame.index));
         next.map_or("", |event| &event.batch.feed)
     }
 
@@ -208,7 +262,7 @@ impl Reader {
     pub(crate) fn gather(&mut self, batch: &mut Gathering, until: &Until<'_>) -> Result<Step, DeliverError> {
         let began = Instant::now();
         let step = self.read_on(batch, until);
-        let used_up = self.frame.as_ref().is_none_or(|frame| frame.index >= frame.events.len());
+        let used_up = self.frame.as_ref().is_none_or(|frame| frame.index >= frame.slice.events.len());
         if used_up && until.limits.records_max <= QUICK_EVENTS as usize {
             self.look_ahead();
         }
@@ -269,25 +323,53 @@ impl Reader {
     }
 
     fn open(&mut self, position: Position, next: Position, payload: &Bytes) {
-        match (self.read)(position, payload, self.source.wanted()) {
-            Ok(events) => {
-                // The cursor may stand within the frame that it names.
-                let index = if self.place.position == position { self.place.skip as usize } else { 0 };
-                self.frame = Some(Frame { position, next, events, index });
-            }
-            Err(error) => {
-                tracing::error!(%position, %error, "a frame cannot be read");
-                self.gap = Some(Gap { from: position, to: next, why: Loss::Unreadable });
-            }
+        // The cursor may stand within the frame that it names.
+        let skip = if self.place.position == position { self.place.skip as usize } else { 0 };
+        match Frame::open(&self.read, self.source.wanted(), (position, next), payload.clone(), skip) {
+            Ok(frame) => self.frame = Some(frame),
+            Err(error) => self.unreadable(position, next, &error),
         }
+    }
+
+    fn unreadable(&mut self, position: Position, next: Position, error: &CodecError) {
+        tracing::error!(%position, %error, "a frame cannot be read");
+        self.gap = Some(Gap { from: position, to: next, why: Loss::Unreadable });
     }
 
     /// Takes events of the open frame, only a few of them if it must be quick; `None` when it is used up.
     fn take(&mut self, batch: &mut Gathering, until: &Until<'_>, quick: bool) -> Option<Step> {
+        loop {
+            let step = self.take_slice(batch, until, quick);
+            let frame = self.frame.as_mut()?;
+            if step.is_some() {
+                return step;
+            }
+            if frame.slice.is_last {
+                break;
+            }
+            // What is quick is in memory; a slice is made.
+            if quick {
+                return Some(Step::Pause);
+            }
+            if let Err(error) = frame.go_on(&self.read, self.source.wanted()) {
+                let (position, next) = (frame.position, frame.next);
+                self.frame = None;
+                self.unreadable(position, next, &error);
+                return None;
+            }
+        }
+        // Also where the frame held no event at all.
+        self.place = Place::at(self.frame.as_ref()?.next);
+        self.frame = None;
+        None
+    }
+
+    /// Takes events of the open slice; `None` when it is used up.
+    fn take_slice(&mut self, batch: &mut Gathering, until: &Until<'_>, quick: bool) -> Option<Step> {
         let frame = self.frame.as_mut()?;
         let limits = &until.limits;
         let mut looked = 0;
-        while let Some(event) = frame.events.get(frame.index) {
+        while let Some(event) = frame.slice.events.get(frame.index) {
             if until.place == Some(self.place) {
                 return Some(Step::Full);
             }
@@ -336,21 +418,13 @@ impl Reader {
             // Of its own instance only: what others send is nobody's business here.
             batch.read += u64::from(is_own);
             frame.index += 1;
-            self.place = if frame.index == frame.events.len() {
-                Place::at(frame.next)
-            } else {
-                // A record's index fits 32 bits, and an event is one of a record's few.
-                Place { position: frame.position, skip: u32::try_from(frame.index).unwrap_or(u32::MAX) }
-            };
+            self.place = frame.place();
             let full = batch.elements.len() >= limits.records_max
                 || self.target.body_bytes_len(&batch.elements) >= limits.bytes_max;
             if selected && full {
                 return Some(Step::Full);
             }
         }
-        // Also where the frame held no event at all.
-        self.place = Place::at(frame.next);
-        self.frame = None;
         None
     }
 }
@@ -373,7 +447,18 @@ pub(crate) fn look(
     if found != position {
         return Ok(None);
     }
-    let Ok(events) = read(position, &payload, wanted) else { return Ok(None) };
-    let numbered = events.into_iter().zip(0u32..).filter(|(event, _)| event.id() == record);
-    Ok(Some(numbered.map(|(event, number)| (number, event)).collect()))
+    let (mut numbered, mut number, mut through) = (Vec::new(), 0_u32, 0);
+    loop {
+        let Ok(slice) = read(position, &payload, wanted, through) else { return Ok(None) };
+        for event in slice.events {
+            if event.id() == record {
+                numbered.push((number, event));
+            }
+            number = number.saturating_add(1);
+        }
+        if slice.is_last {
+            return Ok(Some(numbered));
+        }
+        through = slice.through;
+    }
 }

@@ -2,20 +2,34 @@
 //! dialect claims the path. The body stays under [`limits::ERROR_BODY_BYTES_MAX`] whatever the refusal holds.
 
 use event::limits;
+use http::StatusCode;
 
-use crate::{Refusal, Reply, Violation};
+use crate::{Cause, Refusal, Reply, Violation};
 
 /// The reply that says this refusal.
 pub fn refuse(refusal: &Refusal) -> Reply {
-    Reply::json(refusal.cause.http_status(), body(refusal)).with_headers_of(refusal, Some("Bearer"))
+    refuse_with(refusal, refusal.cause.http_status())
+}
+
+/// The same as Google's own servers number it: there, what is not in the right state for a call is a bad request.
+pub(crate) fn refuse_as_google(refusal: &Refusal) -> Reply {
+    let status = match refusal.cause {
+        Cause::WrongState => StatusCode::BAD_REQUEST,
+        cause => cause.http_status(),
+    };
+    refuse_with(refusal, status)
+}
+
+fn refuse_with(refusal: &Refusal, status: StatusCode) -> Reply {
+    Reply::json(status, body(refusal, status)).with_headers_of(refusal, Some("Bearer"))
 }
 
 /// Longest message and description, in bytes of JSON. Twenty faults of the usual length fit beside a message this long.
 const MESSAGE_BYTES_MAX: usize = 800;
 const DESCRIPTION_BYTES_MAX: usize = 400;
 
-fn body(refusal: &Refusal) -> String {
-    let code = refusal.cause.http_status().as_u16();
+fn body(refusal: &Refusal, status: StatusCode) -> String {
+    let code = status.as_u16();
     let status = refusal.cause.status_name();
     let message = json_text(&refusal.message, MESSAGE_BYTES_MAX);
     let mut out = format!(r#"{{"error":{{"code":{code},"message":{message},"status":"{status}""#);

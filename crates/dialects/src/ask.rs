@@ -4,6 +4,8 @@
 //! binary names, and hands what came of it to the ask's own `render`, which is pure like the rest of the dialect: it was
 //! made while the request was read, so nothing of the request is needed any more.
 
+mod parsers;
+
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -12,6 +14,8 @@ use query::Predicate;
 
 use crate::resource::{Change, Kept, ResourceKind};
 use crate::{Caller, Refusal, Reply, oci};
+
+pub use parsers::{KeptParser, NewParser, ParserAct, ParserVerb, ParsersCall, ParsingError, Slot, Validation};
 
 /// A request that a component must answer.
 pub struct Ask {
@@ -71,6 +75,8 @@ pub enum Question {
     FieldValues(FieldValuesCall),
     /// What a parser makes of logs.
     RunParser(RunParserCall),
+    /// About kept parsers and parser extensions.
+    Parsers(ParsersCall),
     /// What OCI's calls ask.
     Oci {
         /// Whose.
@@ -90,6 +96,7 @@ impl Question {
             | Question::Records { bytes_max, .. }
             | Question::FieldValues(FieldValuesCall { bytes_max, .. }) => bytes_max * limits::COPIES_OF_AN_ANSWER,
             Question::RunParser(_) => limits::RUN_PARSER_ANSWER_BYTES_MAX * limits::COPIES_OF_AN_ANSWER,
+            Question::Parsers(call) => call.answer_bytes_max(),
             Question::Oci { ask, .. } => ask.answer_bytes_max(),
         }
     }
@@ -238,6 +245,10 @@ pub enum Outcome {
     },
     /// What a parser made of each log.
     Parsed(Vec<ParsedLog>),
+    /// One kept parser or extension.
+    Parser(Box<KeptParser>),
+    /// All of them that were asked for.
+    Parsers(Vec<KeptParser>),
     /// What is said to OCI's calls.
     Oci(oci::Outcome),
 }
@@ -260,6 +271,8 @@ pub struct FieldValue {
 pub struct FoundRecord {
     /// Its id.
     pub id: RecordId,
+    /// Which of the events that parsers made of that record it is, from 0.
+    pub ordinal: u32,
     /// What `data` is.
     pub kind: Kind,
     /// When it happened.

@@ -218,6 +218,33 @@ impl Fuzz {
         self.post(&format!("{INSTANCE}/legacy:legacyFetchUdmSearchView"), bytes);
     }
 
+    /// A body that brings a parser or an extension; as a query string, it asks for lists of them.
+    pub fn kept_parsers(&self, bytes: &[u8]) {
+        for collection in ["parsers", "parserExtensions"] {
+            self.post(&format!("{INSTANCE}/logTypes/OKTA/{collection}"), bytes);
+        }
+        let query = format!("key={KEY}&{}", String::from_utf8_lossy(bytes));
+        for list in ["-/parsers", "OKTA/parserExtensions", "OKTA/parsers:fetchParserCandidates"] {
+            let path = format!("{INSTANCE}/logTypes/{list}");
+            let head = Head::new(http::Method::GET, &path, Some(&query), HeaderMap::new(), [127, 0, 0, 1].into());
+            let request = Request { head: head.expect("a fixed path"), body: Bytes::new() };
+            self.check(&request, &self.refusing);
+        }
+    }
+
+    /// A body that asks for the keys and values of a log: its first byte chooses the format, what follows is the log.
+    pub fn key_values(&self, bytes: &[u8]) {
+        let Some((first, log)) = bytes.split_first() else { return };
+        let format = ["JSON", "XML", "CSV", "LOG_FORMAT_UNSPECIFIED"][usize::from(*first) % 4];
+        let log = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, log);
+        let brackets = first & 4 != 0;
+        let body = format!(
+            r#"{{"log_format":"{format}","log":"{log}","use_array_bracket_notation":{brackets},"compressArrayFields":{}}}"#,
+            first & 8 != 0
+        );
+        self.post(&format!("{INSTANCE}:generateUdmKeyValueMappings"), body.as_bytes());
+    }
+
     /// A form at the token endpoint.
     pub fn token(&self, bytes: &[u8]) {
         self.post("/token", bytes);
@@ -476,6 +503,7 @@ fn check_ask(ask: Ask) {
         Question::Search(call) => call.instance,
         Question::FieldValues(call) => call.instance,
         Question::RunParser(call) => call.instance,
+        Question::Parsers(call) => call.instance,
         Question::Oci { instance, .. } => *instance,
     };
     assert_eq!(asked, instance(1));
@@ -483,6 +511,7 @@ fn check_ask(ask: Ask) {
         Question::Search(call) => {
             let kind = call.kinds[0];
             let row = |number: u32, data: &'static str| FoundRecord {
+                ordinal: 0,
                 id: BatchId::from_u128(1 << 80).expect("the low bits are zero").record(number),
                 kind,
                 event_time: Time::from_secs(NOW_SECS).expect("within range"),

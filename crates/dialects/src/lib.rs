@@ -40,8 +40,8 @@ use event::{BatchId, Time};
 use http::header::{HeaderName, HeaderValue};
 
 pub use ask::{
-    Act, Ask, FieldValue, FieldValuesCall, FoundRecord, Outcome, ParsedEvent, ParsedLog, Question, Render,
-    RunParserCall, SearchCall,
+    Act, Ask, FieldValue, FieldValuesCall, FoundRecord, KeptParser, NewParser, Outcome, ParsedEvent, ParsedLog,
+    ParserAct, ParserVerb, ParsersCall, ParsingError, Question, Render, RunParserCall, SearchCall, Slot, Validation,
 };
 pub use auth::{Caller, Role, Scope, Scopes};
 pub use log_types::{LogType, LogTypes, NotALogType};

@@ -186,6 +186,7 @@ fn replied(reply: &crate::Reply) -> Outcome {
 pub(crate) fn found(number: u32, data: &str) -> crate::FoundRecord {
     let batch = BatchId::from_u128(0x0192_0000_0000_7000_8000_0001_0000_0000).unwrap();
     crate::FoundRecord {
+        ordinal: 0,
         id: batch.record(number),
         kind: event::Kind::Udm,
         event_time: Time::from_secs(1_700_000_000).unwrap(),

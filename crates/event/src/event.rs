@@ -23,7 +23,8 @@ pub struct Event {
     pub sender_time: Option<Time>,
     /// The sender's collector's time, if it gave one.
     pub collected_at: Option<Time>,
-    /// When it happened: UDM: its own timestamp; raw: the sender's time; failing those, when it was received.
+    /// When it happened: UDM: its own timestamp; raw: the sender's time, else that of the first event that a parser made of it;
+    /// failing those, when it was received.
     pub event_time: Time,
     /// What was met on the way that a reader should know.
     pub issues: Vec<Issue>,

@@ -208,6 +208,45 @@ pub const RUN_PARSERS_MAX: usize = 2;
 /// How long one `runParser` may run, in seconds; logs beyond that get an error each.
 pub const RUN_PARSER_SECS_MAX: u64 = 50;
 
+/// Longest program of a kept parser or extension. The longest public ones have about half a megabyte.
+pub const PARSER_SOURCE_BYTES_MAX: usize = 1 << 20;
+
+/// Longest log that is kept with an extension.
+pub const PARSER_SAMPLE_BYTES_MAX: usize = 256 << 10;
+
+/// Largest body that brings one: program and log in base64.
+pub const PARSER_BODY_BYTES_MAX: usize = 2 << 20;
+
+/// Most parsers and extensions of an instance.
+pub const PARSERS_MAX: usize = 2_000;
+
+/// Most bytes that all of them have together: a list of them is made in memory.
+pub const PARSERS_BYTES_MAX: usize = 12 << 20;
+
+/// How many turns of a log type are kept at least, however old they are: what `rollback` goes back through.
+pub const PARSER_TURNS_KEPT: usize = 10;
+
+/// Most stored logs that a parser is tried on before it reads new ones: the newest ones.
+pub const PARSER_VALIDATION_LOGS_MAX: usize = 1_000;
+
+/// Most bytes of these logs.
+pub const PARSER_VALIDATION_BYTES_MAX: usize = 16 << 20;
+
+/// How long that may take, in seconds; logs beyond that are left out.
+pub const PARSER_VALIDATION_SECS_MAX: u64 = 10;
+
+/// Most failures that are kept of it…
+pub const PARSER_VALIDATION_ERRORS_MAX: usize = 50;
+
+/// …and most bytes of their logs, in base64.
+pub const PARSER_VALIDATION_ERRORS_BYTES_MAX: usize = 512 << 10;
+
+/// Largest log whose keys and values are listed: its tree takes many times the bytes.
+pub const KEY_VALUES_LOG_BYTES_MAX: usize = 512 << 10;
+
+/// Most bytes of keys and values that are listed. A deep log repeats its outer keys in each of them.
+pub const KEY_VALUES_BYTES_MAX: usize = 4 << 20;
+
 /// Steps that a parser may take for one log of the stream, a step being about a statement: what Google's and our own parsers
 /// take at most, many times over. Fewer than a run by hand may take.
 pub const NORMALISE_LOG_STEPS: u64 = 1_000_000;
@@ -224,6 +263,12 @@ pub const NORMALISE_LOG_EVENTS: usize = 10_000;
 /// Most bytes of the events of one log of the stream.
 pub const NORMALISE_LOG_OUTPUT_BYTES: usize = 16 << 20;
 
+/// Most records of a frame that are read at once, and most bytes of them where they are more than one: what parsers make of
+/// them is many times as much, and must fit memory. The usual request is read whole.
+pub const NORMALISE_SLICE_RECORDS: usize = 16_384;
+/// See above.
+pub const NORMALISE_SLICE_BYTES: usize = 4 << 20;
+
 /// Records that are parsed one after the other by one thread, and share what they may use.
 pub const NORMALISE_CHUNK_RECORDS: usize = 256;
 
@@ -233,8 +278,8 @@ pub const NORMALISE_CHUNK_BYTES: usize = 1 << 20;
 /// Steps that such records may take together: twenty thousand each, if they are 256.
 pub const NORMALISE_CHUNK_STEPS: u64 = 5_000_000;
 
-/// Most bytes of the events of such records together.
-pub const NORMALISE_CHUNK_OUTPUT_BYTES: usize = 32 << 20;
+/// Most bytes of the events of such records together, if the records themselves do not have half as many.
+pub const NORMALISE_CHUNK_OUTPUT_BYTES: usize = 4 << 20;
 
 /// How many bytes of the newest frames are kept as they were read, for the followers that come next.
 pub const NORMALISE_SHARED_BYTES: usize = 32 << 20;
@@ -358,6 +403,15 @@ const _: () = {
         RUN_PARSER_ANSWER_BYTES_MAX * COPIES_OF_AN_ANSWER < ANSWERS_BYTES / 2,
         "one answer leaves room for another"
     );
+    assert!(
+        PARSER_BODY_BYTES_MAX > (PARSER_SOURCE_BYTES_MAX + PARSER_SAMPLE_BYTES_MAX) / 3 * 4,
+        "the longest program must fit a body"
+    );
+    assert!(
+        PARSER_VALIDATION_BYTES_MAX * COPIES_OF_AN_ANSWER < ANSWERS_BYTES / 2,
+        "one parser that is tried leaves room for another"
+    );
+    assert!(PARSERS_BYTES_MAX <= PARSER_VALIDATION_BYTES_MAX, "a list leaves room for another, too");
     assert!(FRAME_BYTES_MAX > SEKOIA_BODY_BYTES_MAX + SEKOIA_EVENTS_MAX * 16, "any accepted body must fit a frame");
     assert!(SEKOIA_EVENTS_MAX <= BATCH_RECORDS_MAX, "a request may be one batch");
     assert!(CHRONICLE_API_BODY_BYTES_MAX * 4 < MEMORY_BYTES / 2, "one request must fit an instance's half");
@@ -371,7 +425,9 @@ const _: () = {
         "one search must leave room for another"
     );
     assert!(NORMALISE_LOG_STEPS <= NORMALISE_CHUNK_STEPS, "a log alone may use what it is promised");
-    assert!(NORMALISE_LOG_OUTPUT_BYTES <= NORMALISE_CHUNK_OUTPUT_BYTES, "a log alone may use what it is promised");
+    assert!(NORMALISE_CHUNK_BYTES < NORMALISE_SLICE_BYTES, "a slice is made of chunks");
+    assert!(CLIENT_BODY_RECORDS_MAX <= NORMALISE_SLICE_RECORDS, "the usual request is read whole");
+    assert!(CHRONICLE_API_BODY_BYTES_MAX <= NORMALISE_SLICE_BYTES, "the usual request is read whole");
     assert!(BATCH_RECORDS_MAX < u32::MAX as usize, "an index must fit a record id");
     assert!(FAULTS_MAX * 200 <= ERROR_BODY_BYTES_MAX, "all listed faults must fit an error body");
     assert!(WAIT_MAX.as_secs() < 10, "bindplane gives up on headers after 10 s");

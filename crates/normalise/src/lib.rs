@@ -14,6 +14,8 @@ mod parser;
 mod schedule;
 mod shared;
 mod shipped;
+#[cfg(test)]
+mod tests;
 mod work;
 
 pub use normaliser::{Frame, Normaliser, Options, Read, Trouble};

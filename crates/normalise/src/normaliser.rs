@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 use event::codec::{self, CodecError};
-use event::{Event, Failure, InstanceId, Kind, Position, Tally, TallyKey, limits};
+use event::{Event, Failure, InstanceId, Kind, Position, Tally, TallyKey, Why, limits};
 use rayon::prelude::*;
 
 use crate::schedule::{Choice, Schedule};
@@ -32,18 +32,32 @@ impl Default for Options {
     }
 }
 
-/// A frame of the log.
+/// A frame of the log, or what is left of one to be read.
 #[derive(Debug, Clone)]
 pub struct Frame {
     /// Where it stands.
     pub position: Position,
     /// What it holds.
     pub payload: Bytes,
+    /// Its records before this one, counted from 0 over all its batches, have been read. Where an earlier reading of it
+    /// ended ([`Read::through`]): slices lie where their sizes say, and the records of one share what they may use.
+    pub first: u32,
 }
 
-/// What is known of the records of a frame.
+impl Frame {
+    /// All of a frame.
+    pub fn new(position: Position, payload: Bytes) -> Frame {
+        Frame { position, payload, first: 0 }
+    }
+}
+
+/// What is known of the records of a frame: of all of them, or, where they are many, of a slice.
 #[derive(Debug, Clone, Default)]
 pub struct Read {
+    /// Its records before this one have been read, these among them.
+    pub through: u32,
+    /// Those were the last.
+    pub is_last: bool,
     /// The good records, in the sender's order, and behind all of them what parsers made of them, in the same order.
     pub events: Vec<Event>,
     /// How many of them are records.
@@ -54,6 +68,14 @@ pub struct Read {
     pub failures: Vec<Failure>,
     /// How many raw records each parser read.
     pub tallies: Vec<(TallyKey, Tally)>,
+}
+
+/// Records of a frame that are to be read at once.
+struct Slice {
+    jobs: Vec<Job>,
+    set_aside: Vec<(Event, String)>,
+    through: u32,
+    is_last: bool,
 }
 
 /// A parser of an instance's own that keeps using up what it may use.
@@ -81,7 +103,7 @@ pub struct Normaliser {
     on_trouble: Mutex<Option<OnTrouble>>,
 }
 
-/// Called with a parser that should be set aside, at most once for each.
+/// Called with a parser that should be set aside, again while it stays in use.
 type OnTrouble = Arc<dyn Fn(Trouble) + Send + Sync>;
 
 struct Scheduled {
@@ -117,6 +139,11 @@ impl Normaliser {
         })
     }
 
+    /// Whether raw records are parsed at all.
+    pub fn is_enabled(&self) -> bool {
+        self.options.enabled
+    }
+
     /// Whom to tell of parsers that should be set aside. It may change the schedule.
     pub fn on_trouble(&self, tell: impl Fn(Trouble) + Send + Sync + 'static) {
         *self.on_trouble.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(tell));
@@ -137,17 +164,18 @@ impl Normaliser {
         Ok(())
     }
 
-    /// The records of a frame as they were sent, without what parsers make of them. Fails only on a payload that this Penstock
-    /// cannot have written.
+    /// The records of a frame as they were sent, without what parsers make of them: all of them. Fails only on a payload that
+    /// this Penstock cannot have written.
     pub fn records(&self, position: Position, payload: &Bytes) -> Result<Read, CodecError> {
-        let (jobs, set_aside) = self.take_apart(position, payload, None)?;
-        let mut read = Read { set_aside, ..Read::default() };
+        let Slice { jobs, set_aside, through, .. } =
+            self.take_apart(&Frame::new(position, payload.clone()), usize::MAX, None)?;
+        let mut read = Read { set_aside, through, is_last: true, ..Read::default() };
         read.events = jobs.into_iter().map(|job| crate::work::checked(job.event, &self.schema)).collect();
         read.sent = read.events.len();
         Ok(read)
     }
 
-    /// The records of a frame and what parsers make of them. Who asks for a frame that another is reading waits for that.
+    /// The records of a frame, or the next slice of them, and what parsers make of them. Who asks for a frame that another is reading waits for that.
     pub fn read(&self, frame: &Frame) -> Result<Arc<Read>, CodecError> {
         self.read_all(std::slice::from_ref(frame)).pop().expect("one frame gives one answer")
     }
@@ -159,7 +187,7 @@ impl Normaliser {
         answers.resize_with(frames.len(), || None);
         let mut mine = Vec::new();
         for (index, frame) in frames.iter().enumerate() {
-            match self.shared.claim(frame.position) {
+            match self.shared.claim((frame.position, frame.first)) {
                 Claim::Done(read) => answers[index] = Some(Ok(read)),
                 Claim::Mine(claim) => mine.push((index, claim)),
             }
@@ -177,20 +205,20 @@ impl Normaliser {
         let mut begun = Vec::new();
         for (index, claim) in mine {
             let frame = &frames[index];
-            match self.take_apart(frame.position, &frame.payload, Some(&schedule)) {
-                Ok((of_frame, set_aside)) => {
+            match self.take_apart(frame, limits::NORMALISE_SLICE_RECORDS, Some(&schedule)) {
+                Ok(mut slice) => {
                     let first = jobs.len();
-                    jobs.extend(of_frame);
-                    begun.push((index, claim, first..jobs.len(), set_aside));
+                    jobs.append(&mut slice.jobs);
+                    begun.push((index, claim, first..jobs.len(), slice));
                 }
                 Err(error) => answers[index] = Some(Err(error)),
             }
         }
         let ranges: Vec<_> = begun.iter().map(|(_, _, range, _)| range.clone()).collect();
         let mut done = self.work(jobs, &ranges).into_iter();
-        for (index, claim, _, set_aside) in begun {
+        for (index, claim, _, slice) in begun {
             let mut read = done.next().expect("every range has been worked on");
-            read.set_aside = set_aside;
+            (read.set_aside, read.through, read.is_last) = (slice.set_aside, slice.through, slice.is_last);
             answers[index] = Some(Ok(claim.publish(read)));
         }
         let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("each was answered")).collect();
@@ -200,26 +228,25 @@ impl Normaliser {
 
     /// Reads records again that were read before, each by this choice: what a frame with them would give now.
     pub fn reread(&self, records: Vec<Event>, choice: &Arc<Choice>) -> Read {
+        let choice = Some(Arc::clone(choice)).filter(|choice| choice.parser.is_some() || self.options.generic);
         let again = |mut event: Event| {
             event.issues.clear();
             event.event_time = event.sender_time.unwrap_or(event.batch.received_at);
             event.parser = None;
-            Job { event, choice: Some(Arc::clone(choice)) }
+            Job { event, choice: choice.clone() }
         };
         let jobs: Vec<Job> = records.into_iter().map(again).collect();
         let all = 0..jobs.len();
         self.work(jobs, std::slice::from_ref(&all)).pop().unwrap_or_default()
     }
 
-    /// The records of a frame with what reads each, and those that were set aside. Without a schedule nothing reads any.
-    fn take_apart(
-        &self,
-        position: Position,
-        payload: &Bytes,
-        schedule: Option<&Schedule>,
-    ) -> Result<(Vec<Job>, Vec<(Event, String)>), CodecError> {
-        let mut jobs = Vec::new();
-        let mut set_aside = Vec::new();
+    /// The records of a frame from `first` on, as many as may be read at once, with what reads each, and those that were set
+    /// aside. Without a schedule nothing reads any.
+    fn take_apart(&self, frame: &Frame, records_max: usize, schedule: Option<&Schedule>) -> Result<Slice, CodecError> {
+        let Frame { position, ref payload, first } = *frame;
+        let bytes_max = if records_max == usize::MAX { usize::MAX } else { limits::NORMALISE_SLICE_BYTES };
+        let mut slice = Slice { jobs: Vec::new(), set_aside: Vec::new(), through: first, is_last: true };
+        let (mut number, mut bytes) = (0_u32, 0_usize);
         // Batches of one request are often of one log type.
         let mut last: Option<(InstanceId, String, Arc<Choice>)> = None;
         for batch in codec::decode(payload)? {
@@ -237,8 +264,18 @@ impl Normaliser {
                 }
                 _ => None,
             };
-            jobs.reserve(batch.records.len());
             for (index, record) in (0..).zip(batch.records) {
+                number = number.saturating_add(1);
+                if number <= first {
+                    continue;
+                }
+                let taken = (slice.through - first) as usize;
+                bytes = bytes.saturating_add(record.data.len());
+                if taken == records_max || (taken > 0 && bytes > bytes_max) {
+                    slice.is_last = false;
+                    return Ok(slice);
+                }
+                slice.through = number;
                 let event = Event {
                     batch: Arc::clone(&meta),
                     position,
@@ -253,12 +290,12 @@ impl Normaliser {
                     ordinal: 0,
                 };
                 match record.fault {
-                    Some(reason) => set_aside.push((event, reason)),
-                    None => jobs.push(Job { event, choice: choice.clone() }),
+                    Some(reason) => slice.set_aside.push((event, reason)),
+                    None => slice.jobs.push(Job { event, choice: choice.clone() }),
                 }
             }
         }
-        Ok((jobs, set_aside))
+        Ok(slice)
     }
 
     /// Does all jobs, and gives what came of each range of them. How they are cut into chunks depends on the range alone,
@@ -300,7 +337,7 @@ impl Normaliser {
         {
             let mut strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
             for read in reads {
-                let at_limit = read.failures.iter().filter(|failure| failure.why == event::Why::Limit);
+                let at_limit = read.failures.iter().filter(|failure| failure.why == Why::Limit);
                 for failure in at_limit {
                     let batch = &failure.batch;
                     let choice = schedule.choose(batch.instance, &batch.log_type, failure.position);
@@ -310,16 +347,29 @@ impl Normaliser {
                     let key = (batch.instance, batch.log_type.clone(), Arc::clone(&failure.parser));
                     let strike = strikes.entry(key.clone()).or_default();
                     *strike += STRIKE;
-                    if (STRIKES_MAX..STRIKES_MAX + STRIKE).contains(strike) {
+                    if *strike >= STRIKES_MAX {
+                        // It counts anew: somebody may want to use it again.
+                        *strike = 0;
                         let (instance, log_type, parser) = key;
-                        told.push(Trouble { instance, log_type, parser, message: failure.message.clone() });
+                        // What one log ran into by itself says more than that others had used up everything.
+                        let says = read
+                            .failures
+                            .iter()
+                            .find(|said| said.why == Why::Limit && said.parser == parser && said.line > 0);
+                        let message = says.unwrap_or(failure).message.clone();
+                        let trouble = Trouble { instance, log_type, parser, message };
+                        let is_known =
+                            |known: &Trouble| (known.instance, &known.parser) == (trouble.instance, &trouble.parser);
+                        if !told.iter().any(is_known) {
+                            told.push(trouble);
+                        }
                     }
                 }
                 if !strikes.is_empty() {
                     for (key, tally) in &read.tallies {
                         let key = (key.instance, key.log_type.clone(), Arc::clone(&key.parser));
                         let good = i64::try_from(tally.parsed + tally.dropped).unwrap_or(i64::MAX);
-                        if let Some(strike) = strikes.get_mut(&key).filter(|strike| **strike < STRIKES_MAX) {
+                        if let Some(strike) = strikes.get_mut(&key) {
                             *strike = strike.saturating_sub(good).max(0);
                         }
                     }

@@ -81,6 +81,13 @@ impl Schedule {
         self.choice(instance, log_type, Turns::latest)
     }
 
+    /// The parser or extension of this id, wherever it stands or stood.
+    pub fn find(&self, id: &str) -> Option<&Arc<Parser>> {
+        let own = self.own.values().flat_map(HashMap::values).flat_map(|own| [&own.parser, &own.extension]);
+        let turns = self.shipped.values().chain(own).flat_map(|turns| &turns.0);
+        turns.filter_map(|turn| turn.parser.as_ref()).find(|parser| &**parser.id() == id)
+    }
+
     fn choice(&self, instance: InstanceId, log_type: &str, pick: impl Fn(&Turns) -> Option<&Arc<Parser>>) -> Choice {
         let own = self.own.get(&instance).and_then(|types| types.get(log_type));
         let custom = own.and_then(|own| pick(&own.parser));

@@ -4,9 +4,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use event::{Event, Position};
+use event::{Event, Failure, Position};
 
 use crate::Read;
+
+/// A frame, and the first of its records that are read.
+type Key = (Position, u32);
 
 /// Frames that were read, and those that somebody is reading.
 pub(crate) struct Shared {
@@ -17,10 +20,10 @@ pub(crate) struct Shared {
 
 #[derive(Default)]
 struct State {
-    done: HashMap<Position, Arc<Read>>,
-    order: VecDeque<(Position, usize)>,
+    done: HashMap<Key, Arc<Read>>,
+    order: VecDeque<(Key, usize)>,
     bytes: usize,
-    claimed: HashSet<Position>,
+    claimed: HashSet<Key>,
 }
 
 /// What is known of a frame that somebody wants.
@@ -34,7 +37,7 @@ pub(crate) enum Claim<'s> {
 /// The duty to read a frame. Dropped without [`Claimed::publish`], another may.
 pub(crate) struct Claimed<'s> {
     shared: &'s Shared,
-    position: Position,
+    key: Key,
 }
 
 impl Shared {
@@ -43,14 +46,14 @@ impl Shared {
     }
 
     /// Waits while another reads it. Must not be called where that other's work is done.
-    pub(crate) fn claim(&self, position: Position) -> Claim<'_> {
+    pub(crate) fn claim(&self, key: Key) -> Claim<'_> {
         let mut state = self.lock();
         loop {
-            if let Some(read) = state.done.get(&position) {
+            if let Some(read) = state.done.get(&key) {
                 return Claim::Done(Arc::clone(read));
             }
-            if state.claimed.insert(position) {
-                return Claim::Mine(Claimed { shared: self, position });
+            if state.claimed.insert(key) {
+                return Claim::Mine(Claimed { shared: self, key });
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
@@ -70,8 +73,8 @@ impl Claimed<'_> {
         // What fills the room alone would push out all others, and is gone with the next one.
         if bytes <= self.shared.bytes_max / 2 {
             state.bytes += bytes;
-            state.order.push_back((self.position, bytes));
-            state.done.insert(self.position, Arc::clone(&read));
+            state.order.push_back((self.key, bytes));
+            state.done.insert(self.key, Arc::clone(&read));
             while state.bytes > self.shared.bytes_max {
                 let Some((oldest, bytes)) = state.order.pop_front() else { break };
                 state.bytes -= bytes;
@@ -84,14 +87,17 @@ impl Claimed<'_> {
 
 impl Drop for Claimed<'_> {
     fn drop(&mut self) {
-        self.shared.lock().claimed.remove(&self.position);
+        self.shared.lock().claimed.remove(&self.key);
         self.shared.changed.notify_all();
     }
 }
 
 /// About how much memory it takes.
 fn bytes_of(read: &Read) -> usize {
-    let event = |event: &Event| event.data.len() + size_of::<Event>();
+    let issues =
+        |event: &Event| event.issues.iter().map(|issue| issue.field.len() + issue.message.len() + 80).sum::<usize>();
+    let event = |event: &Event| event.data.len() + size_of::<Event>() + issues(event);
+    let failure = |failure: &Failure| size_of::<Failure>() + failure.message.len() + failure.field.len();
     let set_aside = read.set_aside.iter().map(|(record, _)| event(record)).sum::<usize>();
-    read.events.iter().map(event).sum::<usize>() + set_aside
+    read.events.iter().map(event).sum::<usize>() + set_aside + read.failures.iter().map(failure).sum::<usize>()
 }

@@ -44,6 +44,12 @@ pub(crate) fn chunks(jobs: impl Iterator<Item = Job>) -> Vec<Vec<Job>> {
     chunks
 }
 
+/// How many bytes the events of a chunk may have together.
+fn output_of(chunk: &[Job]) -> usize {
+    let bytes: usize = chunk.iter().map(|job| job.event.data.len()).sum();
+    limits::NORMALISE_CHUNK_OUTPUT_BYTES.max(2 * bytes)
+}
+
 /// Machines that wait for work: as many as ever worked at the same time.
 pub(crate) struct Machines {
     schema: Arc<udm::Schema>,
@@ -60,7 +66,7 @@ impl Machines {
         let mut bench = Bench {
             machine: self.take(),
             steps_left: limits::NORMALISE_CHUNK_STEPS,
-            output_left: limits::NORMALISE_CHUNK_OUTPUT_BYTES,
+            output_left: output_of(&chunk),
             read: Read::default(),
             parsed: Vec::new(),
         };
@@ -198,11 +204,20 @@ impl Bench {
             // What a sender says of when it happened is nearer to it than when we received it.
             ..Context::new(timestamp(record.sender_time.unwrap_or(batch.received_at)).unwrap_or_default())
         };
+        let unreadable = |message: &str| Ended::Failed {
+            why: Why::Failed,
+            message: message.to_owned(),
+            field: String::new(),
+            at: None,
+        };
+        let program = parser.program().map_err(unreadable)?;
+        let extension =
+            choice.extension.as_ref().map(|extension| extension.program()).transpose().map_err(unreadable)?;
         let machine = &mut self.machine;
         // A fault of ours in the middle of a program ends one record, not the reading of the log.
-        let ran = catch_unwind(AssertUnwindSafe(|| match &choice.extension {
-            Some(extension) => machine.run_extended(parser.program(), extension.program(), &record.data, &context),
-            None => machine.run(parser.program(), &record.data, &context),
+        let ran = catch_unwind(AssertUnwindSafe(|| match extension {
+            Some(extension) => machine.run_extended(program, extension, &record.data, &context),
+            None => machine.run(program, &record.data, &context),
         }));
         let Ok(outcome) = ran else {
             self.machine = Machine::new(Arc::clone(schema));

@@ -26,6 +26,8 @@ pub struct Config {
     pub log: Log,
     /// Parts and search.
     pub store: Store,
+    /// What parsers make of raw logs.
+    pub normalise: Normalise,
     /// What Oracle's clients see of this server.
     pub oci: Oci,
     /// Users' code between connectors and third parties.
@@ -263,6 +265,17 @@ pub struct Store {
     pub keep_days: BTreeMap<String, u32>,
 }
 
+/// `[normalise]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Normalise {
+    /// Whether raw logs are parsed. Without it they are kept and delivered as they came.
+    pub enabled: bool,
+    /// A folder with a folder for each log type and a `parser.conf` in it. They go before the parsers that come with the
+    /// server.
+    pub parsers: Option<PathBuf>,
+}
+
 /// `[oci]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -358,6 +371,7 @@ impl Default for Config {
             intake: Intake::default(),
             log: Log::default(),
             store: Store::default(),
+            normalise: Normalise::default(),
             oci: Oci::default(),
             functions: Functions::default(),
             limits: Limits::default(),
@@ -406,6 +420,12 @@ impl Default for Log {
 impl Default for Store {
     fn default() -> Store {
         Store { enabled: true, flush_after: Duration::from_secs(30), flush_bytes: 48 << 20, keep_days: BTreeMap::new() }
+    }
+}
+
+impl Default for Normalise {
+    fn default() -> Normalise {
+        Normalise { enabled: true, parsers: None }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The control plane: instances, accounts, keys, intakes, log types, ways in and connectors, from stored documents to
+//! The control plane: instances, accounts, keys, intakes, log types, ways in, parsers and connectors, from stored documents to
 //! the [`Snapshot`] that dialects see.
 //!
 //! Every change goes document first, then the snapshot is made anew and swapped whole: a reader sees all of a change or
@@ -6,6 +6,7 @@
 
 mod intakes;
 pub mod oci;
+pub mod parsers;
 mod ways;
 
 use std::collections::HashMap;
@@ -55,6 +56,8 @@ pub struct Control {
     operator_hash: SecretHash,
     /// One change at a time, so that no snapshot overwrites a newer one.
     changing: Mutex<()>,
+    /// The parsers that turns name.
+    programs: parsers::Programs,
 }
 
 /// Why a change was not made, for the one who asked for it.
@@ -176,6 +179,7 @@ impl Control {
             snapshot: Arc::new(ArcSwap::from_pointee(empty)),
             operator_hash: SecretHash::from_bytes([0; 32]),
             changing: Mutex::new(()),
+            programs: parsers::Programs::default(),
         };
         control.make_what_is_missing(url, now)?;
         control.operator_hash = SecretHash::of(&control.operator_token()?);
@@ -348,10 +352,15 @@ impl Control {
 
     /// The same for changes that can fail in more ways.
     fn change_or<T, E: From<ControlError>>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        let _one = self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _one = self.changing();
         let made = make()?;
         self.refresh().map_err(ControlError::Failed)?;
         Ok(made)
+    }
+
+    /// Held during a change that the snapshot shows nothing of.
+    fn changing(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Where the server is reachable, or would be by default if it never ran.

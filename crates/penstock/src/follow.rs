@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use commit::{FollowError, Followed, Follower, Log};
+use event::codec::CodecError;
 use event::{InstanceId, Position, Time, limits};
 use normalise::Normaliser;
 use store::{Frame, SetAside, Store};
@@ -239,31 +240,60 @@ impl StoreFollower {
     }
 
     fn take(&self, taken: Vec<Taken>) -> anyhow::Result<()> {
-        let frame = |taken: &Taken| normalise::Frame { position: taken.position, payload: taken.payload.clone() };
+        // A frame of many records may be stored in part.
+        let stored = self.store.cursor_within();
+        let frame = |taken: &Taken| {
+            let first = stored.filter(|(cursor, _)| *cursor == taken.position).map_or(0, |(_, records)| records);
+            normalise::Frame { position: taken.position, payload: taken.payload.clone(), first }
+        };
         let frames: Vec<normalise::Frame> = taken.iter().map(frame).collect();
         let reads = self.normaliser.read_all(&frames);
-        for (Taken { position, next, at, records, .. }, read) in taken.into_iter().zip(reads) {
-            let read = read.with_context(|| {
-                format!("the frame at {position} cannot be read; a newer Penstock may have written it")
-            })?;
-            // Mostly others may want it, too; what stands in it is shared, and only its outside is copied.
-            let read = Arc::unwrap_or_clone(read);
-            if position.offset < self.progress.backlog_end {
-                let mut backlog = self.progress.backlog.lock().expect("no code panics while it holds this lock");
-                let stored = read.events.iter().filter(|event| !event.is_parsed());
-                for event in stored.chain(read.set_aside.iter().map(|(event, _)| event)) {
-                    *backlog.entry(event.batch.instance).or_default() += 1;
+        for (taken, read) in taken.into_iter().zip(reads) {
+            let mut read = self.push(&taken, read)?;
+            while let Some(first) = read {
+                // One of 64 MiB would become many times that at once.
+                self.wait_for_room();
+                if self.stop.load(Ordering::Acquire) {
+                    // The cursor says how far it is in this frame.
+                    return Ok(());
                 }
+                let frame = normalise::Frame { position: taken.position, payload: taken.payload.clone(), first };
+                read = self.push(&taken, self.normaliser.read(&frame))?;
             }
-            let normalise::Read { events, set_aside, failures, tallies, .. } = read;
-            let set_aside = set_aside.into_iter().map(|(event, reason)| SetAside { event, reason }).collect();
-            let frame = Frame { position, next, events, set_aside, failures, tallies };
-            self.store.push(frame).context("the store takes no more")?;
-            self.progress.frame_at.store(at.nanos().max(0) as u64, Ordering::Release);
-            self.progress.records.fetch_add(u64::from(records), Ordering::AcqRel);
-            self.progress.offset.store(next.offset, Ordering::Release);
+            self.progress.frame_at.store(taken.at.nanos().max(0) as u64, Ordering::Release);
+            self.progress.records.fetch_add(u64::from(taken.records), Ordering::AcqRel);
+            self.progress.offset.store(taken.next.offset, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// Hands what was read of a frame to the store; gives which of its records is the next one, if there are more.
+    fn push(&self, taken: &Taken, read: Result<Arc<normalise::Read>, CodecError>) -> anyhow::Result<Option<u32>> {
+        let Taken { position, next, .. } = *taken;
+        let read = read
+            .with_context(|| format!("the frame at {position} cannot be read; a newer Penstock may have written it"))?;
+        // Mostly others may want it, too; what stands in it is shared, and only its outside is copied.
+        let read = Arc::unwrap_or_clone(read);
+        if position.offset < self.progress.backlog_end {
+            let mut backlog = self.progress.backlog.lock().expect("no code panics while it holds this lock");
+            let stored = read.events.iter().filter(|event| !event.is_parsed());
+            for event in stored.chain(read.set_aside.iter().map(|(event, _)| event)) {
+                *backlog.entry(event.batch.instance).or_default() += 1;
+            }
+        }
+        let normalise::Read { events, set_aside, failures, tallies, through, is_last, .. } = read;
+        let set_aside = set_aside.into_iter().map(|(event, reason)| SetAside { event, reason }).collect();
+        let (next, more) = if is_last { (next, None) } else { (position, Some(through)) };
+        let frame = Frame { position, next, through: more.unwrap_or(0), events, set_aside, failures, tallies };
+        self.store.push(frame).context("the store takes no more")?;
+        Ok(more)
+    }
+
+    /// Waits until parts have been written, while memory is full.
+    fn wait_for_room(&self) {
+        while self.store.tail_bytes() >= self.tail_bytes_max && !self.stop.load(Ordering::Acquire) {
+            std::thread::sleep(FULL_PAUSE);
+        }
     }
 
     fn note_gap(&self, from: Position, to: Position, reason: &'static str) {

@@ -6,16 +6,17 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
-use commit::{Disk, Log, LogOptions, Needed, RealDisk, Recovered};
+use commit::{Disk, Log, LogOptions, LogStatus, Needed, RealDisk, Recovered};
 use deliver::Deliver;
 use dialects::Refusal;
-use event::{InstanceId, Position, Time};
-use normalise::{Normaliser, Parser, SHIPPED, Schedule, Turn, Turns};
+use event::{InstanceId, Time};
+use normalise::Normaliser;
 use store::{Store, StoreOptions};
 
 use crate::api::blocking;
 use crate::config::{Config, Sync};
 use crate::control::Control;
+use crate::control::parsers::shipped;
 use crate::follow::{Flusher, Progress, StoreFollower, spawn_maintenance};
 use crate::hosted::Hosted;
 use crate::own_logs::OwnLogs;
@@ -61,16 +62,25 @@ impl Pipeline {
         };
         let (log, recovered) = Log::open(disk, log_options(config), clock()).context("cannot open the log")?;
         let backlog_end = log.status().durable_to.offset;
-        let normaliser = Normaliser::new(Arc::clone(control.schema()), normalise::Options::default(), shipped()?);
+        let shipped = shipped(config.normalise.parsers.as_deref())?;
+        let LogStatus { first, durable_to, .. } = log.status();
+        control.ship(&shipped, durable_to, clock()).context("cannot keep the parsers that come with the server")?;
+        control.prune_turns(first)?;
+        let options = normalise::Options { enabled: config.normalise.enabled, ..normalise::Options::default() };
+        let schedule = control.parser_schedule().context("cannot read the parsers")?;
+        let normaliser = Normaliser::new(Arc::clone(control.schema()), options, schedule);
         let normaliser = Arc::new(normaliser.context("cannot start the threads that parse")?);
         let read_for_connectors = {
             let normaliser = Arc::clone(&normaliser);
-            Arc::new(move |position, payload: &bytes::Bytes, wanted| match wanted {
-                deliver::Wanted::Sent => normaliser.records(position, payload).map(|read| read.events),
-                deliver::Wanted::Parsed => {
-                    let frame = normalise::Frame { position, payload: payload.clone() };
-                    normaliser.read(&frame).map(|read| read.events.clone())
-                }
+            Arc::new(move |position, payload: &bytes::Bytes, wanted, first| {
+                let read = match wanted {
+                    deliver::Wanted::Sent => Arc::new(normaliser.records(position, payload)?),
+                    deliver::Wanted::Parsed => {
+                        normaliser.read(&normalise::Frame { position, payload: payload.clone(), first })?
+                    }
+                };
+                let normalise::Read { events, through, is_last, .. } = Arc::unwrap_or_clone(read);
+                Ok(deliver::Slice { events, through, is_last })
             })
         };
         let surroundings = deliver::Surroundings {
@@ -190,19 +200,6 @@ impl Pipeline {
         }
         self.log.close();
     }
-}
-
-/// Our own parsers, for every log there is.
-fn shipped() -> anyhow::Result<Schedule> {
-    let mut schedule = Schedule::default();
-    for shipped in SHIPPED {
-        let id = Parser::shipped_id(shipped.log_type, shipped.source);
-        let parser = Parser::new(&id, shipped.log_type, shipped.source);
-        let parser = parser.map_err(|_| anyhow::anyhow!("our own parser of {} cannot be read", shipped.log_type))?;
-        let turn = Turn { from: Position { epoch: 0, offset: 0 }, parser: Some(Arc::new(parser)) };
-        schedule.shipped.insert(shipped.log_type.to_owned(), Turns::new(vec![turn]));
-    }
-    Ok(schedule)
 }
 
 /// How long the store may take to write out what it holds.

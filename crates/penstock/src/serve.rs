@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use commit::{Disk, LogState};
 use dialects::Router;
 use dialects::snapshot::IntakeKey;
-use event::{IdSource, Time, limits};
+use event::{IdSource, Position, Time, limits};
 use receive::{Budget, Front, Googleapis, Guesses, Ledger, Listener, Memory, Nothing};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -22,7 +22,7 @@ use crate::api::{Api, Ca, SEARCHES_MAX};
 use crate::ca;
 use crate::components::Answers;
 use crate::config::{Config, OnInvalid, SERVE_API, Sync, Tls, UdmValidation};
-use crate::control::{Control, Settings};
+use crate::control::{Control, ControlError, Settings};
 use crate::hosted::Hosted;
 use crate::listeners::{self, More, Place, Ready};
 use crate::metadata::Metadata;
@@ -145,6 +145,7 @@ impl Server {
         pipeline.deliver.apply(connectors).await.context("cannot start the connectors")?;
         pipeline.retain();
         let pipeline = Arc::new(pipeline);
+        set_aside_what_harms(&pipeline, &control, &clock);
 
         let ledger = Arc::new(Ledger::default());
         let memory = Memory::new(config.limits.memory_bytes);
@@ -164,6 +165,7 @@ impl Server {
                 Sync::EveryMillis(millis) => format!("every {millis} ms: replies can come before records are safe"),
             },
             searches: Arc::clone(&searches),
+            reparses: Arc::new(Semaphore::new(1)),
             store_at_start: pipeline.at_start.clone(),
             ca,
             functions: functions.clone(),
@@ -334,7 +336,8 @@ impl Server {
                  curl -sS {url}/v1/projects/penstock/locations/us/instances/{instance}/logTypes/OKTA/logs:import \\\n    \
                  -H \"Authorization: Bearer $(cat {token})\" -d '{{\"inline_source\": {{\"logs\": [{{\"data\": \
                  \"eyJldmVudFR5cGUiOiAidXNlci5zZXNzaW9uLnN0YXJ0IiwgIm91dGNvbWUiOiB7InJlc3VsdCI6ICJTVUNDRVNTIn19\"}}]}}}}'\n\n\
-                 {as_to_sekoia}Find the first:\n\n  {program} search raw 'altostrat.com'{server}\n",
+                 {as_to_sekoia}Find the first, as it was sent and by what it means:\n\n  {program} search raw 'altostrat.com'{server}\n  \
+                 {program} search udm 'ip = \"10.120.20.32\"'{server}\n",
                 url = self.url,
                 token = shell_quoted(&token),
                 as_to_sekoia = as_to_sekoia.unwrap_or_default(),
@@ -395,6 +398,31 @@ impl Server {
         }
         self.pipeline.stop().await;
     }
+}
+
+/// Ends the use of a parser that keeps using up what it may use, from the first frame on that nobody has read with it.
+fn set_aside_what_harms(pipeline: &Pipeline, control: &Arc<Control>, clock: &Clock) {
+    // Not the normaliser itself, which would keep itself alive by this.
+    let normaliser = Arc::downgrade(&pipeline.normaliser);
+    let (log, control, clock) = (pipeline.log.clone(), Arc::clone(control), Arc::clone(clock));
+    pipeline.normaliser.on_trouble(move |trouble| {
+        let Some(normaliser) = normaliser.upgrade() else { return };
+        let normalise::Trouble { instance, log_type, parser, message } = trouble;
+        let changed = normaliser.change(|furthest| {
+            let from = match furthest {
+                Some(furthest) => Position { offset: furthest.offset + 1, ..furthest },
+                None => log.status().durable_to,
+            };
+            let made = control.set_aside(instance, &log_type, &parser, from, &message, clock());
+            // Somebody else was faster, and there is no other schedule to use.
+            made.map_err(Some)?.ok_or(None::<ControlError>)
+        });
+        match changed {
+            Ok(()) => tracing::warn!(%instance, log_type, %parser, why = message, "a parser is set aside"),
+            Err(None) => {}
+            Err(Some(error)) => tracing::error!(%instance, log_type, %parser, %error, "a parser cannot be set aside"),
+        }
+    });
 }
 
 /// The signals that ask for a stop. To be made before anybody is told that the server is ready: until then they end the

@@ -32,6 +32,19 @@ pub struct Document {
     pub updated_at: String,
 }
 
+/// A document that is to be written.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewDocument<'a> {
+    /// What it is.
+    pub kind: &'a str,
+    /// What it belongs to.
+    pub parent: &'a str,
+    /// Its name among its kind and parent.
+    pub id: String,
+    /// Its content.
+    pub json: serde_json::Value,
+}
+
 /// Why a document could not be kept or read, sorted by who must act.
 #[derive(Debug, thiserror::Error)]
 pub enum ResourceError {
@@ -130,6 +143,23 @@ impl Resources {
             return Err(ResourceError::Exists { kind: kind.to_owned(), id: id.to_owned() });
         }
         self.get(kind, parent, id)
+    }
+
+    /// Writes new documents, all or none; refused where one stands.
+    pub fn create_all(&self, documents: &[NewDocument<'_>], now: &str) -> Result<(), ResourceError> {
+        let mut connection = self.lock();
+        let transaction = connection.transaction()?;
+        for NewDocument { kind, parent, id, json } in documents {
+            let added = transaction.execute(
+                "INSERT INTO document (kind, parent, id, json, etag, created_at, updated_at)
+                 VALUES (?1, ?2, ?3, ?4, 1, ?5, ?5) ON CONFLICT DO NOTHING",
+                params![kind, parent, id, json.to_string(), now],
+            )?;
+            if added == 0 {
+                return Err(ResourceError::Exists { kind: (*kind).to_owned(), id: id.clone() });
+            }
+        }
+        Ok(transaction.commit()?)
     }
 
     /// Writes over a document; with `etag`, only over that version of it.

@@ -1,11 +1,12 @@
 //! Finds rows by the ids of their records, for receipts and replays.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use event::{BatchId, InstanceId, RecordId};
-use store::{Part, Snapshot};
+use store::{Part, Snapshot, Table};
 
 use crate::order::{Hit, Key, PartRow, Place};
 use crate::scan::{Reader, Scope};
@@ -45,6 +46,34 @@ pub fn find(
     }
     hits.sort_by_key(|hit| (hit.key.id, hit.key.kind, hit.key.ordinal));
     fetch::give(snapshot, hits, &AtomicBool::new(false), sink)
+}
+
+/// The events and entities that parsers made of these records, by ascending id and in their order. With an instance, only
+/// its rows are looked at.
+pub fn parsed(
+    snapshot: &Snapshot,
+    instance: Option<InstanceId>,
+    records: &BTreeSet<RecordId>,
+    sink: &mut dyn FnMut(Row) -> ControlFlow<()>,
+) -> Result<u64, SearchError> {
+    let (Some(first), Some(last)) = (records.first(), records.last()) else { return Ok(0) };
+    let scope = Scope { instance, from: None, to: None, log_types: &[], ids: (*first, *last) };
+    let mut hits: Vec<Hit<'_>> = Vec::new();
+    for event in snapshot.tail() {
+        let is_wanted = event.is_parsed() && scope.holds_id(event.id()) && records.contains(&event.id());
+        if is_wanted && instance.is_none_or(|instance| instance == event.batch.instance) {
+            hits.push(Hit { key: Key::of(event), place: Place::Tail(event) });
+        }
+    }
+    for (index, part) in snapshot.parts().iter().enumerate() {
+        if part.summary().table != Table::Logs && scope.may_hold(part) {
+            part.guard(|| in_part(index, part, &scope, &mut hits))?;
+        }
+    }
+    hits.retain(|hit| records.contains(&hit.key.id));
+    hits.sort_by_key(|hit| (hit.key.id, hit.key.ordinal));
+    let mut sink = |row: Row| if row.parser.is_some() { sink(row) } else { ControlFlow::Continue(()) };
+    fetch::give(snapshot, hits, &AtomicBool::new(false), &mut sink)
 }
 
 fn in_part(index: usize, part: &Arc<Part>, scope: &Scope<'_>, hits: &mut Vec<Hit<'_>>) -> Result<(), SearchError> {

@@ -23,6 +23,6 @@ mod run;
 mod scan;
 
 pub use error::SearchError;
-pub use find::{Wanted, find};
+pub use find::{Wanted, find, parsed};
 pub use row::Row;
 pub use run::{Query, Summary, run};

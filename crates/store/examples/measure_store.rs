@@ -141,6 +141,7 @@ fn frame(kind: Kind, random: &mut Random, ids: &mut IdSource, now: Time, offset:
         set_aside: Vec::new(),
         failures: Vec::new(),
         tallies: Vec::new(),
+        through: 0,
     }
 }
 

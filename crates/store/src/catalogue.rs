@@ -50,6 +50,7 @@ CREATE INDEX set_aside_by_instance ON set_aside (instance, record_id);
 
 /// What format 2 has on top.
 const TABLES_OF_PARSING: &str = "
+ALTER TABLE cursor ADD COLUMN records INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE failures (
     instance BLOB NOT NULL, log_type TEXT NOT NULL, record_id BLOB NOT NULL,
     received_at INTEGER NOT NULL, parser TEXT NOT NULL, why TEXT NOT NULL, message TEXT NOT NULL, field TEXT NOT NULL,
@@ -63,6 +64,10 @@ CREATE TABLE parsed (
 ) STRICT, WITHOUT ROWID;
 ";
 
+const SET_CURSOR: &str = "
+INSERT INTO cursor (one, epoch, offset, records) VALUES (1, ?1, ?2, ?3)
+ON CONFLICT DO UPDATE SET epoch = ?1, offset = ?2, records = ?3";
+
 /// The open catalogue.
 pub(crate) struct Catalogue {
     db: Connection,
@@ -73,7 +78,8 @@ pub(crate) struct Catalogue {
 /// What the catalogue knew when it was opened.
 pub(crate) struct Known {
     pub(crate) parts: Vec<PartSummary>,
-    pub(crate) cursor: Option<Position>,
+    /// The position, and how many records of the frame there are stored, if not all.
+    pub(crate) cursor: Option<(Position, u32)>,
     pub(crate) counts: BTreeMap<InstanceId, InstanceCounts>,
     pub(crate) tallies: BTreeMap<TallyKey, Tally>,
 }
@@ -115,7 +121,9 @@ impl Catalogue {
             .collect::<Result<Vec<_>, _>>()?;
         let cursor = self
             .db
-            .query_row("SELECT epoch, offset FROM cursor", [], |row| read_position(row, "epoch", "offset"))
+            .query_row("SELECT epoch, offset, records FROM cursor", [], |row| {
+                Ok((read_position(row, "epoch", "offset")?, row.get("records")?))
+            })
             .optional()?;
         let counts = self
             .db
@@ -131,10 +139,7 @@ impl Catalogue {
 
     /// Sets the cursor alone: the log is not the one that the store has followed so far.
     pub(crate) fn set_cursor(&mut self, cursor: Position) -> Result<(), StoreError> {
-        self.db.execute(
-            "INSERT INTO cursor VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET epoch = ?1, offset = ?2",
-            params![cursor.epoch as i64, cursor.offset as i64],
-        )?;
+        self.db.execute(SET_CURSOR, params![cursor.epoch as i64, cursor.offset as i64, 0])?;
         Ok(())
     }
 
@@ -143,7 +148,7 @@ impl Catalogue {
     pub(crate) fn commit_flush(
         &mut self,
         parts: &[PartSummary],
-        cursor: Position,
+        cursor: (Position, u32),
         tail: &Tail,
         in_between: impl FnOnce() -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
@@ -151,10 +156,8 @@ impl Catalogue {
         for part in parts {
             insert_part(&transaction, part)?;
         }
-        transaction.execute(
-            "INSERT INTO cursor VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET epoch = ?1, offset = ?2",
-            params![cursor.epoch as i64, cursor.offset as i64],
-        )?;
+        let (cursor, records) = cursor;
+        transaction.execute(SET_CURSOR, params![cursor.epoch as i64, cursor.offset as i64, records])?;
         for (instance, counts) in tail.counts() {
             transaction.execute(
                 "INSERT INTO counters VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET

@@ -3,6 +3,7 @@
 //! record is found once, and a snapshot taken at the step shows it once too.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -11,7 +12,7 @@ use bytes::Bytes;
 use event::{BatchMeta, Event, IdSource, InstanceId, Kind, Label, Position, RecordId, Time};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::{Frame, SetAside, Snapshot, Store, StoreOptions, column};
+use crate::{Again, Frame, Made, Rewritten, SetAside, Snapshot, Store, StoreOptions, column};
 
 const DAY_NANOS: i64 = 86_400_000_000_000;
 
@@ -62,6 +63,7 @@ fn frame(number: u64) -> Frame {
         set_aside: aside.into_iter().collect(),
         failures: Vec::new(),
         tallies: Vec::new(),
+        through: 0,
     }
 }
 
@@ -238,4 +240,115 @@ fn a_merge_that_is_cut_off_anywhere_keeps_everything_once() {
     let steps = killed_at_every_step(|store| while store.maintain(now()).unwrap() {});
     assert!(steps >= 2 * 9, "at least two merges, not {steps} steps");
     failed_at_every_step(9, |store| store.maintain(now()).is_ok());
+}
+
+/// Reads the raw records of one instance and log type again; what is made of each names the version.
+fn again(store: &Store, version: &str) -> Result<Option<Rewritten>, crate::StoreError> {
+    let again = Again {
+        instance: InstanceId::from_uuid(uuid::Uuid::from_u128(0)),
+        log_type: "TYPE_0".to_owned(),
+        from: Time::MIN,
+        to: Time::MAX,
+        before: Position { epoch: 9, offset: 800 },
+    };
+    let mut read = |records: Vec<Event>| {
+        let made = records.iter().flat_map(|record| {
+            (0..2).map(|ordinal| Event {
+                kind: Kind::Udm,
+                data: Bytes::from_static(br#"{"metadata":{"eventType":"NETWORK_DNS"}}"#),
+                parser: Some(version.into()),
+                ordinal,
+                ..record.clone()
+            })
+        });
+        let mut events: Vec<Event> = made.collect();
+        events.extend(records.into_iter().map(|record| Event { parser: Some(version.into()), ..record }));
+        Made { events, failures: Vec::new() }
+    };
+    store.rewrite(&again, now(), &mut read, &mut |_| ControlFlow::Continue(()))
+}
+
+/// For each raw record that a parser has read: the version, and the versions and ordinals of what came of it. Checks that no
+/// row is there twice.
+fn versions(store: &Store) -> BTreeMap<RecordId, (String, Vec<(String, u32)>)> {
+    let mut found: BTreeMap<RecordId, (String, Vec<(String, u32)>)> = BTreeMap::new();
+    let mut all = 0;
+    for part in store.snapshot().parts() {
+        let table = part.summary().table;
+        for batch in ParquetRecordBatchReaderBuilder::try_new(part.open().unwrap()).unwrap().build().unwrap() {
+            let batch = table.conform(batch.unwrap());
+            let mut last = None;
+            for row in 0..batch.num_rows() {
+                let event = crate::rows::event(&batch, row, table.kind(), &mut last).unwrap();
+                all += 1;
+                let Some(parser) = event.parser.as_deref() else { continue };
+                let of_record = found.entry(event.id()).or_default();
+                if event.kind == Kind::Raw {
+                    assert_eq!(of_record.0, "", "the record {} is there twice", event.id());
+                    of_record.0 = parser.to_owned();
+                } else {
+                    of_record.1.push((parser.to_owned(), event.ordinal));
+                    of_record.1.sort();
+                }
+            }
+        }
+    }
+    let made: usize = found.values().map(|(_, events)| events.len()).sum();
+    assert_eq!(all - made, expected(12).len());
+    found
+}
+
+#[test]
+fn a_rewriting_that_is_cut_off_anywhere_leaves_one_version_of_everything() {
+    let one = |version: &str| (version.to_owned(), vec![(version.to_owned(), 0), (version.to_owned(), 1)]);
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = prepared(dir.path());
+    assert!(store.flush(now()).unwrap());
+    let done = again(&store, "v1").unwrap().unwrap();
+    // Frames 0 and 6 are of that instance and type and before the place in the log.
+    assert_eq!((done.records, done.events_before, done.events), (6, 0, 12));
+    let first = versions(&store);
+    assert_eq!(first.len(), 6);
+    assert!(first.values().all(|found| *found == one("v1")), "{first:?}");
+
+    let copies = Arc::new(Mutex::new(Vec::new()));
+    let (hook_copies, hook_dir) = (copies.clone(), dir.path().to_owned());
+    store.hook = Arc::new(move |step| {
+        let kept = tempfile::tempdir().unwrap();
+        copy(&hook_dir, kept.path());
+        hook_copies.lock().unwrap().push((step, kept));
+        Ok(())
+    });
+    let done = again(&store, "v2").unwrap().unwrap();
+    assert_eq!((done.records, done.events_before, done.events), (6, 12, 12));
+    assert!(versions(&store).values().all(|found| *found == one("v2")));
+    let copies = std::mem::take(&mut *copies.lock().unwrap());
+    assert!(copies.len() > 9, "{}", copies.len());
+    let mut seen = Vec::new();
+    for (step, kept) in &copies {
+        let store = open(kept.path());
+        let found = versions(&store);
+        let version = if *step == "transaction committed" { "v2" } else { "v1" };
+        assert_eq!(found.len(), 6, "{step}");
+        assert!(found.values().all(|found| *found == one(version)), "{step}: {found:?}");
+        seen.push(version);
+        // And it can be done again.
+        again(&store, "v3").unwrap().unwrap();
+        assert!(versions(&store).values().all(|found| *found == one("v3")), "{step}");
+    }
+    assert!(seen.contains(&"v2"));
+
+    // Where a step fails, everything is as it was.
+    for failing in 0..copies.len() {
+        let count = Mutex::new(0);
+        store.hook = Arc::new(move |_| {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            if *count == failing + 1 { Err(std::io::Error::other("no space")) } else { Ok(()) }
+        });
+        assert!(again(&store, &format!("after {failing}")).is_err());
+        let found = versions(&store);
+        let version = if failing + 1 == copies.len() { format!("after {failing}") } else { "v2".to_owned() };
+        assert!(found.values().all(|found| *found == one(&version)), "{failing}: {found:?}");
+    }
 }

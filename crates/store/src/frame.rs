@@ -9,6 +9,9 @@ pub struct Frame {
     pub position: Position,
     /// Where the next one begins: the cursor once this frame is stored.
     pub next: Position,
+    /// Where this is a slice of a frame of many records and more of it follow: the frame's records before this one are stored once
+    /// this is, and `next` is `position`. 0 for a whole frame, and for the last slice of one.
+    pub through: u32,
     /// The rows that came of its records.
     pub events: Vec<Event>,
     /// Its records that are kept aside instead of in the tables.

@@ -145,7 +145,7 @@ pub mod column {
     pub const PARSER: &str = "parser";
     /// Which of the events and entities of one record it is, from 0 (`events`, `entities`).
     pub const ORDINAL: &str = "ordinal";
-    /// The record: the raw text or the UDM JSON, byte for byte as sent.
+    /// The record, byte for byte as sent: the raw text or the UDM JSON; or the UDM JSON that a parser made of one.
     pub const DATA: &str = "data";
     /// Single words of the UDM for other readers (`events`, `entities`); null where absent.
     pub const WORDS: [&str; 3] = [EVENT_TYPE, VENDOR_NAME, PRODUCT_NAME];

@@ -10,10 +10,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::TimestampNanosecondType;
+use arrow_array::types::{TimestampNanosecondType, UInt64Type};
 use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_select::filter::filter_record_batch;
-use event::{Event, Failure, InstanceId, Kind, Time};
+use event::{Event, Failure, InstanceId, Kind, Position, Time};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use crate::encode::{Encoder, refilter};
@@ -44,6 +44,8 @@ pub struct Again {
     pub from: Time,
     /// Received before this.
     pub to: Time,
+    /// Standing in the log before this, or in another log: what comes later is read by what is in use then.
+    pub before: Position,
 }
 
 /// What is made of some records.
@@ -147,9 +149,12 @@ impl Again {
         let log_types = column(column::LOG_TYPE).as_string::<i32>();
         let received = column(column::RECEIVED_AT).as_primitive::<TimestampNanosecondType>();
         let parsers = column(column::PARSER).as_string::<i32>();
+        let epochs = column(column::LOG_EPOCH).as_primitive::<UInt64Type>();
+        let offsets = column(column::LOG_OFFSET).as_primitive::<UInt64Type>();
         let within = self.from.nanos()..self.to.nanos();
         let is = |row: usize| {
             within.contains(&received.value(row))
+                && (epochs.value(row) != self.before.epoch || offsets.value(row) < self.before.offset)
                 && instances.value(row) == self.instance.uuid().as_bytes()
                 && log_types.value(row) == self.log_type
                 && (table == Table::Logs || parsers.is_valid(row))

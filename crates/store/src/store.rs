@@ -49,7 +49,7 @@ pub(crate) struct State {
     /// When the growing tail was first seen with something in it.
     growing_since: Option<Time>,
     /// As in the catalogue.
-    cursor: Option<Position>,
+    cursor: Option<(Position, u32)>,
     /// As in the catalogue.
     counts: BTreeMap<InstanceId, InstanceCounts>,
     /// As in the catalogue.
@@ -176,6 +176,11 @@ impl Store {
 
     /// Where the follower of the log must go on; `None` at the log's beginning. Committed together with the parts.
     pub fn cursor(&self) -> Option<Position> {
+        self.lock().cursor.map(|(position, _)| position)
+    }
+
+    /// The cursor, and how many records of the frame there are stored already: a frame of many is taken in slices.
+    pub fn cursor_within(&self) -> Option<(Position, u32)> {
         self.lock().cursor
     }
 
@@ -185,7 +190,7 @@ impl Store {
         let _only_one = self.flushing.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.catalogue().set_cursor(cursor)?;
         let mut state = self.lock();
-        state.cursor = Some(cursor);
+        state.cursor = Some((cursor, 0));
         state.growing = Tail::default();
         state.frozen = None;
         Ok(())
@@ -293,7 +298,12 @@ impl Store {
                 tail.entry(*instance).or_default().add(*counts);
             }
         }
-        Counts { cursor: state.cursor, stored: state.counts.clone(), read_through: state.read_through(), tail }
+        Counts {
+            cursor: state.cursor.map(|(position, _)| position),
+            stored: state.counts.clone(),
+            read_through: state.read_through(),
+            tail,
+        }
     }
 
     /// The newest records of an instance that were set aside, newest first.
@@ -392,7 +402,7 @@ impl State {
 
     fn read_through(&self) -> Option<Position> {
         let tails = [Some(&self.growing), self.frozen.as_deref()];
-        tails.into_iter().flatten().find_map(|tail| tail.through()).or(self.cursor)
+        tails.into_iter().flatten().find_map(|tail| tail.through()).or(self.cursor).map(|(position, _)| position)
     }
 }
 

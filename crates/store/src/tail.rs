@@ -42,7 +42,7 @@ pub(crate) struct Tail {
     failures: Failures,
     tallies: BTreeMap<TallyKey, Tally>,
     bytes: usize,
-    through: Option<Position>,
+    through: Option<(Position, u32)>,
 }
 
 impl Tail {
@@ -84,7 +84,7 @@ impl Tail {
                 _ => self.chunks.push(Arc::new(frame.events)),
             }
         }
-        self.through = Some(frame.next);
+        self.through = Some((frame.next, frame.through));
     }
 
     /// Nothing was pushed, not even a frame without rows.
@@ -116,8 +116,8 @@ impl Tail {
         self.bytes
     }
 
-    /// The cursor once all of it is stored; `None` only when it is empty.
-    pub(crate) fn through(&self) -> Option<Position> {
+    /// The cursor once all of it is stored, and how many records of the frame there are among it; `None` only when it is empty.
+    pub(crate) fn through(&self) -> Option<(Position, u32)> {
         self.through
     }
 }

@@ -8,6 +8,8 @@
 //!
 //! A log that is not UTF-8 stands in `data_base64` instead of `text`, so that its bytes arrive as they are.
 //!
+//! What a parser made of a log has the log's id, and before `udm` or `entity` `"ordinal":…,"parser":…`.
+//!
 //! Times are RFC 3339 in UTC. A UDM event or entity stands as its sender wrote it, byte for byte; only in JSON lines
 //! are line ends between its tokens made spaces, since they would end the line.
 

@@ -240,7 +240,7 @@ pub fn instance() -> InstanceId {
 
 /// What the binary hands over, without its checks.
 pub fn read_frames() -> ReadFrame {
-    Arc::new(|position: Position, payload: &Bytes, _| {
+    Arc::new(|position: Position, payload: &Bytes, _, _| {
         let mut events = Vec::new();
         for Batch { meta, records } in event::codec::decode(payload)? {
             events.extend(records.into_iter().zip(0u32..).map(|(record, index)| Event {
@@ -257,7 +257,7 @@ pub fn read_frames() -> ReadFrame {
                 ordinal: 0,
             }));
         }
-        Ok(events)
+        Ok(deliver::Slice { events, is_last: true, ..deliver::Slice::default() })
     })
 }
 

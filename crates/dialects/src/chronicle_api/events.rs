@@ -1,6 +1,7 @@
 //! Events over this API: how one is named and shown, `events.get` and `events:batchGet`.
 //!
-//! An event is the resource `events/{id}`, its id the record's id in URL-safe base64, escaped for a path.
+//! An event is the resource `events/{id}`, its id the record's id in URL-safe base64, escaped for a path. Of a raw log several
+//! events may have come: from the second on, its number follows in four more bytes.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -19,7 +20,7 @@ use crate::{Caller, Cause, Head, Refusal, Reply};
 
 /// An event as a resource.
 pub(crate) fn shown(names: &Names, schema: &Schema, record: &FoundRecord) -> Value {
-    json!({ "name": names.event(record.id), "udm": shown_udm(schema, record) })
+    json!({ "name": names.event(record), "udm": shown_udm(schema, record) })
 }
 
 /// An event's UDM: what was stored in the form that Google's API gives, with the record's id as `metadata.id` where the
@@ -29,27 +30,43 @@ pub(crate) fn shown_udm(schema: &Schema, record: &FoundRecord) -> Value {
     schema.write_proto_json(Root::Event, &record.data, &mut out);
     let mut udm: Value = serde_json::from_slice(&out).expect("what is written is one JSON object");
     if udm["metadata"]["id"].is_null() {
-        udm["metadata"]["id"] = Value::String(id_base64(record.id));
+        udm["metadata"]["id"] = Value::String(id_base64(record));
     }
     udm
 }
 
-/// A record's id as bytes are written in JSON.
-pub(crate) fn id_base64(id: RecordId) -> String {
-    STANDARD.encode(id.as_u128().to_be_bytes())
+/// An event's id as bytes are written in JSON.
+pub(crate) fn id_base64(record: &FoundRecord) -> String {
+    STANDARD.encode(id_bytes(record))
 }
 
-/// A record's id as the last part of an event's name.
-pub(super) fn id_in_path(id: RecordId) -> String {
-    URL_SAFE.encode(id.as_u128().to_be_bytes()).replace('=', "%3D")
+/// An event's id as the last part of its name.
+pub(super) fn id_in_path(record: &FoundRecord) -> String {
+    URL_SAFE.encode(id_bytes(record)).replace('=', "%3D")
+}
+
+fn id_bytes(record: &FoundRecord) -> Vec<u8> {
+    let mut bytes = record.id.as_u128().to_be_bytes().to_vec();
+    if record.ordinal > 0 {
+        bytes.extend(record.ordinal.to_be_bytes());
+    }
+    bytes
+}
+
+/// A record and which of its events is meant.
+type EventId = (RecordId, u32);
+
+/// Whether this is the event that is meant.
+fn is_meant(record: &FoundRecord, (id, ordinal): EventId) -> bool {
+    record.id == id && record.ordinal == ordinal && record.kind == Kind::Udm
 }
 
 /// `events.get`.
 pub(super) fn get(names: &Names, caller: &Caller, schema: &Arc<Schema>, event: &str) -> Result<Ask, Refusal> {
     let id = read_id(event).ok_or_else(|| no_such(event))?;
     let (asked, names, schema) = (event.to_owned(), names.clone(), Arc::clone(schema));
-    Ok(ask(caller, names.instance, vec![id], move |rows| {
-        let record = rows.iter().find(|record| record.kind == Kind::Udm).ok_or_else(|| no_such(&asked))?;
+    Ok(ask(caller, names.instance, vec![id.0], move |rows| {
+        let record = rows.iter().find(|record| is_meant(record, id)).ok_or_else(|| no_such(&asked))?;
         Ok(shown(&names, &schema, record))
     }))
 }
@@ -62,14 +79,14 @@ pub(super) fn batch_get(names: &Names, caller: &Caller, schema: &Arc<Schema>, he
         return Err(Refusal::invalid_field("names", description));
     }
     let ids = asked.iter().map(|name| named_id(names, name).ok_or_else(|| no_such(name)));
-    let ids: Vec<RecordId> = ids.collect::<Result<_, _>>()?;
+    let ids: Vec<EventId> = ids.collect::<Result<_, _>>()?;
     let (names, schema, wanted) = (names.clone(), Arc::clone(schema), ids.clone());
-    let mut distinct = ids;
+    let mut distinct: Vec<RecordId> = ids.into_iter().map(|(id, _)| id).collect();
     distinct.sort_unstable();
     distinct.dedup();
     Ok(ask(caller, names.instance, distinct, move |rows| {
         let events = wanted.iter().zip(&asked).map(|(id, name)| {
-            let record = rows.iter().find(|record| record.id == *id && record.kind == Kind::Udm);
+            let record = rows.iter().find(|record| is_meant(record, *id));
             record.map(|record| shown(&names, &schema, record)).ok_or_else(|| no_such(name))
         });
         Ok(json!({ "events": events.collect::<Result<Vec<_>, _>>()? }))
@@ -96,7 +113,7 @@ fn ask(
 }
 
 /// The id in an event's name, which may be whole or only its last part; `None` where it is another instance's.
-fn named_id(names: &Names, name: &str) -> Option<RecordId> {
+fn named_id(names: &Names, name: &str) -> Option<EventId> {
     let Some((parent, id)) = name.rsplit_once("/events/") else {
         return read_id(name.strip_prefix("events/").unwrap_or(name));
     };
@@ -105,7 +122,7 @@ fn named_id(names: &Names, name: &str) -> Option<RecordId> {
 }
 
 /// Either alphabet, with or without padding: clients decode and encode what they were given.
-fn read_id(text: &str) -> Option<RecordId> {
+fn read_id(text: &str) -> Option<EventId> {
     const LENIENT: GeneralPurposeConfig =
         GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     const ALPHABETS: [GeneralPurpose; 2] =
@@ -114,7 +131,9 @@ fn read_id(text: &str) -> Option<RecordId> {
     let once = percent_decode_str(text).decode_utf8().ok()?;
     let twice = percent_decode_str(&once).decode_utf8().ok()?;
     let bytes = ALPHABETS.iter().find_map(|alphabet| alphabet.decode(twice.as_bytes()).ok())?;
-    Some(RecordId::from_u128(u128::from_be_bytes(bytes.try_into().ok()?)))
+    let (id, rest) = bytes.split_first_chunk::<16>()?;
+    let ordinal = if rest.is_empty() { 0 } else { u32::from_be_bytes(rest.try_into().ok()?) };
+    Some((RecordId::from_u128(u128::from_be_bytes(*id)), ordinal))
 }
 
 /// The same for what is nobody's, somebody else's, or no event.

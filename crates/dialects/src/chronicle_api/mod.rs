@@ -3,31 +3,35 @@
 //!
 //! Every path names its instance, so [`Dialect::authenticate`] already knows whose the call is and narrows the caller to
 //! it. [`import`] takes data in, [`resources`] and [`search`] ask components, the rest is answered from the snapshot.
-//! [`parser`] has parsers run that are sent along. Kept parsers, parser extensions, data exports, pipelines, rules and the like are absent: those paths answer 501.
+//! [`parser`] has parsers run that are sent along, [`parsers`] manages those that are kept. Data exports, pipelines, rules and the like are absent: those paths answer 501.
 
 mod classify;
 mod csv;
 pub mod encode;
 mod events;
 mod import;
+mod key_values;
 mod log_types;
 mod parser;
+mod parsers;
 mod read;
 pub(crate) mod resources;
 pub(crate) mod search;
 mod validate;
 mod values;
 
-use event::{BatchId, InstanceId, Kind, RecordId, Time};
+use event::{BatchId, InstanceId, Kind, Time};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use crate::ask::{ParserVerb, Slot};
 use crate::resource::{Kept, ResourceKind};
 use crate::snapshot::{Instance, Limits, Snapshot};
 use crate::{Ask, Caller, Cause, Dialect, Found, Head, Intake, Refusal, Reply, Request, Route, Scope, aip193, auth};
 use import::Import;
+use parsers::Parsers;
 use resources::{COLLECTION, Call, ITEM, Verb};
 use search::Search;
 
@@ -58,7 +62,24 @@ enum Op {
     BatchGetEvents,
     ClassifyLogs,
     RunParser,
+    Parsers(Slot, ParserOp),
+    KeyValues,
     Unserved,
+}
+
+/// What a call does with a kept parser or extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ParserOp {
+    Create,
+    List,
+    Get,
+    Delete,
+    Copy,
+    Activate,
+    Deactivate,
+    Candidates,
+    Report,
+    ParsingErrors,
 }
 
 impl Op {
@@ -90,7 +111,12 @@ impl Op {
             | Op::GetEvent
             | Op::BatchGetEvents => &[Scope::Read],
             // Nothing is read or kept but what is sent along.
-            Op::RunParser => &[Scope::Read, Scope::Admin],
+            Op::RunParser | Op::KeyValues => &[Scope::Read, Scope::Admin],
+            Op::Parsers(
+                _,
+                ParserOp::List | ParserOp::Get | ParserOp::Candidates | ParserOp::Report | ParserOp::ParsingErrors,
+            ) => &[Scope::Read, Scope::Admin],
+            Op::Parsers(..) => &[Scope::Admin],
             // Senders ask it what they have before they send.
             Op::ClassifyLogs => &[Scope::Ingest, Scope::Read],
             Op::Unserved => &[Scope::Ingest, Scope::Read, Scope::Admin],
@@ -149,12 +175,44 @@ impl ChronicleApi {
         api.claim(Method::GET, below!("/events:batchGet"), Op::BatchGetEvents);
         api.claim(Method::POST, below!("/logs:classify"), Op::ClassifyLogs);
         api.claim(Method::POST, below!("/logTypes/{type}:runParser"), Op::RunParser);
+        api.claim_parsers();
+        api.claim(Method::POST, below!(":generateUdmKeyValueMappings"), Op::KeyValues);
         for method in [Method::GET, Method::POST, Method::PATCH, Method::PUT, Method::DELETE] {
             for path in UNSERVED {
                 api.claim(method.clone(), path, Op::Unserved);
             }
         }
         api
+    }
+
+    fn claim_parsers(&mut self) {
+        use ParserOp::{Activate, Candidates, Copy, Create, Deactivate, Delete, Get, List, ParsingErrors, Report};
+        let (get, post) = (|| Method::GET, || Method::POST);
+        let mut claim = |slot, method, path, op| self.claim(method, path, Op::Parsers(slot, op));
+        let parser = Slot::Parser;
+        claim(parser, post(), below!("/logTypes/{type}/parsers"), Create);
+        claim(parser, get(), below!("/logTypes/{type}/parsers"), List);
+        claim(parser, get(), below!("/logTypes/{type}/parsers:fetchParserCandidates"), Candidates);
+        claim(parser, get(), below!("/logTypes/{type}/parsers/{parser}"), Get);
+        claim(parser, Method::DELETE, below!("/logTypes/{type}/parsers/{parser}"), Delete);
+        claim(parser, post(), below!("/logTypes/{type}/parsers/{parser}:copy"), Copy);
+        claim(parser, post(), below!("/logTypes/{type}/parsers/{parser}:activate"), Activate);
+        // Ours have no stages of release: it is the same under another name.
+        claim(parser, post(), below!("/logTypes/{type}/parsers/{parser}:activateReleaseCandidateParser"), Activate);
+        claim(parser, post(), below!("/logTypes/{type}/parsers/{parser}:deactivate"), Deactivate);
+        claim(parser, get(), below!("/logTypes/{type}/parsers/{parser}/validationReports/{report}"), Report);
+        let errors = below!("/logTypes/{type}/parsers/{parser}/validationReports/{report}/parsingErrors");
+        claim(parser, get(), errors, ParsingErrors);
+        let extension = Slot::Extension;
+        claim(extension, post(), below!("/logTypes/{type}/parserExtensions"), Create);
+        claim(extension, get(), below!("/logTypes/{type}/parserExtensions"), List);
+        claim(extension, get(), below!("/logTypes/{type}/parserExtensions/{parser}"), Get);
+        claim(extension, Method::DELETE, below!("/logTypes/{type}/parserExtensions/{parser}"), Delete);
+        claim(extension, post(), below!("/logTypes/{type}/parserExtensions/{parser}:activate"), Activate);
+        let report = below!("/logTypes/{type}/parserExtensions/{parser}/validationReports/{report}");
+        claim(extension, get(), report, Report);
+        let errors = below!("/logTypes/{type}/parserExtensions/{parser}/validationReports/{report}/parsingErrors");
+        claim(extension, get(), errors, ParsingErrors);
     }
 
     fn claim(&mut self, method: Method, path: &'static str, op: Op) {
@@ -170,6 +228,7 @@ impl ChronicleApi {
                     |limits: &Limits| limits.chronicle_api_body_bytes_max
                 }
                 Op::RunParser => |_: &Limits| event::limits::RUN_PARSER_BODY_BYTES_MAX,
+                Op::Parsers(_, ParserOp::Create) => |_: &Limits| event::limits::PARSER_BODY_BYTES_MAX,
                 _ => |limits: &Limits| limits.api_body_bytes_max,
             },
             needs: op.needs().first().copied(),
@@ -182,7 +241,7 @@ impl ChronicleApi {
 }
 
 /// Documented groups of calls that this server does not serve.
-const UNSERVED: [&str; 37] = [
+const UNSERVED: [&str; 36] = [
     below!("/logTypes/{type}/parsers**"),
     below!("/logTypes/{type}/parserExtensions**"),
     below!("/logTypes/{type}/logTypeSettings**"),
@@ -216,7 +275,6 @@ const UNSERVED: [&str; 37] = [
     below!("/users**"),
     below!("/searchSessions**"),
     below!("/feedPacks**"),
-    below!(":generateUdmKeyValueMappings"),
     below!(":queryProductSourceStats"),
     below!(":translateUdmQuery"),
     below!(":search"),
@@ -315,6 +373,23 @@ impl Dialect for ChronicleApi {
             Op::BatchGetEvents => ask(events::batch_get(&names, &caller, &snapshot.schema, &request.head)),
             Op::ClassifyLogs => answer(classify::classify(&request.body)),
             Op::RunParser => ask(parser::run(&names, &caller, param("type"), &request.body)),
+            Op::KeyValues => answer(key_values::answer(&request.body)),
+            Op::Parsers(slot, op) => {
+                let parsers = Parsers { names: &names, caller: &caller, slot, log_type: param("type") };
+                let (parser, report) = (param("parser"), param("report"));
+                ask(match op {
+                    ParserOp::Create => parsers.create(&request.body, instance),
+                    ParserOp::List => parsers.list(&request.head),
+                    ParserOp::Get => Ok(parsers.get(parser)),
+                    ParserOp::Delete => parsers.delete(parser, &request.head),
+                    ParserOp::Copy => Ok(parsers.copy(parser)),
+                    ParserOp::Activate => Ok(parsers.act(parser, ParserVerb::Activate)),
+                    ParserOp::Deactivate => Ok(parsers.act(parser, ParserVerb::Deactivate)),
+                    ParserOp::Candidates => parsers.candidates(&request.head),
+                    ParserOp::Report => Ok(parsers.report(parser, report)),
+                    ParserOp::ParsingErrors => parsers.parsing_errors(parser, report, &request.head),
+                })
+            }
             Op::Unserved => {
                 let shown: String = request.head.path.chars().take(200).collect();
                 let message = format!("This server does not serve {} {shown}.", request.head.method);
@@ -324,7 +399,7 @@ impl Dialect for ChronicleApi {
     }
 
     fn refuse(&self, refusal: &Refusal) -> Reply {
-        aip193::refuse(refusal)
+        aip193::refuse_as_google(refusal)
     }
 }
 
@@ -402,10 +477,10 @@ impl Names {
     }
 
     /// An event's. The older API has no more than its id there, as bytes.
-    pub(crate) fn event(&self, id: RecordId) -> String {
+    pub(crate) fn event(&self, record: &crate::FoundRecord) -> String {
         match self.style {
-            Style::ChronicleApi => format!("{}events/{}", self.prefix, events::id_in_path(id)),
-            Style::Backstory => events::id_base64(id),
+            Style::ChronicleApi => format!("{}events/{}", self.prefix, events::id_in_path(record)),
+            Style::Backstory => events::id_base64(record),
         }
     }
 

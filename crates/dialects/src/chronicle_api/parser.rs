@@ -105,7 +105,7 @@ fn program(text: &Text<'_>, field: &str, faults: &mut Faults) -> String {
 }
 
 /// Base64 in either alphabet, with or without padding.
-fn decode(text: &str) -> Option<Vec<u8>> {
+pub(super) fn decode(text: &str) -> Option<Vec<u8>> {
     let text = text.trim_end_matches('=');
     if text.contains(['-', '_']) {
         return STANDARD_NO_PAD.decode(text.replace('-', "+").replace('_', "/")).ok();

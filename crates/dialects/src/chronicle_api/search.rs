@@ -137,7 +137,7 @@ impl Search<'_> {
             let mut out = b"[{\"progress\":0},{\"progress\":1,\"events\":{\"events\":[".to_vec();
             for (index, record) in rows.iter().enumerate() {
                 comma(&mut out, index);
-                let shown = json!({ "event": events::shown_udm(&schema, record), "uid": events::id_base64(record.id) });
+                let shown = json!({ "event": events::shown_udm(&schema, record), "uid": events::id_base64(record) });
                 write(&mut out, &shown);
             }
             let tail = format!(
@@ -207,7 +207,7 @@ impl Search<'_> {
 /// A raw log as Google's `RawLogResult` that was not parsed has it. Google cuts the snippet short; this is all of it.
 fn raw_log(names: &Names, description: &str, record: &FoundRecord) -> Value {
     let text = String::from_utf8_lossy(&record.data);
-    let id = events::id_base64(record.id);
+    let id = events::id_base64(record);
     let log_type = record.log_type.as_str();
     json!({
         "id": id,

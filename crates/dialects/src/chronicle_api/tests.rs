@@ -805,17 +805,13 @@ fn a_push_feed_takes_what_shows_its_secret() {
 fn what_is_known_and_not_served_says_so() {
     let world = World::new();
     for (method, rest) in [
-        ("GET", "/logTypes/OKTA/parsers"),
-        ("POST", "/logTypes/OKTA/parsers/pa_1:activate"),
-        ("GET", "/logTypes/-/parsers"),
-        ("GET", "/logTypes/OKTA/parsers:fetchParserCandidates"),
-        ("POST", "/logTypes/OKTA/parserExtensions"),
+        ("POST", "/logTypes/OKTA/parsers/pa_1:runAnalysis"),
+        ("GET", "/logTypes/OKTA/parsers/pa_1/analysisReports/r1"),
         ("POST", "/logTypes/OKTA:submitParser"),
         ("POST", "/dataExports"),
         ("PATCH", "/dataExports/ex1"),
         ("POST", "/dataExports:fetchavailablelogtypes"),
         ("POST", "/logProcessingPipelines:testPipeline"),
-        ("POST", ":generateUdmKeyValueMappings"),
         ("GET", "/rules/ru_1"),
     ] {
         let (status, error) = refusal(world.intake(method, &path(rest), &[], b"{}"));

@@ -66,6 +66,19 @@ pub fn answer(api: &Api) -> Answer {
             "Searchable bytes not yet in a part",
             store.tail_bytes() as f64,
         );
+        let tallies = store.tallies();
+        let mut per_parser = |name, help, value: fn(&event::Tally) -> u64| {
+            out.family(name, "counter", help);
+            for (key, tally) in &tallies {
+                let instance = key.instance.to_string();
+                let labels = [("instance", &*instance), ("log_type", &*key.log_type), ("parser", &*key.parser)];
+                out.sample(name, &labels, value(tally) as f64);
+            }
+        };
+        per_parser("penstock_parser_parsed_total", "Raw logs that gave events, or none on purpose", |t| t.parsed);
+        per_parser("penstock_parser_dropped_total", "Raw logs that their parser left out", |t| t.dropped);
+        per_parser("penstock_parser_failed_total", "Raw logs that gave no events because of a failure", |t| t.failed);
+        per_parser("penstock_parser_events_total", "Events and entities that came of raw logs", |t| t.events);
     }
     let connectors = api.pipeline.deliver.status();
     let mut per_connector = |name, kind, help, value: fn(&deliver::ConnectorStatus) -> f64| {

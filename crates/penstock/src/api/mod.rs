@@ -6,6 +6,8 @@
 mod manage;
 mod metrics;
 mod oci;
+mod parsers;
+mod parsing;
 mod receipts;
 mod search;
 mod status;
@@ -50,6 +52,8 @@ pub struct Api {
     pub sync: String,
     /// Searches at the same time: each holds a thread and a row group in memory.
     pub searches: Arc<Semaphore>,
+    /// Reparses at the same time.
+    pub reparses: Arc<Semaphore>,
     /// Position of the store's cursor and records waiting at the start, for conservation.
     pub store_at_start: status::AtStart,
     /// The authority of the googleapis listener, while there is one.
@@ -121,6 +125,11 @@ impl Asker {
         if self.caller.reaches(id) { Ok(Some(id)) } else { Err(no_instance(&id)) }
     }
 
+    /// Who it is, never a secret.
+    pub fn name(&self) -> &str {
+        self.caller.sender()
+    }
+
     /// Whether it is the operator.
     pub fn is_operator(&self) -> bool {
         self.caller.instance().is_none()
@@ -168,8 +177,10 @@ impl Api {
             ["ca"] if get => self.certificate_authority(&request),
             ["ca"] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             ["search"] => Err(Refusal::wrong_method(&method, &path, vec![Method::POST])),
+            ["parsing", rest @ ..] => parsing::answer(self, &request, rest).await,
             ["oci-users", rest @ ..] => oci::users(self, &request, rest).await,
             ["functions", rest @ ..] => oci::functions(self, &request, rest).await,
+            ["parsers", rest @ ..] => parsers::answer(self, &request, rest).await,
             ["status"] | ["receipts", _] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             segments => manage::answer(self, &request, segments).await,
         }

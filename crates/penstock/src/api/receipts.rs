@@ -1,13 +1,14 @@
 //! `GET /api/receipts/{id}`: where a batch or record is. Derived from the log, the store's cursor and set-aside records,
 //! and each connector's cursor and dead letters; there is no second book.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use commit::Followed;
 use deliver::Whereabouts;
 use dialects::Refusal;
-use event::{BatchMeta, InstanceId, Position, RecordId};
+use event::{BatchMeta, InstanceId, Kind, Position, RecordId};
 use http::StatusCode;
 use search::Wanted;
 use serde_json::{Value, json};
@@ -94,12 +95,16 @@ fn receipt(
         vec![id.index()]
     };
     // The store may have let go of what is older than its retention; only looking tells.
-    let mut in_store = std::collections::HashSet::new();
+    let mut in_store: HashMap<u32, Parsed> = HashMap::new();
     if let Some(store) = &pipeline.store {
         let wanted = if is_batch { Wanted::Batch(batch) } else { Wanted::Record(id) };
         search::find(&store.snapshot(), None, wanted, &mut |row| {
-            in_store.insert(row.id.index());
-            if in_store.len() >= RECORDS_SHOWN_MAX { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            // What came of a record comes behind it.
+            if in_store.len() >= RECORDS_SHOWN_MAX && !in_store.contains_key(&row.id.index()) {
+                return ControlFlow::Break(());
+            }
+            in_store.entry(row.id.index()).or_default().add(row);
+            ControlFlow::Continue(())
         })
         .map_err(|error| failed("the store cannot be searched", &error))?;
     }
@@ -109,7 +114,7 @@ fn receipt(
         let aside = set_aside.iter().find(|aside| aside["id"] == record.to_string().as_str());
         let state = match aside {
             Some(aside) => json!({ "state": "set aside", "reason": aside["reason"] }),
-            None if stored["state"] == "stored" && !in_store.contains(&index) => json!({ "state": "expired" }),
+            None if stored["state"] == "stored" && !in_store.contains_key(&index) => json!({ "state": "expired" }),
             None => stored.clone(),
         };
         let connectors = pipeline
@@ -118,7 +123,11 @@ fn receipt(
             .map_err(|error| failed("a connector's state cannot be read", &error))?;
         let connectors: Vec<Value> =
             connectors.iter().map(|(connector, whereabouts)| show_whereabouts(&connector.name, whereabouts)).collect();
-        records.push(json!({ "id": record.to_string(), "index": index, "store": state, "connectors": connectors }));
+        let mut shown = json!({ "id": record.to_string(), "index": index, "store": state, "connectors": connectors });
+        if let Some(parsed) = in_store.get(&index).and_then(Parsed::shown) {
+            shown["parsed"] = parsed;
+        }
+        records.push(shown);
     }
     Ok(Some(json!({
         "id": id.to_string(),
@@ -138,6 +147,35 @@ fn receipt(
         "set_aside": set_aside,
         "records": records,
     })))
+}
+
+/// What a parser made of a raw record.
+#[derive(Default)]
+struct Parsed {
+    parser: Option<String>,
+    events: u64,
+    failure: Option<String>,
+}
+
+impl Parsed {
+    fn add(&mut self, row: search::Row) {
+        if row.kind == Kind::Raw {
+            self.parser = row.parser;
+            self.failure = row.issues.into_iter().map(|issue| issue.message).next();
+        } else if row.parser.is_some() {
+            self.events += 1;
+        }
+    }
+
+    /// `None` where no parser was asked.
+    fn shown(&self) -> Option<Value> {
+        let parser = self.parser.as_ref()?;
+        let mut shown = json!({ "parser": parser, "events": self.events });
+        if let Some(failure) = &self.failure {
+            shown["failure"] = json!(failure);
+        }
+        Some(shown)
+    }
 }
 
 fn show_whereabouts(name: &str, whereabouts: &Whereabouts) -> Value {

@@ -3,6 +3,7 @@
 //! The search runs on a thread of its own and hands over rows through a short channel, so that a client that reads
 //! slowly slows the search and fills no memory; one that leaves ends it.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use dialects::Refusal;
-use event::{InstanceId, Issue, Kind, Label, Time, limits};
+use event::{InstanceId, Issue, Kind, Label, RecordId, Time, limits};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
@@ -45,10 +46,17 @@ struct Asked {
     instance: Option<String>,
     #[serde(default)]
     case_sensitive: Option<bool>,
+    /// Whether a raw row carries what a parser made of it.
+    #[serde(default)]
+    events: bool,
 }
 
 /// Rows wait in chunks of about this size, so that a million rows are not a million writes.
 const CHUNK_BYTES: usize = 32 << 10;
+
+/// Raw rows, and bytes of them, whose events are looked for at once.
+const WITH_EVENTS_ROWS: usize = 1_000;
+const WITH_EVENTS_BYTES: usize = 4 << 20;
 
 pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<Answer, Refusal> {
     let asked: Asked = serde_json::from_slice(&request.body)
@@ -80,6 +88,7 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
         log_types: asked.log_types.unwrap_or_default(),
         limit,
     };
+    let with_events = asked.events;
     let is_operator = asker.is_operator();
     let place = Arc::clone(&api.searches).acquire_owned().await.map_err(|_| Refusal::internal())?;
     // Both are read before the search: what is durable after it began is not what it could have seen.
@@ -92,13 +101,31 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
     tokio::task::spawn_blocking(move || {
         let _place = place;
         let mut out = Vec::with_capacity(CHUNK_BYTES * 2);
+        let mut held = Held::default();
         let result = search::run(&snapshot, &query, &running, &mut |row| {
-            write_row(&mut out, &row, is_operator);
+            if with_events {
+                if !held.hold(row) {
+                    return ControlFlow::Continue(());
+                }
+                if let Err(error) = held.write(&snapshot, query.instance, &mut out, is_operator) {
+                    held.failed = Some(error);
+                    return ControlFlow::Break(());
+                }
+            } else {
+                write_row(&mut out, &row, &[], is_operator);
+            }
             if out.len() >= CHUNK_BYTES && !hand_over(&rows, Ok(std::mem::take(&mut out).into())) {
                 running.store(true, Ordering::Relaxed);
                 return ControlFlow::Break(());
             }
             ControlFlow::Continue(())
+        });
+        let result = result.and_then(|summary| {
+            if let Some(error) = held.failed.take() {
+                return Err(error);
+            }
+            held.write(&snapshot, query.instance, &mut out, is_operator)?;
+            Ok(summary)
         });
         match result {
             Ok(summary) => {
@@ -137,11 +164,16 @@ pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<An
         }
     });
 
+    Ok(streamed(chunks, cancel))
+}
+
+/// NDJSON as it comes; `cancel` is set when the client leaves.
+pub(super) fn streamed(chunks: mpsc::Receiver<Result<Bytes, std::io::Error>>, cancel: Arc<AtomicBool>) -> Answer {
     let body = Chunks { chunks, _leave: CancelOnDrop(cancel) };
     let mut response = Response::new(AnswerBody::Stream(BodyExt::boxed(body)));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/x-ndjson"));
-    Ok(response)
+    response
 }
 
 /// Longest wait for a client that reads nothing: it holds one of few places.
@@ -212,6 +244,45 @@ struct Last {
     bytes_scanned: Option<u64>,
 }
 
+/// Rows that wait until the events of all of them are looked for at once.
+#[derive(Default)]
+struct Held {
+    rows: Vec<search::Row>,
+    bytes: usize,
+    failed: Option<search::SearchError>,
+}
+
+impl Held {
+    /// Takes a row; true when it is time to write them.
+    fn hold(&mut self, row: search::Row) -> bool {
+        self.bytes += row.data.len();
+        self.rows.push(row);
+        self.rows.len() >= WITH_EVENTS_ROWS || self.bytes >= WITH_EVENTS_BYTES
+    }
+
+    fn write(
+        &mut self,
+        snapshot: &store::Snapshot,
+        instance: Option<InstanceId>,
+        out: &mut Vec<u8>,
+        is_operator: bool,
+    ) -> Result<(), search::SearchError> {
+        self.bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        let raw = rows.iter().filter(|row| row.kind == Kind::Raw).map(|row| row.id).collect();
+        let mut events: HashMap<RecordId, Vec<search::Row>> = HashMap::new();
+        search::parsed(snapshot, instance, &raw, &mut |event| {
+            events.entry(event.id).or_default().push(event);
+            ControlFlow::Continue(())
+        })?;
+        for row in &rows {
+            let of_row = if row.kind == Kind::Raw { events.remove(&row.id) } else { None };
+            write_row(out, row, &of_row.unwrap_or_default(), is_operator);
+        }
+        Ok(())
+    }
+}
+
 /// What a row says beside its data.
 #[derive(Serialize)]
 struct RowHead<'a> {
@@ -233,12 +304,29 @@ struct RowHead<'a> {
     labels: &'a [Label],
     feed: &'a str,
     sender: &'a str,
+    /// Of a raw log the parser that read it, of what came of one the parser that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parser: Option<&'a str>,
+    /// Which of the events of its record it is, where it came of a raw log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ordinal: Option<u32>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    issues: &'a [Issue],
+}
+
+/// What a raw row says of each event that a parser made of it.
+#[derive(Serialize)]
+struct EventHead<'a> {
+    ordinal: u32,
+    kind: &'static str,
+    event_time: Time,
+    parser: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     issues: &'a [Issue],
 }
 
 /// One row: the element that connectors deliver, and what only we know beside it.
-fn write_row(out: &mut Vec<u8>, row: &search::Row, is_operator: bool) {
+fn write_row(out: &mut Vec<u8>, row: &search::Row, events: &[search::Row], is_operator: bool) {
     let head = RowHead {
         id: row.id.to_string(),
         batch: row.id.batch().to_string(),
@@ -254,6 +342,8 @@ fn write_row(out: &mut Vec<u8>, row: &search::Row, is_operator: bool) {
         labels: &row.labels,
         feed: &row.feed,
         sender: &row.sender,
+        parser: row.parser.as_deref(),
+        ordinal: row.parser.as_ref().filter(|_| row.kind != Kind::Raw).map(|_| row.ordinal),
         issues: &row.issues,
     };
     serde_json::to_writer(&mut *out, &head).expect("plain texts have a JSON form");
@@ -277,6 +367,25 @@ fn write_row(out: &mut Vec<u8>, row: &search::Row, is_operator: bool) {
             out.extend_from_slice(encoded.as_bytes());
             out.push(b'"');
         }
+    }
+    for (index, event) in events.iter().enumerate() {
+        out.extend_from_slice(if index == 0 { b",\"events\":[" } else { b"," });
+        let head = EventHead {
+            ordinal: event.ordinal,
+            kind: event.kind.name(),
+            event_time: event.event_time,
+            parser: event.parser.as_deref(),
+            issues: &event.issues,
+        };
+        serde_json::to_writer(&mut *out, &head).expect("plain texts have a JSON form");
+        out.pop();
+        out.extend_from_slice(if event.kind == Kind::Udm { b",\"udm\":" } else { b",\"entity\":" });
+        // What parsers make is one line of JSON.
+        out.extend_from_slice(&event.data);
+        out.push(b'}');
+    }
+    if !events.is_empty() {
+        out.push(b']');
     }
     out.extend_from_slice(b"}\n");
 }

@@ -3,11 +3,11 @@
 //! Conservation is a check, not a copy: what was committed is counted at the front door on receipts, what arrived is
 //! counted by the store in the transaction of its cursor. Whoever counts wrong or loses something shows here.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use commit::LogState;
 use dialects::Refusal;
-use event::InstanceId;
+use event::{InstanceId, Tally, TallyKey};
 use serde_json::{Value, json};
 
 use super::{Api, Asker, manage};
@@ -22,6 +22,7 @@ pub async fn answer(api: &Api, asker: &Asker) -> Result<Value, Refusal> {
     let counts = api.ledger.counts();
     let progress = &api.pipeline.progress;
     let stored = api.pipeline.store.as_ref().map(|store| store.counts());
+    let tallies = api.pipeline.store.as_ref().map(|store| store.tallies()).unwrap_or_default();
     let is_caught_up = progress.offset() >= log.durable_to.offset;
 
     let snapshot = api.control.snapshot().load_full();
@@ -49,6 +50,7 @@ pub async fn answer(api: &Api, asker: &Asker) -> Result<Value, Refusal> {
                 "requests_refused": counts.requests_refused,
                 "stored_total": in_store.map(|counts| counts.records),
                 "set_aside_total": in_store.map(|counts| counts.set_aside),
+                "parsing_failed": parsing_failed(&tallies, *id),
                 "conservation": conservation,
             })
         })
@@ -114,6 +116,15 @@ pub async fn answer(api: &Api, asker: &Asker) -> Result<Value, Refusal> {
         });
     }
     Ok(status)
+}
+
+/// By log type, how many raw logs gave no events because of a failure; log types without any are left out.
+fn parsing_failed(tallies: &BTreeMap<TallyKey, Tally>, instance: InstanceId) -> Value {
+    let mut failed = BTreeMap::<&str, u64>::new();
+    for (key, tally) in tallies.iter().filter(|(key, tally)| key.instance == instance && tally.failed > 0) {
+        *failed.entry(&key.log_type).or_default() += tally.failed;
+    }
+    json!(failed)
 }
 
 fn store_follower(api: &Api, asker: &Asker, log: &commit::LogStatus, now: event::Time, is_on: bool) -> Value {

@@ -35,7 +35,7 @@ use functions::FunctionsArgs;
 use load::{Live, Load, Outcome, Plan};
 use parsers::CbnArgs;
 use process::Usage;
-use report::{CpuReport, FreshnessReport, IngestReport, ServerReport};
+use report::{CpuReport, FreshnessReport, IngestReport, ServerReport, StageCpu};
 use wire::{Connection, Endpoint};
 
 /// How often the progress line changes and the server is asked how far it is.
@@ -414,6 +414,23 @@ impl Server {
     fn usage(&self) -> Option<Usage> {
         self.pid.and_then(Usage::read)
     }
+
+    /// What each stage has used, given what all have.
+    fn by_stage(&self, usage: Usage) -> Option<Stages> {
+        process::cpu_secs_by_stage(self.pid?, usage.cpu_secs)
+    }
+}
+
+/// Processor time of each stage, in seconds.
+type Stages = Vec<(&'static str, f64)>;
+
+/// What each stage used between two readings.
+fn between(before: &Stages, after: &Stages) -> Vec<StageCpu> {
+    let used = before.iter().zip(after).map(|((stage, before), (_, after))| (*stage, (after - before).max(0.0)));
+    let used: Stages = used.collect();
+    let all: f64 = used.iter().map(|(_, secs)| secs).sum();
+    let percent = |secs: f64| if all > 0.0 { secs * 100.0 / all } else { 0.0 };
+    used.into_iter().map(|(stage, cpu_secs)| StageCpu { stage, cpu_secs, percent: percent(cpu_secs) }).collect()
 }
 
 /// What a status says of the store: bytes that it has yet to read or to write out.
@@ -432,6 +449,7 @@ struct Measured {
     outcome: Outcome,
     elapsed: Duration,
     server_before: Option<Usage>,
+    stages_before: Option<Stages>,
     server_after: Option<Usage>,
     client_cpu_secs: Option<f64>,
 }
@@ -440,6 +458,7 @@ async fn measure(load: Load, live: &Live, server: &Server, plan: &Plan) -> anyho
     let own_cpu_secs = || Usage::read(std::process::id()).map(|usage| usage.cpu_secs);
     let client_before = own_cpu_secs();
     let server_before = server.usage();
+    let stages_before = server_before.and_then(|usage| server.by_stage(usage));
     let ran = {
         let running = load.run();
         tokio::pin!(running);
@@ -461,6 +480,7 @@ async fn measure(load: Load, live: &Live, server: &Server, plan: &Plan) -> anyho
         outcome,
         elapsed,
         server_before,
+        stages_before,
         server_after: server.usage(),
         client_cpu_secs: client_before.and_then(|before| Some(own_cpu_secs()? - before)),
     })
@@ -482,7 +502,9 @@ impl Measured {
                 };
                 let settled = settle(server, settle_max).await;
                 let last = server.usage().context("the server's process is gone")?;
+                let stages = self.stages_before.zip(server.by_stage(last));
                 Some(ServerReport {
+                    by_stage: stages.map(|(before, after)| between(&before, &after)).unwrap_or_default(),
                     pid,
                     during: spread(after),
                     until_stored: settled.map(|_| spread(last)),

@@ -41,6 +41,36 @@ impl Usage {
     }
 }
 
+/// Stages of the server by the names of their threads, in flow order. What is in none of them (sockets, requests, searches) is
+/// the front door.
+const STAGES: [(&str, &[&str]); 3] = [("commit", &["log-"]), ("normalise", &["normalise-"]), ("store", &["store"])];
+/// The rest.
+const FRONT_DOOR: &str = "receive";
+
+/// Processor time that the threads of each stage have used since they started, in seconds, in flow order. Threads that have
+/// ended count as the front door's, whose threads alone come and go.
+pub fn cpu_secs_by_stage(pid: u32, all_secs: f64) -> Option<Vec<(&'static str, f64)>> {
+    let mut secs = vec![(FRONT_DOOR, all_secs)];
+    secs.extend(STAGES.map(|(stage, _)| (stage, 0.0)));
+    let tasks = Path::new("/proc").join(pid.to_string()).join("task");
+    for entry in std::fs::read_dir(tasks).ok()?.flatten() {
+        // One that ends meanwhile is not there.
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let (Some(name), Some((_, ticks))) = (thread_name(&stat), parent_and_ticks(&stat)) else { continue };
+        let stage = STAGES.iter().position(|(_, starts)| starts.iter().any(|start| name.starts_with(start)));
+        if let Some(stage) = stage {
+            let of_thread = ticks as f64 / ticks_per_sec();
+            secs[stage + 1].1 += of_thread;
+            secs[0].1 -= of_thread;
+        }
+    }
+    Some(secs)
+}
+
+fn thread_name(stat: &str) -> Option<&str> {
+    stat.get(stat.find('(')? + 1..stat.rfind(')')?)
+}
+
 /// Processor time of all processes below this one, such as those of functions, in seconds. Those that have ended are not in
 /// it. `None` where there is no `/proc`.
 pub fn cpu_secs_below(pid: u32) -> Option<f64> {

@@ -62,6 +62,8 @@ pub struct ServerReport {
     pub during: CpuReport,
     /// From the load's start until all of it was stored; absent with `--settle 0` or when nothing is stored.
     pub until_stored: Option<CpuReport>,
+    /// The same by stage, in flow order, in seconds: from the load's start until all of it was stored.
+    pub by_stage: Vec<StageCpu>,
     /// How long storing went on after the load, in seconds.
     pub settle_secs: Option<f64>,
     /// Whether the followers had caught up before `--settle` was over.
@@ -70,6 +72,17 @@ pub struct ServerReport {
     pub resident_bytes: u64,
     /// The most it had since it started, in bytes.
     pub resident_peak_bytes: u64,
+}
+
+/// Processor time of one stage.
+#[derive(Debug, Clone, Serialize)]
+pub struct StageCpu {
+    /// The stage.
+    pub stage: &'static str,
+    /// In seconds.
+    pub cpu_secs: f64,
+    /// Of all that the server used, in percent.
+    pub percent: f64,
 }
 
 /// Processor time over a span.
@@ -296,6 +309,10 @@ impl fmt::Display for IngestReport {
                         _ => "NOT YET, --settle was too short".to_owned(),
                     };
                     line(f, "… until stored", format!("{} ({settled})", cpu(until_stored)))?;
+                }
+                if !server.by_stage.is_empty() {
+                    let share = |of: &StageCpu| format!("{} {:.0} % ({:.2} s)", of.stage, of.percent, of.cpu_secs);
+                    line(f, "… by stage", server.by_stage.iter().map(share).collect::<Vec<_>>().join(", "))?;
                 }
                 let mib = |bytes: u64| bytes as f64 / f64::from(1 << 20);
                 let (now, peak) = (mib(server.resident_bytes), mib(server.resident_peak_bytes));

@@ -40,7 +40,8 @@ pub struct CreateArgs {
     /// Compress bodies
     #[arg(long)]
     gzip: bool,
-    /// Only these kinds: raw, udm, entity [default: all]
+    /// Only these kinds: raw, udm, entity; of the latter two also what parsers make of raw logs [default: each record as it was
+    /// sent; with a UDM query, udm and entity]
     #[arg(long = "kind", value_parser = ["raw", "udm", "entity"])]
     kinds: Vec<String>,
     /// Only this log type; may be given several times

@@ -30,6 +30,7 @@ pub fn check(args: &CheckArgs) -> Result<(), CliError> {
     if config.listen.googleapis.is_some() {
         crate::ca::open(&config.data, crate::serve::now())?;
     }
+    crate::control::parsers::shipped(config.normalise.parsers.as_deref())?;
     EnvFilter::try_new(&config.logging.level)
         .map_err(|error| CliError::Refused(format!("logging.level is {:?}: {error}", config.logging.level)))?;
     say(&format!("{} is good.", args.config.display()));

@@ -1,7 +1,7 @@
 //! The command line: what it takes, and who does it.
 //!
-//! `serve`, `check`, `log verify` and `parser` work on this machine; every other command asks a running server, so that
-//! there is one way to do a thing and one place that checks it. `log`, `entity`, `forwarder` and `feed` ask as senders do, by the
+//! `serve`, `check`, `log verify` and most of `parser` work on this machine; every other command asks a running server, so that
+//! there is one way to do a thing and one place that checks it. `log`, `entity`, `forwarder`, `feed` and `parser deploy` ask as senders do, by the
 //! Chronicle API and through the client library; `oci` and `function` by the calls of OCI's own API, with our token in place
 //! of a signature.
 
@@ -166,7 +166,7 @@ HTTPLIB2_CA_CERTS, curl CURL_CA_BUNDLE, Go SSL_CERT_FILE.")]
     /// What others push logs to
     #[command(subcommand)]
     Feed(feed::FeedCommand),
-    /// Run, test, check and write parsers in Chronicle's language; no server is needed
+    /// Run, test, check and write parsers in Chronicle's language on this machine; deploy them to a server
     #[command(subcommand)]
     Parser(parser::ParserCommand),
     /// Measure a running server
@@ -222,7 +222,7 @@ pub enum DemoCommand {
 /// `penstock search`
 #[derive(Debug, Subcommand)]
 pub(crate) enum SearchCommand {
-    /// By the text of raw logs
+    /// By the text of raw logs; below each the events that a parser made of it, or why there is none
     #[command(after_help = "Examples:
   penstock search raw 'client 10.120.20.32'
   penstock search raw --regex 'query: [a-z]+\\.com' --log-type BIND_DNS --from 2019-02-26T00:00:00Z")]
@@ -236,7 +236,7 @@ pub(crate) enum SearchCommand {
         #[command(flatten)]
         common: SearchArgs,
     },
-    /// By UDM fields
+    /// By UDM fields: what was sent as UDM, and what parsers made of raw logs
     #[command(after_help = "Examples:
   penstock search udm 'metadata.event_type = \"USER_LOGIN\" AND target.user.userid = \"mary@altostrat.com\"'
   penstock search udm 'ip = \"10.1.2.3\" OR hostname = /^host[0-9]+$/ nocase'
@@ -552,7 +552,7 @@ async fn run(cli: Cli) -> Result<(), CliError> {
         }
         Command::Function(function::FunctionCommand::Init { name, .. }) => function::init(&name, remote.output),
         Command::Ca { out } => ca::run(&remote, out.as_deref()).await,
-        Command::Parser(command) => parser::run(command, remote.output).await,
+        Command::Parser(command) => parser::run(&remote, command).await,
         command => {
             let client = Client::connect(&remote)?;
             match command {

@@ -4,7 +4,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::manage::{items, segment};
-use super::output::{Format, say};
+use super::output::{Format, printable, say};
 use super::{CliError, Client};
 
 /// Most records of a batch told one by one.
@@ -45,6 +45,7 @@ pub async fn run(client: &Client, id: &str) -> Result<(), CliError> {
     let all = items(&receipt["records"]);
     for record in all.iter().take(RECORDS_TOLD_MAX) {
         let mut line = format!("  {}: {}", record["id"].as_str().unwrap_or_default(), state(&record["store"]));
+        line.push_str(&parsed(&record["parsed"]));
         for connector in items(&record["connectors"]) {
             let name = connector["name"].as_str().unwrap_or_default();
             line.push_str(&format!("; {name}: {}", state(connector)));
@@ -56,6 +57,17 @@ pub async fn run(client: &Client, id: &str) -> Result<(), CliError> {
         say(&format!("  … and {more} more (-o json shows up to 1000)"));
     }
     Ok(())
+}
+
+/// What a parser made of a raw record.
+fn parsed(value: &Value) -> String {
+    let Some(parser) = value["parser"].as_str() else { return String::new() };
+    match (value["failure"].as_str(), value["events"].as_u64().unwrap_or(0)) {
+        (Some(failure), _) => format!(", {}", printable(failure)),
+        (None, 0) => format!(", read by {parser}, which made nothing of it"),
+        (None, 1) => format!(", 1 event by {parser}"),
+        (None, events) => format!(", {events} events by {parser}"),
+    }
 }
 
 fn state(value: &Value) -> String {

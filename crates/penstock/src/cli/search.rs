@@ -21,7 +21,7 @@ pub async fn run(client: &Client, command: SearchCommand) -> Result<(), CliError
     let SearchArgs { from, to, log_type, limit, instance } = common;
     let body = json!({
         "language": language, "query": query, "regex": regex, "from": from, "to": to,
-        "log_types": log_type, "limit": limit, "instance": instance,
+        "log_types": log_type, "limit": limit, "instance": instance, "events": language == "raw",
     });
     let mut rows = Vec::new();
     let last = search(client, &body, |row| match client.format {
@@ -37,7 +37,7 @@ pub async fn run(client: &Client, command: SearchCommand) -> Result<(), CliError
         }
         Format::Table => {
             for row in &rows {
-                say(&line(row));
+                line(row).iter().for_each(|line| say(line));
             }
             say(&summary(&last));
         }
@@ -77,7 +77,8 @@ pub async fn search(client: &Client, body: &Value, mut each: impl FnMut(&str)) -
     last.ok_or_else(|| CliError::Refused("the search broke off before its end; these are not all rows".to_owned()))
 }
 
-fn line(row: &str) -> String {
+/// A row's line, and below it one for each event that a parser made of it, or for why there is none.
+fn line(row: &str) -> Vec<String> {
     let row: Value = serde_json::from_str(row).unwrap_or_default();
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
     let data = match row["kind"].as_str() {
@@ -89,11 +90,33 @@ fn line(row: &str) -> String {
         Some(kind) => row[kind].to_string(),
         None => String::new(),
     };
-    let mut data = printable(&data);
-    if data.chars().count() > TEXT_CHARS_MAX {
-        data = data.chars().take(TEXT_CHARS_MAX).collect::<String>() + "…";
+    let data = short(&data);
+    let mut lines = vec![format!("{}  {}  {}  {}", text("event_time"), text("id"), text("log_type"), data)];
+    if row["kind"] == "raw" {
+        for event in row["events"].as_array().into_iter().flatten() {
+            let kind = event["kind"].as_str().unwrap_or_default();
+            let metadata = &event[kind]["metadata"];
+            let type_of = metadata["eventType"].as_str().or(metadata["entityType"].as_str()).unwrap_or_default();
+            let mut body = event[kind].clone();
+            // Its type stands in front; the rest of the metadata says least of what is looked for.
+            if let Some(body) = body.as_object_mut() {
+                body.shift_remove("metadata");
+            }
+            lines.push(format!("    {type_of}  {}", short(&body.to_string())));
+        }
+        let failures = row["issues"].as_array().into_iter().flatten().filter_map(|issue| issue["message"].as_str());
+        lines.extend(failures.map(|message| format!("    {}", short(message))));
     }
-    format!("{}  {}  {}  {}", text("event_time"), text("id"), text("log_type"), data)
+    lines
+}
+
+/// What of a text fits a line.
+fn short(text: &str) -> String {
+    let text = printable(text);
+    if text.chars().count() > TEXT_CHARS_MAX {
+        return text.chars().take(TEXT_CHARS_MAX).collect::<String>() + "…";
+    }
+    text
 }
 
 fn summary(last: &Value) -> String {
@@ -122,9 +145,13 @@ mod tests {
         let row = |data: Value| {
             let mut row = json!({"kind": "raw", "event_time": "T", "id": "I", "log_type": "L"});
             row.as_object_mut().expect("an object").extend(data.as_object().expect("an object").clone());
-            line(&row.to_string())
+            line(&row.to_string()).join("|")
         };
         assert_eq!(row(json!({"text": "plain"})), "T  I  L  plain");
+        let events = json!([{"kind": "udm", "udm": {"metadata": {"eventType": "NETWORK_DNS"}, "about": []}}]);
+        assert_eq!(row(json!({"text": "plain", "events": events})), "T  I  L  plain|    NETWORK_DNS  {\"about\":[]}");
+        let issues = json!([{"field": "", "message": "not parsed: why"}]);
+        assert_eq!(row(json!({"text": "plain", "issues": issues})), "T  I  L  plain|    not parsed: why");
         assert_eq!(row(json!({"data_base64": STANDARD.encode(b"a\xff\x1bb")})), "T  I  L  a\u{FFFD}\u{FFFD}b");
     }
 }

@@ -111,6 +111,17 @@ pub async fn run(client: &Client) -> Result<(), CliError> {
         }
         say(&format!("\n{shown}"));
     }
+    for instance in items(&status["instances"]) {
+        let failed = instance["parsing_failed"].as_object().into_iter().flatten();
+        let failed: Vec<String> = failed.map(|(log_type, logs)| format!("{logs} of {log_type}")).collect();
+        if !failed.is_empty() {
+            say(&format!(
+                "\nLogs of {} that gave no events: {} (penstock parser failures says why)",
+                show(instance.get("name")),
+                printable(&failed.join(", "))
+            ));
+        }
+    }
     let troubles = items(&status["troubles"]);
     if !troubles.is_empty() {
         say("\nSenders whose last request was refused:");

@@ -6,6 +6,8 @@
 mod oci;
 mod oci_metrics;
 mod parser;
+mod parsers;
+mod trial;
 
 use std::future::Future;
 use std::ops::ControlFlow;
@@ -57,6 +59,7 @@ impl Components for Answers {
                 Question::Search(call) => call.instance,
                 Question::FieldValues(call) => call.instance,
                 Question::RunParser(call) => call.instance,
+                Question::Parsers(call) => call.instance,
             };
             if !caller.reaches(instance) {
                 tracing::error!(%instance, sender = caller.sender(), "a question about a foreign instance");
@@ -68,6 +71,7 @@ impl Components for Answers {
                 Question::Records { instance, ids, bytes_max } => self.records(instance, ids, bytes_max).await,
                 Question::FieldValues(call) => self.field_values(call).await,
                 Question::RunParser(call) => self.run_parser(call).await,
+                Question::Parsers(call) => self.parsers(caller, call).await,
                 Question::Oci { ask, .. } => self.oci(caller, instance, ask).await,
             }
         })
@@ -203,6 +207,7 @@ const EVERY_EVENT: &str = "metadata.product_name = \"\" OR metadata.product_name
 
 fn found(row: Row) -> FoundRecord {
     FoundRecord {
+        ordinal: row.ordinal,
         id: row.id,
         kind: row.kind,
         event_time: row.event_time,

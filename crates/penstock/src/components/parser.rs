@@ -85,7 +85,7 @@ fn run(
 }
 
 /// Reads a program; all that is wrong with it as one refusal, with lines and columns.
-fn program(name: &str, source: &str) -> Result<Program, Refusal> {
+pub(super) fn program(name: &str, source: &str) -> Result<Program, Refusal> {
     Program::new(name, source).map_err(|found| {
         let places: Vec<String> = found
             .iter()

@@ -125,7 +125,15 @@ impl World {
         }));
         let next = Position { epoch: 1, offset: self.offset };
         self.store
-            .push(Frame { position, next, events, set_aside: Vec::new(), failures: Vec::new(), tallies: Vec::new() })
+            .push(Frame {
+                position,
+                next,
+                events,
+                set_aside: Vec::new(),
+                failures: Vec::new(),
+                tallies: Vec::new(),
+                through: 0,
+            })
             .unwrap();
     }
 

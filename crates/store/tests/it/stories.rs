@@ -7,7 +7,9 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use bytes::Bytes;
-use event::{BatchMeta, Event, IdSource, InstanceId, Issue, Kind, Label, Position, Time};
+use event::{
+    BatchMeta, Event, Failure, IdSource, InstanceId, Issue, Kind, Label, Position, Tally, TallyKey, Time, Why,
+};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use store::{Frame, InstanceCounts, Part, Probe, SetAside, Store, StoreError, StoreOptions, Table, column};
 
@@ -69,6 +71,7 @@ impl Log {
             set_aside: Vec::new(),
             failures: Vec::new(),
             tallies: Vec::new(),
+            through: 0,
         }
     }
 
@@ -321,14 +324,100 @@ fn frames_must_follow_on() {
 }
 
 #[test]
+fn a_frame_of_many_records_is_stored_slice_by_slice() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = Log::new().frame(instance(1), Kind::Raw, "OKTA", noon(), &["a", "b", "c", "d"]);
+    let (position, next) = (whole.position, whole.next);
+    let slice = |first: usize, through: u32| Frame {
+        next: if through == 0 { next } else { position },
+        through,
+        events: whole.events[first..(first + 2).min(whole.events.len())].to_vec(),
+        ..whole.clone()
+    };
+    let store = open(dir.path(), |_| ());
+    store.push(slice(0, 2)).unwrap();
+    assert_eq!(store.snapshot().searched_through(), Some(position), "not all of it is there");
+    assert!(store.flush(noon()).unwrap());
+    drop(store);
+
+    // After a restart the rest is taken, and nothing twice.
+    let store = open(dir.path(), |_| ());
+    assert_eq!(store.cursor_within(), Some((position, 2)));
+    store.push(slice(2, 0)).unwrap();
+    assert!(store.flush(noon()).unwrap());
+    assert_eq!(store.cursor_within(), Some((next, 0)));
+    let rows: u64 = store.snapshot().parts().iter().map(|part| part.summary().rows).sum();
+    assert_eq!(rows, 4);
+}
+
+#[test]
+fn failures_and_tallies_are_stored_with_their_frames_and_the_oldest_failures_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path(), |_| ());
+    let mut log = Log::new();
+    let mut failing = |store: &Store, log_type: &str, times: usize| {
+        for _ in 0..times {
+            let mut frame = log.raw(log_type, noon());
+            let event = &frame.events[1];
+            frame.failures.push(Failure {
+                batch: event.batch.clone(),
+                position: event.position,
+                index: event.index,
+                parser: "OKTA@1".into(),
+                why: Why::Failed,
+                message: format!("at {}", event.position.offset),
+                field: "f".to_owned(),
+                line: 3,
+                column: 7,
+            });
+            let key = TallyKey { instance: instance(1), log_type: log_type.to_owned(), parser: "OKTA@1".into() };
+            frame.tallies.push((key, Tally { parsed: 1, failed: 1, events: 2, ..Tally::default() }));
+            store.push(frame).unwrap();
+        }
+    };
+    failing(&store, "OKTA", 2);
+    assert!(store.flush(noon()).unwrap());
+    failing(&store, "OKTA", 1);
+    failing(&store, "BIND", 1);
+    let check = |store: &Store, okta: u64| {
+        let found = store.failures(Some(instance(1)), Some("OKTA"), 10).unwrap();
+        let places: Vec<(u32, u32, &str)> = found.iter().map(|one| (one.line, one.column, &*one.field)).collect();
+        assert_eq!(places, vec![(3, 7, "f"); okta.min(10) as usize]);
+        assert!(found.is_sorted_by_key(|one| std::cmp::Reverse(one.id)), "newest first");
+        assert_eq!(store.failures(None, None, 2_000).unwrap().len() as u64, okta.min(1_000) + 1);
+        assert_eq!(store.failures(Some(instance(2)), None, 10).unwrap(), []);
+        let tallies = store.tallies();
+        let tally = tallies.iter().find(|(key, _)| key.log_type == "OKTA").unwrap().1;
+        assert_eq!(*tally, Tally { parsed: okta, failed: okta, events: 2 * okta, ..Tally::default() });
+    };
+    check(&store, 3);
+    store.flush(noon()).unwrap();
+    check(&store, 3);
+    drop(store);
+    let store = open(dir.path(), |_| ());
+    check(&store, 3);
+    // Of each log type the newest thousand are kept, in memory and in the catalogue.
+    failing(&store, "OKTA", 1_100);
+    let newest = store.failures(None, Some("OKTA"), 1).unwrap().pop().unwrap().id;
+    let check_newest = |store: &Store| {
+        let found = store.failures(None, Some("OKTA"), 2_000).unwrap();
+        assert_eq!((found[0].id, store.tallies().len()), (newest, 2));
+    };
+    check_newest(&store);
+    store.flush(noon()).unwrap();
+    check_newest(&store);
+    check(&store, 1_103);
+}
+
+#[test]
 fn a_newer_catalogue_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path(), |_| ()));
     let db = rusqlite::Connection::open(dir.path().join("catalogue.sqlite")).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     drop(db);
     let error = Store::open(StoreOptions::new(dir.path()), udm::Schema::load(), noon()).err().unwrap();
-    assert!(error.to_string().contains("has format 2, this Penstock reads up to 1"), "{error}");
+    assert!(error.to_string().contains("has format 3, this Penstock reads up to 2"), "{error}");
 }
 
 #[test]

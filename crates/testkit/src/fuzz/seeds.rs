@@ -91,6 +91,63 @@ pub(super) const TABLE_SEARCHES: &[&str] = &[
         "eventList": {"maxReturnedEvents": "7"}, "fields": {"fields": "user"}}"#,
 ];
 
+/// Parsers and extensions, and query strings of lists of them.
+pub(super) const KEPT_PARSERS: &[&str] = &[
+    r#"{"cbn": "ZmlsdGVyIHsgfQ==", "validated_on_empty_logs": true}"#,
+    r#"{"cbn_snippet": "ZmlsdGVyIHsgfQ", "log": "eyJhIjoxfQ==", "validationSkipped": null, "lowCode": null}"#,
+    r#"{"log": "eA==", "field_extractors": {"extractors": []}}"#,
+    "filter=STATE%3DACTIVE+AND+TYPE!%3DCUSTOM&pageSize=2&view=BASIC_VIEW&parserAction=CLONE_PREBUILT",
+];
+
+/// Logs whose keys are asked for, behind a byte that chooses the format.
+pub(super) const KEY_VALUES: &[&str] = &[
+    r#"0{"a": [{"b": 1}, {"b": null}], "c": {"d.e": "x"}}"#,
+    r#"8[[1, 2], {"a": []}]"#,
+    "1<?xml version='1.0'?><e a='1'><u>joe &amp; &#x41;</u><u/><![CDATA[<]]><!-- - --></e>",
+    "2a,\"b,\"\"c\"\"\",,d\n",
+    "3<a b=\"c\"/>",
+];
+
+/// What such logs are made of.
+pub(super) const KEY_VALUES_SYNTAX: Syntax = Syntax {
+    words: &[
+        "<",
+        "</",
+        "/>",
+        ">",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "<a>",
+        "</a>",
+        "<!--",
+        "-->",
+        "<![CDATA[",
+        "]]>",
+        "<?",
+        "?>",
+        "<!DOCTYPE",
+        "&amp;",
+        "&#x41;",
+        "&#",
+        ";",
+        "=",
+        "\"",
+        "'",
+        "\"a\":",
+        "null",
+        " ",
+        "\n",
+    ],
+    wraps: &[("<a>", "</a>"), ("[", "]"), ("{\"a\":", "}"), ("\"", "\""), ("<!--", "-->")],
+    joins: &[",", " ", ">", "\n"],
+    is_binary: false,
+    bytes_max: BYTES_MAX,
+};
+
 /// Single records: a letter for what it is (`e` an event, `n` an entity), then its JSON.
 pub(super) const API_LOGS: &[&str] = &[
     r#"{"inline_source":{"logs":[{"data":"eyJhIjogMX0=","log_entry_time":"2026-11-21T19:36:49.679235Z",

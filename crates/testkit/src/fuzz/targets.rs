@@ -75,6 +75,17 @@ pub fn targets() -> Vec<Target> {
         },
         body("raw_log_search", Accepts::RAW_LOG_SEARCH, dialects::fuzz::Fuzz::raw_log_search),
         body("table_search", Accepts::TABLE_SEARCH, dialects::fuzz::Fuzz::table_search),
+        body("kept_parsers", Accepts::PARSERS, dialects::fuzz::Fuzz::kept_parsers),
+        Target {
+            name: "key_values",
+            seeds: seeds::texts(seeds::KEY_VALUES),
+            syntax: seeds::KEY_VALUES_SYNTAX,
+            change: None,
+            run: Box::new({
+                let fuzz = Arc::clone(&fuzz);
+                move |bytes, _| fuzz.key_values(bytes)
+            }),
+        },
         Target {
             name: "token",
             seeds: seeds::texts(seeds::TOKENS),
@@ -337,6 +348,7 @@ pub(super) fn accept_seeds(name: &str) -> Vec<Vec<u8>> {
         "api_logs" => seeds::API_LOGS,
         "raw_log_search" => seeds::RAW_LOG_SEARCHES,
         "table_search" => seeds::TABLE_SEARCHES,
+        "kept_parsers" => seeds::KEPT_PARSERS,
         _ => seeds::ENTITIES,
     })
 }
@@ -371,6 +383,9 @@ impl Accepts {
     /// The path of a search that is answered with CSV.
     pub const TABLE_SEARCH: &str = "/v1alpha/projects/p/locations/us/instances/\
         00000000-0000-0000-0000-000000000001/legacy:legacyFetchUdmSearchCsv";
+    /// The path of a new parser.
+    pub const PARSERS: &str =
+        "/v1alpha/projects/p/locations/us/instances/00000000-0000-0000-0000-000000000001/logTypes/OKTA/parsers";
 
     const API_KEY: &str = "fuzz-key";
     const NOW_SECS: i64 = 1_700_000_000;

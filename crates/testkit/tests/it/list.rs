@@ -31,7 +31,7 @@ macro_rules! checks {
 }
 
 checks! {
-    raw_logs udm_events entities api_logs resources udm_search raw_log_search table_search token bearer request_line
-    connect_head generate_access_token metadata log_recovery batch_codec query oci_query udm sekoia oci oci_signature
+    raw_logs udm_events entities api_logs resources udm_search raw_log_search table_search kept_parsers
+    key_values token bearer request_line connect_head generate_access_token metadata log_recovery batch_codec query oci_query udm sekoia oci oci_signature
     syslog relp when classify cbn_program cbn_log cbn_both cbn_regex
 }

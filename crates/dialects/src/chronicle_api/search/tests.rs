@@ -122,7 +122,7 @@ fn udm_search_asks_for_events() {
 
 #[test]
 fn searching_takes_the_right_to_read() {
-    let event = format!("/events/{}", super::super::events::id_in_path(found(1, "{}").id));
+    let event = format!("/events/{}", super::super::events::id_in_path(&found(1, "{}")));
     for rest in [":udmSearch?query=ip%21%3D%22%22", ":findUdmFieldValues?query=x", ":validateQuery?rawQuery=x", &event]
     {
         let message = refused(get(rest, "ours-ingest"), 403);

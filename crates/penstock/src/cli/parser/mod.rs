@@ -1,14 +1,17 @@
 //! `penstock parser`: runs, tests, checks, watches, formats and begins parsers in Chronicle's language on this machine,
-//! without a server.
+//! without a server; and deploys, lists and switches those that a server keeps.
 //!
 //! What the language means is the crate `cbn`'s; here is what files there are, how it is shown and which exit status it
 //! gives. A log's way through `run`: `logs.rs` reads it, a thread of `pool.rs` runs it and makes its text, `run.rs` prints
 //! that in the order of the logs. `program.rs` finds parsers; `draw.rs` alone knows how a place in a source is drawn.
-//! `test/` runs parsers against files of expected events. `replace.rs` writes files whole or not at all.
+//! `test/` runs parsers against files of expected events. `replace.rs` writes files whole or not at all. `deploy.rs`, `kept.rs`
+//! and `stored.rs` alone speak with a server.
 
+mod deploy;
 mod differences;
 mod draw;
 mod fmt;
+mod kept;
 mod lint;
 pub mod logs;
 mod new;
@@ -17,6 +20,7 @@ mod program;
 mod replace;
 mod run;
 mod show;
+mod stored;
 mod test;
 mod trace;
 
@@ -28,7 +32,7 @@ use clap::{Args, Subcommand};
 use event::Time;
 
 use super::log::read::Split;
-use super::{CliError, Format};
+use super::{CliError, Format, Remote};
 
 /// `penstock parser`
 #[derive(Debug, Subcommand)]
@@ -51,6 +55,30 @@ pub enum ParserCommand {
     /// Begin a parser from sample logs
     #[command(after_help = new::HELP)]
     New(new::NewArgs),
+    /// Bring parsers to a server: look at them, try them on its stored logs, activate them
+    #[command(after_help = deploy::HELP)]
+    Deploy(Box<deploy::DeployArgs>),
+    /// List the parsers and extensions that a server keeps
+    #[command(after_help = kept::LIST_HELP)]
+    List(Box<kept::ListArgs>),
+    /// Print the program of a parser that a server keeps
+    #[command(after_help = kept::SHOW_HELP)]
+    Show(Box<kept::OneArgs>),
+    /// Let a parser or extension that a server keeps read what comes from now on
+    #[command(after_help = kept::ACTIVATE_HELP)]
+    Activate(Box<kept::OneArgs>),
+    /// End the use of a parser
+    #[command(after_help = kept::DEACTIVATE_HELP)]
+    Deactivate(Box<kept::DeactivateArgs>),
+    /// Go back to the parser that was in use before
+    #[command(after_help = kept::ROLLBACK_HELP)]
+    Rollback(kept::RollbackArgs),
+    /// Tell why stored logs gave no events
+    #[command(after_help = stored::FAILURES_HELP)]
+    Failures(stored::FailuresArgs),
+    /// Read stored logs again with the parser that is in use now
+    #[command(after_help = stored::REPARSE_HELP)]
+    Reparse(stored::ReparseArgs),
 }
 
 /// What a log is said to be beside its text.
@@ -141,7 +169,22 @@ impl ReadArgs {
 }
 
 /// Does what a command says.
-pub async fn run(command: ParserCommand, format: Format) -> Result<(), CliError> {
+pub async fn run(remote: &Remote, command: ParserCommand) -> Result<(), CliError> {
+    match command {
+        ParserCommand::Deploy(args) => deploy::run(remote, *args).await,
+        ParserCommand::List(args) => kept::list(remote, &args).await,
+        ParserCommand::Show(args) => kept::show(remote, &args).await,
+        ParserCommand::Activate(args) => kept::activate(remote, &args).await,
+        ParserCommand::Deactivate(args) => kept::deactivate(remote, &args).await,
+        ParserCommand::Rollback(args) => kept::rollback(remote, &args).await,
+        ParserCommand::Failures(args) => stored::failures(remote, args).await,
+        ParserCommand::Reparse(args) => stored::reparse(remote, args).await,
+        command => here(command, remote.output).await,
+    }
+}
+
+/// What needs no server.
+async fn here(command: ParserCommand, format: Format) -> Result<(), CliError> {
     // Parsers compute and files are read: nothing for the threads of the runtime.
     let done = tokio::task::spawn_blocking(move || match command {
         ParserCommand::Run(args) => run::run(&args, format),
@@ -150,6 +193,14 @@ pub async fn run(command: ParserCommand, format: Format) -> Result<(), CliError>
         ParserCommand::Trace(args) => trace::run(&args, format),
         ParserCommand::Fmt(args) => fmt::run(&args, format),
         ParserCommand::New(args) => new::run(&args, format),
+        ParserCommand::Deploy(_)
+        | ParserCommand::List(_)
+        | ParserCommand::Show(_)
+        | ParserCommand::Activate(_)
+        | ParserCommand::Deactivate(_)
+        | ParserCommand::Rollback(_)
+        | ParserCommand::Failures(_)
+        | ParserCommand::Reparse(_) => unreachable!("handled above, with a server"),
     });
     done.await.unwrap_or_else(|error| Err(CliError::Refused(format!("the command broke off: {error}"))))
 }

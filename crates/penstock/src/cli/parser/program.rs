@@ -58,7 +58,7 @@ pub fn load(path: &Path) -> Result<Loaded, CliError> {
 }
 
 /// The file that a path means: itself, or the one parser in a folder.
-fn find(path: &Path) -> Result<PathBuf, CliError> {
+pub fn find(path: &Path) -> Result<PathBuf, CliError> {
     let refused = |why: String| CliError::Refused(format!("{}: {why}", path.display()));
     let found = std::fs::metadata(path).map_err(|error| refused(error.to_string()))?;
     if !found.is_dir() {

@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use cbn::trace::{Trace, TraceEnd, TraceLimits, TraceStep, TraceWhat};
-use cbn::{End, Error};
+use cbn::{Context, End, Error, Machine, Program};
 use clap::Args;
 use serde_json::{Value, json};
 
@@ -67,14 +67,54 @@ pub fn run(args: &TraceArgs, format: Format) -> Result<(), CliError> {
     let log = nth(logs, args.number)?;
     let place = logs::named(&names, log.place);
 
-    let mut machine = args.machine.machine(&udm::Schema::load());
-    let limits = TraceLimits { steps: args.steps, value_chars: args.value_chars, ..TraceLimits::default() };
-    let mut trace = Trace::with_limits(&loaded.program, limits);
-    let context = args.context.context(&log, loaded.log_type.as_deref(), jiff::Timestamp::now());
-    let end = machine.watch(&loaded.program, &log.data, &context, &mut trace).end;
+    let walk = Walk {
+        program: &loaded.program,
+        place: &place,
+        log: &log.data,
+        context: args.context.context(&log, loaded.log_type.as_deref(), jiff::Timestamp::now()),
+        limits: TraceLimits { steps: args.steps, value_chars: args.value_chars, ..TraceLimits::default() },
+        changes: args.changes,
+    };
+    walk.show(&mut args.machine.machine(&udm::Schema::load()), format)
+}
 
+/// A log on its way through a parser.
+pub struct Walk<'a> {
+    /// The parser.
+    pub program: &'a Program,
+    /// What the log is called.
+    pub place: &'a str,
+    /// The log.
+    pub log: &'a [u8],
+    /// What is said of it.
+    pub context: Context,
+    /// How much is shown.
+    pub limits: TraceLimits,
+    /// Only what changed something, failed, or is a branch.
+    pub changes: bool,
+}
+
+impl Walk<'_> {
+    /// Runs it and shows what happened. An error if the log failed.
+    pub fn show(self, machine: &mut Machine, format: Format) -> Result<(), CliError> {
+        let Walk { program, place, log, context, limits, changes } = self;
+        let mut trace = Trace::with_limits(program, limits);
+        let end = machine.watch(program, log, &context, &mut trace).end;
+        shown(program, place, log, trace, changes, end, format)
+    }
+}
+
+fn shown(
+    program: &Program,
+    place: &str,
+    log: &[u8],
+    trace: Trace,
+    changes: bool,
+    end: Result<Vec<cbn::output::Event>, Error>,
+    format: Format,
+) -> Result<(), CliError> {
     let left_out = trace.left_out();
-    let steps: Vec<TraceStep> = trace.into_steps().into_iter().filter(|step| !args.changes || tells(step)).collect();
+    let steps: Vec<TraceStep> = trace.into_steps().into_iter().filter(|step| !changes || tells(step)).collect();
     let outcome = || match &end {
         Ok(events) => json!({ "events": expected_form(events) }),
         Err(Error { end: End::Dropped(tag), .. }) => json!({ "dropped": tag }),
@@ -82,7 +122,7 @@ pub fn run(args: &TraceArgs, format: Format) -> Result<(), CliError> {
     };
     match format {
         Format::Table => {
-            say(&format!("{}: {}", printable(&place), draw::excerpt(&log.data)));
+            say(&format!("{}: {}", printable(place), draw::excerpt(log)));
             steps.iter().for_each(|step| say(&text(step)));
             if left_out > 0 {
                 say(&format!("… and {}; --steps shows more", count(left_out, "more step")));
@@ -117,8 +157,8 @@ pub fn run(args: &TraceArgs, format: Format) -> Result<(), CliError> {
     match end {
         Ok(_) | Err(Error { end: End::Dropped(_), .. }) => Ok(()),
         Err(error) => {
-            let log = format!("{}: {}", printable(&place), draw::excerpt(&log.data));
-            eprintln!("{}\n", Pen::for_stderr().failure(&loaded.program, &error, &log));
+            let log = format!("{}: {}", printable(place), draw::excerpt(log));
+            eprintln!("{}\n", Pen::for_stderr().failure(program, &error, &log));
             Err(CliError::Refused("the log failed".to_owned()))
         }
     }
