@@ -21,8 +21,11 @@ pub const REGEX_BYTES_MAX: usize = 10 << 20;
 /// four million.
 pub const REGEXES_BYTES_MAX: usize = 128 << 20;
 
-/// With more errors than this compiling is given up: nobody reads more.
-const ERRORS_MAX: usize = 1_000;
+/// With so many errors compiling is given up: nobody reads more.
+pub const ERRORS_MAX: usize = 20;
+
+/// So many warnings are kept.
+pub const WARNINGS_MAX: usize = 1_000;
 
 /// For how many names that nobody knows one is looked for that was meant.
 const SUGGESTIONS_MAX: usize = 200;
@@ -154,7 +157,19 @@ impl Build {
         let new = &self.diagnostics[self.counted..];
         self.errors += new.iter().filter(|found| found.severity == Severity::Error).count();
         self.counted = self.diagnostics.len();
-        self.errors > ERRORS_MAX
+        self.errors >= ERRORS_MAX
+    }
+
+    /// Notes what does not keep the program from running.
+    pub(crate) fn warning(&mut self, found: Diagnostic) {
+        if self.diagnostics.len() < WARNINGS_MAX {
+            self.diagnostics.push(found);
+        }
+    }
+
+    /// Whether another regular expression makes no sense: the program does not run anyway, which was told.
+    pub(crate) fn is_regex_hopeless(&mut self) -> bool {
+        self.regex_room.is_spent() || self.is_hopeless()
     }
 
     /// The known name that may have been meant.
@@ -178,8 +193,12 @@ impl Build {
         Template::new(&word.text, &mut self.names)
     }
 
-    /// Compiles a regular expression in RE2's syntax; an error at the span where it is none.
+    /// Compiles a regular expression in RE2's syntax; an error at the span where it is none. None is compiled any more once
+    /// there is no room for another, or nobody would read the error.
     pub(crate) fn regex(&mut self, pattern: &str, span: Span) -> Option<re2::Regex> {
+        if self.is_regex_hopeless() {
+            return None;
+        }
         match re2::compile_in(pattern, &mut self.regex_room) {
             Ok(regex) => Some(regex),
             Err(error) => {
@@ -288,7 +307,12 @@ pub(crate) fn compile(file: &ast::File) -> (Option<Code>, Vec<Diagnostic>) {
     };
     let body = block(&file.body, &mut build);
     let failed = build.diagnostics.iter().any(|found| found.severity == Severity::Error);
-    let Build { names, diagnostics, statements, branches, .. } = build;
+    let Build { names, mut diagnostics, statements, branches, .. } = build;
+    let mut errors = 0;
+    diagnostics.retain(|found| {
+        errors += usize::from(found.severity == Severity::Error);
+        found.severity != Severity::Error || errors <= ERRORS_MAX
+    });
     ((!failed).then_some(Code { body, names, known, statements, branches }), diagnostics)
 }
 
@@ -381,5 +405,75 @@ fn plugin_op(plugin: &ast::Plugin, build: &mut Build) -> Op {
             }
             None => Op::Nothing,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax::parse;
+
+    /// A program of a mebibyte: the beginning, one piece after the other, the end.
+    fn long(head: &str, piece: impl Fn(usize) -> String, tail: &str) -> String {
+        let mut source = head.to_owned();
+        for number in 0.. {
+            let next = piece(number);
+            if source.len() + next.len() + tail.len() > 1 << 20 {
+                break;
+            }
+            source.push_str(&next);
+        }
+        source + tail
+    }
+
+    /// Compiling any program of a mebibyte is bounded: by counts, since times depend on the machine.
+    #[test]
+    fn what_compiling_takes_is_bounded() {
+        let grok =
+            |piece: &dyn Fn(usize) -> String| long("filter { grok { match => { \"message\" => [", piece, "] } } }");
+        let table = [
+            ("many patterns", grok(&|n| format!("\"(?P<a>x{n})\","))),
+            ("many large patterns", grok(&|n| format!("\"%{{IPV6:a}}{n}\","))),
+            ("patterns that are too large", grok(&|n| format!("\"(?P<a>(?:\\\\pL{{100}}){{10}}x{n})\","))),
+            ("large patterns that fit", grok(&|n| format!("\"(?P<a>\\\\pL{{9}}x{n})\","))),
+            ("long patterns that RE2 refuses", grok(&|_| format!("\"{}(?=\",", "%{IPV6}".repeat(90)))),
+            ("short ones", grok(&|_| "\"(?=\",".to_owned())),
+            ("names that nobody knows", grok(&|n| format!("\"%{{IPV{n}:a}}\","))),
+            ("classes without end", grok(&|_| format!("\"(?P<a>{})\",", "\\\\pL".repeat(20_000)))),
+            ("folding", grok(&|n| format!("\"(?P<a>(?i)[\\\\x{{80}}-\\\\x{{10FFFF}}]{n})\","))),
+            (
+                "substitutions",
+                long("filter { mutate { gsub => [", |n| format!("\"a\", \"\\\\pL+x{n}\", \"b\","), "] } }"),
+            ),
+            ("that are none", long("filter { mutate { gsub => [", |_| "\"a\", \"(\", \"b\",".to_owned(), "] } }")),
+            ("conditions", long("filter { if ", |n| format!("[a] =~ \"[0-9]+x{n}\" or "), "[b] { drop {} } }")),
+            ("that are none", long("filter { if ", |_| "[a] =~ \"(\" or ".to_owned(), "[b] { drop {} } }")),
+            (
+                "dictionaries",
+                long(
+                    "filter { translate { source => \"a\" regex => true dictionary => {",
+                    |n| format!("\"[0-9]+x{n}\" => \"b\" "),
+                    "} } }",
+                ),
+            ),
+            ("conversions", long("filter { mutate { convert => {", |n| format!("\"a\" => \"in{n}\" "), "} } }")),
+            ("plugins", long("filter { ", |n| format!("jso{n} {{}} "), "}")),
+        ];
+        for (rule, source) in table {
+            let file = parse::parse(&source).unwrap_or_else(|found| panic!("{rule}: {found:?}"));
+            let mut build = Build::new();
+            block(&file.body, &mut build);
+            assert!(build.regex_room.work() <= re2::WORK_MAX, "{rule}");
+            // A room that is spent is told once.
+            let spent = build.diagnostics.iter().filter(|found| found.message.contains("in all")).count();
+            assert_eq!(spent, usize::from(build.regex_room.is_spent()), "{rule}");
+            let (_, found) = compile(&file);
+            let errors = found.iter().filter(|found| found.severity == Severity::Error).count();
+            assert!(
+                errors <= ERRORS_MAX && found.len() <= WARNINGS_MAX + ERRORS_MAX,
+                "{rule}: {errors}, {}",
+                found.len()
+            );
+        }
     }
 }

@@ -7,7 +7,7 @@
 //! Nothing is told on suspicion: what a log may bring is taken as possible, and the rule for a new finding is that the
 //! parsers which Google ships and which work are quiet, or wrong.
 //!
-//! `# lint: ignore CODE` at the end of a line, or on the line before, switches a finding off that begins there.
+//! `# lint: ignore CODE, CODE (reason)` at the end of a line, or on the line before, switches findings off that begin there.
 
 mod access;
 mod flow;
@@ -33,6 +33,8 @@ pub const CODES: &[(&str, Severity, &str)] = &[
     ("duplicate-option", Severity::Warning, "an option is given twice"),
     ("flag-unread", Severity::Hint, "flags of on_error are set, and nothing asks for them"),
     ("flag-unset", Severity::Warning, "a condition asks for a flag that nothing sets before"),
+    ("grok-no-capture", Severity::Warning, "a pattern of grok names no field, so it never counts as a match"),
+    ("grok-regex", Severity::Warning, "RE2 refuses a pattern of grok, so it never matches"),
     ("lint-comment", Severity::Hint, "a comment switches off a kind of finding that there is not"),
     ("merged-alias", Severity::Warning, "a map is changed while a list holds it, and merged again"),
     ("message-text", Severity::Warning, "a text is put where a message belongs"),
@@ -69,11 +71,20 @@ const NAME_BYTES_MAX: usize = 200;
 
 /// What may be wrong with a program, in the order of the source.
 pub fn lint(file: &File, source: &str, schema: &Schema) -> Vec<Diagnostic> {
+    lint_with(file, source, schema, Vec::new())
+}
+
+/// The same with what compiling it found, of which comments switch the warnings off, too.
+pub fn lint_with(file: &File, source: &str, schema: &Schema, compiled: Vec<Diagnostic>) -> Vec<Diagnostic> {
     let reader = Reader { source };
     let mut found = Findings::new(file, reader);
     names::check(&file.body, &mut found);
     flow::check(&file.body, reader, &mut found);
     udm::check(&file.body, reader, schema, &mut found);
+    // The linter tells some of it with more words.
+    let told = |one: &Diagnostic| found.found.iter().any(|told| told.code == one.code && told.span == one.span);
+    let new: Vec<Diagnostic> = compiled.into_iter().filter(|one| !told(one)).collect();
+    found.found.extend(new);
     found.finish(file)
 }
 
@@ -158,6 +169,9 @@ impl<'a> Findings<'a> {
             let text = comment.text.trim_start_matches('#').trim();
             let Some(rest) = text.strip_prefix("lint:").map(str::trim_start) else { continue };
             let Some(codes) = rest.strip_prefix("ignore") else { continue };
+            // What follows is for people: why.
+            let codes = codes.split('(').next().unwrap_or_default();
+            let codes = codes.split(" - ").next().unwrap_or_default();
             let line = self.line(comment.span);
             let start = self.lines[line as usize - 1] as usize;
             let alone = self.source[start..comment.span.start as usize].trim().is_empty();
@@ -177,7 +191,10 @@ impl<'a> Findings<'a> {
             }
         }
         let mut found = std::mem::take(&mut self.found);
-        found.retain(|found| !off.get(&self.line(found.span)).is_some_and(|codes| codes.contains(found.code)));
+        found.retain(|found| {
+            let is_off = off.get(&self.line(found.span)).is_some_and(|codes| codes.contains(found.code));
+            !is_off || found.severity == Severity::Error
+        });
         found.sort_by_key(|found| (found.span.start, found.severity, found.code));
         found.dedup();
         found
@@ -222,6 +239,8 @@ fn names_set(body: &[Statement], reader: Reader<'_>, set: &mut BTreeSet<String>)
                         | Act::List { to: Place::At(path), .. }
                         | Act::Time { to: Place::At(path), .. }
                         | Act::Capture { to: path, .. } => add(path, set),
+                        // What `json` and its like find is below their target, and not known.
+                        Act::Open(Place::At(path)) if !reader.fills(plugin) => add(path, set),
                         _ => {}
                     }
                 }

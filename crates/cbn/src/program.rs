@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use bumpalo::Bump;
 
@@ -144,6 +145,9 @@ pub struct Machine {
     pub limits: Limits,
     /// How events are checked.
     pub output: OutputOptions,
+    /// Ends a run with [`Limit::Cancelled`], and each one after it, once somebody sets it: from another thread, when nobody
+    /// waits for the end any more. It is looked at every few thousand steps and before each output.
+    pub cancel: Option<Arc<AtomicBool>>,
 }
 
 impl Machine {
@@ -155,6 +159,7 @@ impl Machine {
             used: Cell::default(),
             limits: Limits::default(),
             output: OutputOptions::default(),
+            cancel: None,
         }
     }
 
@@ -204,7 +209,7 @@ impl Machine {
             Failure::Limit(reached) => limit(reached),
             _ => limit(Limit::Memory),
         };
-        let run = Run::new(heap, context, self.limits.steps).map_err(unplaced)?;
+        let run = Run::cancelled_by(heap, context, self.limits.steps, self.cancel.as_deref()).map_err(unplaced)?;
         let end = begin(&run, code, log, context).map_err(unplaced).and_then(|()| self.go(&run, program, observer));
         self.used.set(Used {
             steps: self.limits.steps - run.steps_left(),
@@ -262,10 +267,18 @@ fn begin(run: &Run<'_>, code: &Code, log: &[u8], context: &Context) -> Result<()
 fn limit(reached: Limit) -> Error {
     Error {
         end: End::Limit(reached),
-        text: format!("LOG_PARSING_CBN_ERROR: \"generic::resource_exhausted: {reached}\""),
+        text: format!("LOG_PARSING_CBN_ERROR: \"generic::{}: {reached}\"", limit_code(reached)),
         statement: None,
         at: None,
         field: None,
+    }
+}
+
+/// The code of Google's errors for it.
+fn limit_code(reached: Limit) -> &'static str {
+    match reached {
+        Limit::Cancelled => "cancelled",
+        _ => "resource_exhausted",
     }
 }
 
@@ -283,7 +296,7 @@ fn error(program: &Program, ended: Ended) -> Error {
         Failure::Drop(tag) => (End::Dropped(tag.clone()), format!("LOG_PARSING_DROPPED_BY_FILTER: \"{tag}\""), None),
         Failure::Limit(reached) => (
             End::Limit(reached),
-            format!("LOG_PARSING_CBN_ERROR: \"generic::resource_exhausted: pipeline failed: {chain}{reached}\""),
+            format!("LOG_PARSING_CBN_ERROR: \"generic::{}: pipeline failed: {chain}{reached}\"", limit_code(reached)),
             None,
         ),
     };

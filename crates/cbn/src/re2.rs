@@ -29,8 +29,25 @@ pub const NESTING_MAX: usize = 250;
 /// How often something may be repeated by a count, and by counts within counts; RE2's own limit.
 const REPEAT_MAX: u32 = 1000;
 
-/// How many regular expressions a program may have.
-const REGEXES_MAX: usize = 10_000;
+/// What all regular expressions of a program may take to compile, in units of about a microsecond: what is charged where
+/// follows how long it takes, from a class of Unicode to a state of the machine. The public parser with the most takes a
+/// seventh.
+pub const WORK_MAX: u64 = 1_000_000;
+
+/// What reading a Unicode class takes, each time one is written.
+const CLASS_WORK: u64 = 100;
+
+/// So many characters of a range are folded in a unit.
+const FOLDED_PER_WORK: u32 = 16;
+
+/// What building takes whatever the expression.
+const BUILD_WORK: u64 = 100;
+
+/// What each choice between fixed texts takes.
+const CHOICE_WORK: u64 = 30;
+
+/// One with more states is larger than [`REGEX_BYTES_MAX`] when it is compiled, and finding that out takes long.
+const STATES_MAX: u32 = 1 << 20;
 
 /// How many groups of an expression may have names that are all different.
 const NAMES_MAX: usize = 1000;
@@ -69,7 +86,7 @@ pub fn compile(pattern: &str) -> Result<regex::Regex, Error> {
 
 /// Compiles one of the regular expressions of a program, which share a room.
 pub(crate) fn compile_in(pattern: &str, room: &mut Room) -> Result<Regex, Error> {
-    build(&translate(pattern, Groups::AsWritten)?.text, room)
+    build(&translate(pattern, Groups::AsWritten, room)?.text, room)
 }
 
 /// A regular expression for use in a run, which is charged for it.
@@ -88,25 +105,54 @@ impl Regex {
     }
 }
 
-/// How much memory regular expressions may still take: a program may hold thousands, each of which alone is not too
-/// large.
+/// How much memory and work regular expressions may still take: a program may hold thousands, each of which alone is not
+/// too large.
 #[derive(Debug)]
 pub(crate) struct Room {
     bytes_left: usize,
+    work: u64,
+    work_left: u64,
     /// How many were compiled.
     built: usize,
+    is_spent: bool,
 }
 
 impl Default for Room {
     fn default() -> Room {
-        Room::new(REGEXES_BYTES_MAX)
+        Room::new(REGEXES_BYTES_MAX, WORK_MAX)
     }
 }
 
 impl Room {
-    /// Of so many bytes.
-    pub(crate) fn new(bytes: usize) -> Room {
-        Room { bytes_left: bytes, built: 0 }
+    /// Of so many bytes and so much work.
+    pub(crate) fn new(bytes: usize, work: u64) -> Room {
+        Room { bytes_left: bytes, work, work_left: work, built: 0, is_spent: false }
+    }
+
+    /// Whether an expression did not fit in: no other will.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.is_spent
+    }
+
+    /// The work that was taken.
+    pub(crate) fn work(&self) -> u64 {
+        self.work - self.work_left
+    }
+
+    /// Takes work before it is done.
+    fn take(&mut self, work: u64) -> Result<(), Error> {
+        match self.work_left.checked_sub(work) {
+            Some(left) => {
+                self.work_left = left;
+                Ok(())
+            }
+            None => Err(self.spent()),
+        }
+    }
+
+    fn spent(&mut self) -> Error {
+        self.is_spent = true;
+        Error { offset: None, message: "the regular expressions of this program are too large in all".to_owned() }
     }
 }
 
@@ -140,7 +186,7 @@ pub(crate) fn compile_captures(pattern: &str) -> Result<Captures, Error> {
 
 /// The same for one of the regular expressions of a program, which share a room.
 pub(crate) fn compile_captures_in(pattern: &str, room: &mut Room) -> Result<Captures, Error> {
-    let Translated { text, names } = translate(pattern, Groups::Named)?;
+    let Translated { text, names } = translate(pattern, Groups::Named, room)?;
     let Regex { regex, weight } = build(&text, room)?;
     Ok(Captures { regex, walk: Walk::new(&text), weight, names })
 }
@@ -191,31 +237,38 @@ impl Captures {
 /// How large an expression may be at first, compiled, in bytes.
 const SIZE_LIMIT_FIRST: usize = 64 << 10;
 
+/// No state takes less when it is compiled.
+const BYTES_PER_STATE_MIN: usize = 4;
+
 /// The crate does not say how large an expression has become, so it is asked for a small one first and then for larger
 /// ones. What it fails at costs little: it stops when the limit is reached.
 fn build(text: &str, room: &mut Room) -> Result<Regex, Error> {
     // One group with all that may stand in it is up to four levels for the crate.
     let nest_limit = 4 * NESTING_MAX as u32 + 50;
-    if room.bytes_left < SIZE_LIMIT_FIRST {
-        let message = "the regular expressions of this program are too large in all".to_owned();
-        return Err(Error { offset: None, message });
-    }
+    let too_large = || {
+        let message = format!("it is too large: compiled it would take more than {REGEX_BYTES_MAX} bytes");
+        Error { offset: None, message }
+    };
+    room.take(BUILD_WORK + text.len() as u64)?;
     let weight = Weight::of(text, nest_limit);
-    if let Some(Weight { states, groups, .. }) = weight
-        && u64::from(states) * u64::from(groups) > STATES_TIMES_GROUPS_MAX
-    {
-        return Err(Error { offset: None, message: "it is too large for the number of its groups".to_owned() });
-    }
-    if room.built == REGEXES_MAX {
-        let message = format!("this program has more than {REGEXES_MAX} regular expressions");
-        return Err(Error { offset: None, message });
+    let mut size_limit = SIZE_LIMIT_FIRST;
+    if let Some(Weight { states, groups, choices, .. }) = weight {
+        if states > STATES_MAX {
+            return Err(too_large());
+        }
+        if u64::from(states) * u64::from(groups) > STATES_TIMES_GROUPS_MAX {
+            return Err(Error { offset: None, message: "it is too large for the number of its groups".to_owned() });
+        }
+        room.take(u64::from(states) + CHOICE_WORK * u64::from(choices))?;
+        // Tries that can only fail are left out.
+        while size_limit < BYTES_PER_STATE_MIN * states as usize {
+            size_limit = (4 * size_limit).min(REGEX_BYTES_MAX);
+        }
     }
     room.built += 1;
-    let mut size_limit = SIZE_LIMIT_FIRST;
     loop {
         if size_limit > room.bytes_left {
-            let message = "the regular expressions of this program are too large in all".to_owned();
-            return Err(Error { offset: None, message });
+            return Err(room.spent());
         }
         let built = regex::RegexBuilder::new(text)
             .size_limit(size_limit)
@@ -233,8 +286,7 @@ fn build(text: &str, room: &mut Room) -> Result<Regex, Error> {
             (Err(regex::Error::CompiledTooBig(_)), _) => {
                 // The time that finding out took is gone, too.
                 room.bytes_left = room.bytes_left.saturating_sub(size_limit);
-                let message = format!("it is too large: compiled it would take more than {REGEX_BYTES_MAX} bytes");
-                return Err(Error { offset: None, message });
+                return Err(too_large());
             }
             (Err(other), _) => return Err(Error { offset: None, message: other.to_string() }),
             (Ok(_), None) => return Err(Error { offset: None, message: "it is not understood".to_owned() }),
@@ -267,12 +319,15 @@ struct Translated {
     names: Vec<String>,
 }
 
-fn translate(pattern: &str, groups: Groups) -> Result<Translated, Error> {
+fn translate(pattern: &str, groups: Groups, room: &mut Room) -> Result<Translated, Error> {
     if pattern.len() > PATTERN_BYTES_MAX {
         return Err(Error { offset: None, message: format!("it is longer than {PATTERN_BYTES_MAX} bytes") });
     }
+    room.take(1 + pattern.len() as u64 / 8)?;
     let mut translator = Translator {
         pattern,
+        room,
+        folds: false,
         at: 0,
         text: String::with_capacity(pattern.len() + pattern.len() / 2),
         names: Vec::new(),
@@ -285,8 +340,11 @@ fn translate(pattern: &str, groups: Groups) -> Result<Translated, Error> {
     Ok(Translated { text: translator.text, names: translator.names })
 }
 
-struct Translator<'p> {
+struct Translator<'p, 'm> {
     pattern: &'p str,
+    room: &'m mut Room,
+    /// Whether the flag `i` was seen, which may hold.
+    folds: bool,
     /// The next byte to read.
     at: usize,
     /// What was written so far.
@@ -330,7 +388,7 @@ enum Last {
     Repeated(usize),
 }
 
-impl<'p> Translator<'p> {
+impl<'p> Translator<'p, '_> {
     fn whole(&mut self) -> Result<(), Error> {
         while let Some(next) = self.peek() {
             let start = self.at;
@@ -393,7 +451,7 @@ impl<'p> Translator<'p> {
     /// repeated: `.*?,|.*?;` becomes `.*?[,;]`, which finds the `;` of `a;b,`. A branch that never matches keeps it from
     /// that. What is alike need not be written alike, so it stands wherever nothing says that they differ.
     fn end_branch(&mut self, is_another_next: bool) {
-        let written = self.text[self.here.branch..].as_bytes();
+        let written = &self.text.as_bytes()[self.here.branch..];
         let repeats = |at: usize| match written[at] {
             b'*' | b'+' | b'{' => true,
             b'?' => at > 0 && written[at - 1] != b'(',
@@ -502,7 +560,10 @@ impl<'p> Translator<'p> {
             };
             end += next.len_utf8();
             match next {
-                'i' | 'm' | 's' | 'U' => any = true,
+                'i' | 'm' | 's' | 'U' => {
+                    self.folds |= next == 'i' && !negated;
+                    any = true;
+                }
                 '-' if !negated => (negated, any) = (true, false),
                 ':' | ')' if any || !negated => {
                     let written = &self.pattern[start..end];
@@ -661,6 +722,7 @@ impl<'p> Translator<'p> {
                 self.at += end;
                 let mut negated = letter == 'P';
                 let bare = name.strip_prefix('^').inspect(|_| negated = !negated).unwrap_or(name);
+                self.room.take(CLASS_WORK)?;
                 let Some(class) = unicode_class(bare, negated) else {
                     return Err(self.error(start, format!("there is no Unicode class \"{name}\"")));
                 };
@@ -780,7 +842,21 @@ impl<'p> Translator<'p> {
                     return Err(self.error(low_at, format!("the range \"{range}\" is the wrong way round")));
                 }
             }
-            any |= push_range(&mut self.text, low, high);
+            // A class that is folded already is not folded again when it becomes part of another: of what RE2 adds to a
+            // class one after the other, each is folded alone.
+            if self.folds {
+                self.room.take(u64::from(high.saturating_sub(low.max(0x80)) / FOLDED_PER_WORK))?;
+                let before = self.text.len();
+                self.text.push('[');
+                if push_range(&mut self.text, low, high) {
+                    self.text.push(']');
+                    any = true;
+                } else {
+                    self.text.truncate(before);
+                }
+            } else {
+                any |= push_range(&mut self.text, low, high);
+            }
         }
         if !any {
             self.text.push_str(NEVER);
@@ -1028,6 +1104,10 @@ mod tests {
             ("a name may start with a digit", r"(?P<1>a)", "a", Some("a")),
             ("assertions may be repeated", r"^*a\b+", "a", Some("a")),
             ("no case beyond ASCII is missed", r"(?i)É", "é", Some("é")),
+            ("nor in a class", r"(?i)[É-Ü]+", "éÉx", Some("éÉ")),
+            ("nor beside another class", r"(?i)[^k\W]+", "-kAb", Some("Ab")),
+            ("nor is any added", r"(?i)[_\W]", "kſ\u{212a}K_", Some("_")),
+            ("a class of all but one with a flag", r"(?i)[^a-f-]+", "A-xY", Some("xY")),
         ];
         for (rule, pattern, text, expected) in cases {
             assert_eq!(find(pattern, text), expected, "{rule}: {pattern} on {text:?}");
@@ -1129,8 +1209,39 @@ mod tests {
         assert!(compile(large).expect_err("too large").message.contains("too large"));
         let mut room = Room::default();
         let fit = (0..1000).take_while(|_| compile_in(r"\pL{100}", &mut room).is_ok()).count();
-        assert!((1..1000).contains(&fit), "{fit} of a size that a program may have a few of");
+        assert!((5..50).contains(&fit), "{fit} of a size that a program may have a few of");
+        assert!(room.is_spent() && compile_in("a", &mut Room::new(0, 1000)).is_err());
         assert!(compile(&"a".repeat(PATTERN_BYTES_MAX + 1)).expect_err("too long").message.contains("longer"));
+    }
+
+    #[test]
+    fn what_takes_long_to_compile_is_charged_before_it_is_done() {
+        // An expression, and what it takes at least and at most, in thousandths of what a program may take.
+        let table = [
+            ("x+", 0, 1),
+            (r"(?P<a>[^ ]+) (?P<b>\d{1,3})", 0, 1),
+            (r"(?i)[_\W]+[^\s-]", 0, 1),
+            (r"\pL{100}", 100, 200),
+            (&r"\pL".repeat(100), 100, 200),
+            (&format!("[{}]", r"\pL\PN".repeat(1_000)), 200, 300),
+            (r"(?i)[\x{80}-\x{10FFFF}]{2}", 60, 100),
+            ("[a-f]{1000}", 1, 3),
+            (&"abcdefgh".repeat(1 << 12), 60, 100),
+            (&"a?".repeat(1_000), 30, 50),
+            // What is refused takes little, and not nothing.
+            (&format!("{}(?=", "abcdefgh".repeat(1 << 12)), 3, 6),
+        ];
+        for (pattern, least, most) in table {
+            let mut room = Room::default();
+            let _ = compile_in(pattern, &mut room);
+            let thousandths = 1_000 * room.work() / WORK_MAX;
+            assert!((least..=most).contains(&thousandths) && room.work() > 0, "{pattern:.40}: {thousandths}");
+            assert!(!room.is_spent(), "{pattern:.40}");
+        }
+        // One that is too large for itself leaves room for others, whatever it repeats.
+        let mut room = Room::default();
+        assert!(compile_in(&"[a-f]{1000}".repeat(10_000), &mut room).expect_err("large").message.contains("too large"));
+        assert!(!room.is_spent() && compile_in("a", &mut room).is_ok());
     }
 
     /// Expressions as grok has them: groups with names, repetition and branches of a few plain things.

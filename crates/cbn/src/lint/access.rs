@@ -191,9 +191,13 @@ impl<'a> Reader<'a> {
                 }
             }
             "base64" | "translate" => {
-                self.source(&options, &mut acts);
-                let word = options.word("target").or_else(|| options.word("source"));
-                if let Some(word) = word {
+                // `translate` takes Logstash's names of the two as well.
+                let source = options.word("source").or_else(|| options.word("field"));
+                if let Some(word) = source {
+                    self.read_named(word, How::Source, &mut acts);
+                }
+                let target = options.word("target").or_else(|| options.word("destination"));
+                if let Some(word) = target.or(source) {
                     let to = self.place(word, &mut acts);
                     acts.push(Act::Open(to));
                 }
@@ -204,6 +208,12 @@ impl<'a> Reader<'a> {
             _ => acts.push(Act::Open(Place::Below(Vec::new()))),
         }
         acts
+    }
+
+    /// Whether a call sets whatever it finds, under names that the log chooses.
+    pub(super) fn fills(self, plugin: &ast::Plugin) -> bool {
+        let name = &plugin.name.text;
+        ["csv", "json", "kv"].iter().any(|filling| name.eq_ignore_ascii_case(filling))
     }
 
     fn function(self, entry: &'a ast::Entry, acts: &mut Vec<Act<'a>>) {

@@ -283,12 +283,19 @@ impl<'a> State<'a> {
     pub(super) fn open(&mut self, id: Id) {
         let now = self.tick();
         self.change(id).open_at = now;
+        self.set_above(id, Set::Maybe);
     }
 
     /// Columns may be set below.
     pub(super) fn open_columns(&mut self, id: Id) {
         let now = self.tick();
         self.change(id).columns_at = now;
+        if id != ROOT {
+            let known = self.known(id).join(Known { set: Set::Maybe, kind: Kind::Map });
+            let fact = self.change(id);
+            (fact.own, fact.own_at) = (known, now);
+            self.set_above(id, Set::Maybe);
+        }
     }
 
     /// Everything below the field may have gone or changed.

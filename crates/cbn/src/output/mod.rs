@@ -255,6 +255,7 @@ impl<'t, 'r: 't> Made<'t, 'r> {
         record: &'r Map<'r>,
         time: Option<Value<'r>>,
     ) -> Result<Event, OutputError> {
+        self.run.look().map_err(|failure| limit(&failure))?;
         self.records_left = self.records_left.checked_sub(1).ok_or(OutputError::Limit(Limit::Output))?;
         let at = Frame { parent: None, step: Step::Field(name) };
         let heap = &self.run.heap;

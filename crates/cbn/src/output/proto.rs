@@ -126,6 +126,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
                             object.set("parsedUserAgent", node);
                         }
                     }
+                    Value::Text("") if agent => {}
                     _ if agent => self.misfit(&below, || NO_MAP.to_owned())?,
                     _ => self.misfit(&below, || "no descriptor found".to_owned())?,
                 }
@@ -192,7 +193,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             }
             _ if field.is_list() => {
                 // An empty text is what programs set a field to before they know what belongs there.
-                if matches!(value, Value::Text("")) && self.strictness == Strictness::Lenient {
+                if matches!(value, Value::Text("")) {
                     return Ok(None);
                 }
                 self.misfit(at, || NO_LIST.to_owned())?;
@@ -319,8 +320,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
         depth: usize,
     ) -> Made<Option<Node<'t>>> {
         // An empty text is what programs set a field to before they know what belongs there.
-        let strict = self.strictness == Strictness::Strict;
-        if !listed && !strict && matches!(value, Value::Text("")) {
+        if !listed && matches!(value, Value::Text("")) {
             return Ok(None);
         }
         Ok(match kind {
@@ -354,7 +354,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             Kind::Enum(id) => self.enumerator(id, value, listed, at)?,
             Kind::Message(message) => match value {
                 Value::Map(map) => Some(Node::Object(self.message(message, map, at, depth)?)),
-                Value::Text("") if !strict => None,
+                Value::Text("") => None,
                 _ => {
                     self.misfit(at, || NO_MAP.to_owned())?;
                     None
@@ -548,7 +548,7 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             let name = self.run.heap.text_of(name);
             let below = Frame { parent: Some(at), step: Step::Field(name) };
             match name {
-                "seconds" | "nanos" if matches!(value, Value::Text("")) && self.strictness == Strictness::Lenient => {}
+                "seconds" | "nanos" if matches!(value, Value::Text("")) => {}
                 "seconds" => {
                     seconds = self.int(value, i64::MIN.into(), i64::MAX.into(), "int64", &below)?.unwrap_or(0) as i64;
                 }
@@ -656,10 +656,8 @@ impl<'t, 'r: 't> Reader<'t, 'r> {
             let below = Frame { parent: Some(at), step: Step::Field(name) };
             let node = match name {
                 "string_value" | "stringValue" => self.text(held, &below)?.map(Node::Text),
-                "number_value" | "numberValue" => match held {
-                    Value::Text("") if self.strictness == Strictness::Lenient => None,
-                    _ => self.float(held, "double", &below)?.map(Node::Float),
-                },
+                "number_value" | "numberValue" | "bool_value" | "boolValue" if matches!(held, Value::Text("")) => None,
+                "number_value" | "numberValue" => self.float(held, "double", &below)?.map(Node::Float),
                 "bool_value" | "boolValue" => self.one(Kind::Bool, held, true, &below, depth + 1)?,
                 "struct_value" | "structValue" => self.free_form(held, &below, depth + 1)?,
                 "list_value" | "listValue" => self.list_value(held, &below, depth + 1)?,

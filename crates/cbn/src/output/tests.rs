@@ -519,6 +519,49 @@ fn entities_and_events() {
 }
 
 #[test]
+fn an_empty_text_stands_for_nothing_however_strict_the_checks_are() {
+    // docs/cbn.md, "What becomes of values": in every type, but in lists. Each is a field, and what is there beside its type.
+    for (udm, expected) in [
+        (json!({"principal": {"port": ""}}), json!({"principal": {}})),
+        (json!({"network": {"sent_bytes": "", "ip_protocol": ""}}), json!({"network": {}})),
+        (json!({"network": {"dns": {"response": "", "id": ""}}}), json!({"network": {"dns": {}}})),
+        (json!({"principal": {"platform": "", "hostname": ""}}), json!({"principal": {}})),
+        (
+            json!({"principal": {"ip": "", "asset": "", "location": {"region_latitude": ""}}}),
+            json!({"principal": {"location": {}}}),
+        ),
+        (json!({"about": "", "src": "", "security_result": ["", {"risk_score": ""}]}), json!({"securityResult": [{}]})),
+        (
+            json!({"network": {"session_duration": {"seconds": "", "nanos": ""}}}),
+            json!({"network": {"sessionDuration": "0s"}}),
+        ),
+        (json!({"metadata": {"event_timestamp": "", "collected_timestamp": ""}}), json!({})),
+        (json!({"network": {"http": {"parsed_user_agent": ""}}}), json!({"network": {"http": {}}})),
+        (
+            json!({"additional": {"fields": [{"key": "n", "value": {"number_value": ""}}, {"key": "b", "value": {"bool_value": ""}}]}}),
+            json!({"additional": {}}),
+        ),
+        (json!({"additional": ""}), json!({})),
+    ] {
+        let mut udm = udm;
+        udm["metadata"]["event_type"] = json!("GENERIC_EVENT");
+        for options in [OutputOptions::strict(), OutputOptions::default()] {
+            let outputs = json!([{ "idm": { "read_only_udm": udm }, "timestamp": "" }]);
+            let events =
+                converted(&context(), &json!({}), &outputs, &options).unwrap_or_else(|error| panic!("{udm}: {error}"));
+            assert_eq!(events[0].issues, [], "{udm}");
+            let mut event: Json = serde_json::from_str(&events[0].json).unwrap();
+            event.as_object_mut().unwrap().remove("metadata");
+            assert_eq!(event, expected, "{udm}");
+        }
+    }
+    // A list of numbers holds a text then, which is no number.
+    let outputs = json!([{ "idm": { "read_only_udm": {"metadata": {"event_type": "GENERIC_EVENT"},
+        "security_result": [{"action": [""]}]} } }]);
+    assert!(converted(&context(), &json!({}), &outputs, &OutputOptions::strict()).is_err());
+}
+
+#[test]
 fn what_fails_a_log_in_strict_mode() {
     let idm = "LOG_PARSING_CBN_ERROR: \"generic::invalid_argument: failed to convert raw output to events: failed to convert \
                raw message 0: field \"idm\": index 0: recursive rawDataToProto failed: field \"read_only_udm\": index 0: \

@@ -177,6 +177,11 @@ impl Date {
     }
 }
 
+/// Whether a text names a zone that dates can be read in.
+pub(crate) fn is_zone(text: &str) -> bool {
+    zone_of(text, &TimeZoneDatabase::bundled()).is_some()
+}
+
 /// The zone of a name, an abbreviation or an offset.
 fn zone_of(text: &str, zones: &TimeZoneDatabase) -> Option<TimeZone> {
     match zone_alone(text.trim_ascii())? {
@@ -305,6 +310,11 @@ mod tests {
         let table = [
             (Value::Float(1_700_000_000_123.0), "2023-11-14T22:13:20.123Z"),
             (Value::Int(-1), "1969-12-31T23:59:59.999Z"),
+            // The shortest digits of a float count, not its exact value.
+            (Value::Float(1_795_766_537_123.1), "2026-11-27T08:02:17.1231Z"),
+            (Value::Float(-0.5), "1969-12-31T23:59:59.9995Z"),
+            (Value::Float(1e-300), "1970-01-01T00:00:00Z"),
+            (Value::Float(1e17), "source field \"t\": no format matches \"100000000000000000\""),
             (Value::Time(time), "2024-05-06T07:08:09.5Z"),
             (Value::Float(f64::INFINITY), "source field \"t\": no format matches \"inf\""),
             (Value::Float(f64::NAN), "source field \"t\": no format matches \"NaN\""),
@@ -312,6 +322,17 @@ mod tests {
         ];
         for (value, expected) in table {
             assert_eq!(date_of(options, RECEIVED, None, Some(value)), expected, "{value:?}");
+        }
+        let seconds = [
+            (1_795_766_537.1, "2026-11-27T08:02:17.1Z"),
+            (1_795_766_537.123_456, "2026-11-27T08:02:17.123456Z"),
+            (1_795_766_537.0, "2026-11-27T08:02:17Z"),
+            (0.1 + 0.2, "1970-01-01T00:00:00.3Z"),
+            (-1.1, "1969-12-31T23:59:58.9Z"),
+        ];
+        for (number, expected) in seconds {
+            let options = r#"match => ["t", "UNIX"]"#;
+            assert_eq!(date_of(options, RECEIVED, None, Some(Value::Float(number))), expected, "{number}");
         }
         assert_eq!(date_of(options, RECEIVED, None, None), "source field \"t\": field not set");
     }

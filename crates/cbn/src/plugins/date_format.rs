@@ -388,6 +388,12 @@ fn unix<'t>(cursor: &mut Cursor<'t>, per_second: i64) -> Option<Said<'t>> {
     if digits.contains(['e', 'E']) {
         return instant_of(text.parse().ok()?, per_second);
     }
+    unix_digits(text, per_second)
+}
+
+/// Of a sign, digits and a point.
+fn unix_digits<'t>(text: &str, per_second: i64) -> Option<Said<'t>> {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
     if !whole.bytes().chain(fraction.bytes()).all(|byte| byte.is_ascii_digit()) {
         return None;
@@ -399,16 +405,15 @@ fn unix<'t>(cursor: &mut Cursor<'t>, per_second: i64) -> Option<Said<'t>> {
     Some(split(if text.starts_with('-') { -nanos } else { nanos }))
 }
 
-/// The same of a number.
+/// The same of a number, by the shortest digits that mean it: those are what was written, where the number itself is only
+/// the nearest that a float can be (1795766537.1 is a little less than it says).
 pub(crate) fn instant_of<'t>(number: f64, per_second: i64) -> Option<Said<'t>> {
-    // Far beyond all times even in the smallest unit, and small enough for the arithmetic below.
+    // Far beyond all times even in the smallest unit, and with few digits before the point.
     if number.is_nan() || number.abs() >= 1e18 {
         return None;
     }
-    // Whole units first: as nanoseconds in floating point, the last digits would be made up.
-    let unit_nanos = 1_000_000_000 / per_second;
-    let fraction = (number.fract() * unit_nanos as f64).round() as i128;
-    Some(split(number.trunc() as i128 * i128::from(unit_nanos) + fraction))
+    // Never with an exponent.
+    unix_digits(&number.to_string(), per_second)
 }
 
 fn split<'t>(nanos: i128) -> Said<'t> {

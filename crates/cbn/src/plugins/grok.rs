@@ -78,7 +78,7 @@ impl Grok {
                 if word.text.is_empty() {
                     continue;
                 }
-                if build.is_hopeless() {
+                if build.is_regex_hopeless() {
                     return None;
                 }
                 match expand(&word.text) {
@@ -146,7 +146,7 @@ impl Pattern {
             Err(error) => {
                 // Places in the expanded text mean nothing to whoever wrote the pattern.
                 let shown = if expanded == word.text { error.to_string() } else { error.message };
-                build.diagnostics.push(
+                build.warning(
                     Diagnostic::warning("grok-regex", word.span, format!("this pattern can never match: {shown}"))
                         .help("RE2 refuses it, so the other patterns of the list have to match."),
                 );
@@ -155,7 +155,7 @@ impl Pattern {
         };
         // Google's documentation: a pattern needs a named group, and one called by name counts as such.
         if captures.names.is_empty() && expanded == word.text {
-            build.diagnostics.push(
+            build.warning(
                 Diagnostic::warning(
                     "grok-no-capture",
                     word.span,

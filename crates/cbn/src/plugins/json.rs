@@ -34,6 +34,8 @@ impl Json {
         let source = place_of(run, &self.source)?;
         let text = text_of(run, &source)?;
         run.step_bytes(text.len())?;
+        // Files begin with a byte order mark, which is no part of the document.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let document = match read(text, &run.heap) {
             Ok(document) => document,
             Err(Stop::Failure(failure)) => return Err(failure),
@@ -449,6 +451,18 @@ mod tests {
     use crate::plugins::tests::{check, run};
 
     const READ: &str = r#"json { source => "in" }"#;
+
+    #[test]
+    fn a_byte_order_mark_before_the_document_does_not_count() {
+        use crate::plugins::tests::run;
+
+        let program = r#"json { source => "in" }"#;
+        assert_eq!(run(program, "\u{feff}{\"a\": \"b\"}"), Ok(serde_json::json!({"a": "b"})));
+        let told = run(program, "\u{feff}\u{feff}{}").expect_err("two are one too many");
+        assert!(told.contains("looking for beginning of value"), "{told}");
+        let told = run(program, "\u{feff}{é").expect_err("no document");
+        assert!(told.contains("invalid character 'é'"), "{told}");
+    }
 
     #[test]
     fn documents() {

@@ -21,6 +21,9 @@ pub(crate) struct Weight {
     pub(crate) states: u32,
     /// How many groups.
     pub(crate) groups: u32,
+    /// How many places there are at which one of several fixed texts stands, or none. The crate puts together what an
+    /// expression may begin and end with, up to some hundred texts, and does so anew at each of these.
+    pub(super) choices: u32,
 }
 
 /// So many bytes in so many states are worth a step.
@@ -37,6 +40,7 @@ impl Weight {
             ahead,
             states: count(&hir, &states_of_class),
             groups: properties.explicit_captures_len() as u32 + 1,
+            choices: choices(&hir).0,
         })
     }
 
@@ -79,6 +83,25 @@ fn has_choice(hir: &Hir) -> bool {
         HirKind::Capture(capture) => has_choice(&capture.sub),
         HirKind::Concat(parts) => parts.iter().any(has_choice),
         HirKind::Alternation(_) => true,
+    }
+}
+
+/// The places at which one of several fixed texts stands, and whether this is made of fixed texts alone.
+fn choices(hir: &Hir) -> (u32, bool) {
+    match hir.kind() {
+        HirKind::Empty | HirKind::Literal(_) | HirKind::Look(_) => (0, true),
+        HirKind::Class(_) => (0, false),
+        HirKind::Repetition(repetition) => {
+            let (inside, fixed) = choices(&repetition.sub);
+            let fixed = fixed && repetition.max.is_some();
+            (inside + u32::from(fixed && repetition.min == 0), fixed)
+        }
+        HirKind::Capture(capture) => choices(&capture.sub),
+        HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+            let (inside, fixed) =
+                parts.iter().map(choices).fold((0, true), |(sum, all), (inside, fixed)| (sum + inside, all && fixed));
+            (inside + u32::from(fixed && matches!(hir.kind(), HirKind::Alternation(_))), fixed)
+        }
     }
 }
 
@@ -134,6 +157,10 @@ mod tests {
         for (expression, active, groups) in table {
             let weight = Weight::of(&expression.replace(r"\d", "[0-9]"), 250).expect("an expression");
             assert_eq!((weight.active, weight.groups), (active, groups), "{expression}");
+        }
+        let choices = [("abc", 0), ("a?b?c", 2), ("(ab)?(c|de)[fg]?", 2), ("(a?)*b{0,2}", 2), ("[0-9]?(a|[b-d])", 0)];
+        for (expression, expected) in choices {
+            assert_eq!(Weight::of(expression, 250).map(|weight| weight.choices), Some(expected), "{expression}");
         }
         let huge = Weight::of(r"((\pL{1000}){1000}){1000}", 250).expect("an expression");
         assert_eq!(huge.states, u32::MAX);

@@ -164,9 +164,11 @@ impl Condition {
     }
 }
 
-/// How long a regular expression out of a field may be, and how large compiled: it is compiled each time it is asked for.
+/// How long a regular expression out of a field may be, how large compiled, and how long compiling may take: it is compiled
+/// each time it is asked for.
 const MADE_PATTERN_BYTES_MAX: usize = 10_000;
 const MADE_BYTES_MAX: usize = 256 << 10;
+const MADE_WORK_MAX: u64 = 100_000;
 
 /// A regular expression out of a field. `None` where it is none.
 pub(crate) fn made(run: &Run<'_>, pattern: &str) -> Result<Option<Regex>, Failure> {
@@ -175,11 +177,11 @@ pub(crate) fn made(run: &Run<'_>, pattern: &str) -> Result<Option<Regex>, Failur
     }
     // Compiling is far dearer than matching, and what a short pattern becomes may be long.
     run.step(200 + 4 * pattern.len() as u64)?;
-    match re2::compile_in(pattern, &mut re2::Room::new(MADE_BYTES_MAX)) {
-        Ok(regex) => {
-            run.step(u64::from(regex.weight.states) / 2)?;
-            Ok(Some(regex))
-        }
+    let mut room = re2::Room::new(MADE_BYTES_MAX, MADE_WORK_MAX);
+    let compiled = re2::compile_in(pattern, &mut room);
+    run.step(room.work() / 2)?;
+    match compiled {
+        Ok(regex) => Ok(Some(regex)),
         Err(error) if error.offset.is_none() => Err(Failure::Limit(Limit::Regex)),
         Err(_) => Ok(None),
     }

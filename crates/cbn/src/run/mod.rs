@@ -13,6 +13,7 @@ pub(crate) mod mutate;
 
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::path::{Part, Path, Segment, Target, Template, index_of, steps};
 use crate::plugins::xml::Documents;
@@ -60,6 +61,8 @@ pub enum Limit {
     Nesting,
     /// A regular expression made while running is larger than allowed.
     Regex,
+    /// Whoever runs it wants no more of it: [`crate::Machine::cancel`].
+    Cancelled,
 }
 
 impl std::fmt::Display for Limit {
@@ -71,6 +74,7 @@ impl std::fmt::Display for Limit {
             Limit::Output => "too much output",
             Limit::Nesting => "values are nested too deep",
             Limit::Regex => "a regular expression is too large",
+            Limit::Cancelled => "it was cancelled",
         })
     }
 }
@@ -78,6 +82,9 @@ impl std::fmt::Display for Limit {
 /// Dumps show this part of what a run may take: a map that is held many times over is shown as often, and a loop may dump
 /// at every turn.
 const MEMORY_PER_SHOWN: usize = 8;
+
+/// After so many steps at the latest a run looks whether it was cancelled.
+const STEPS_PER_LOOK: u64 = 4_096;
 
 /// How a statement fails.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,6 +128,12 @@ impl Context {
     pub fn new(received_at: Time) -> Context {
         Context { received_at, collected_at: None, log_type: None, timezone: None }
     }
+
+    /// Whether a text is something that [`Context::timezone`] can be: a name, a common abbreviation or an offset. Any other
+    /// counts as none.
+    pub fn is_timezone(text: &str) -> bool {
+        crate::plugins::date::is_zone(text)
+    }
 }
 
 /// The state of a run.
@@ -136,7 +149,10 @@ pub struct Run<'r> {
     /// The names of the two fields that a time has.
     seconds: Name,
     nanos: Name,
-    steps_left: Cell<u64>,
+    /// What is left of the steps until the next look at `cancelled`, and those behind it.
+    steps_now: Cell<u64>,
+    steps_later: Cell<u64>,
+    cancelled: Option<&'r AtomicBool>,
     /// How much of the state may still be shown to whoever watches.
     shown_left: Cell<usize>,
     /// Whether nobody will see the text of an error.
@@ -146,6 +162,16 @@ pub struct Run<'r> {
 impl<'r> Run<'r> {
     /// A run on nothing yet.
     pub fn new(heap: Heap<'r>, context: &'r Context, steps: u64) -> Result<Run<'r>, Failure> {
+        Run::cancelled_by(heap, context, steps, None)
+    }
+
+    /// The same for one that ends when a flag is set.
+    pub(crate) fn cancelled_by(
+        heap: Heap<'r>,
+        context: &'r Context,
+        steps: u64,
+        cancelled: Option<&'r AtomicBool>,
+    ) -> Result<Run<'r>, Failure> {
         let shown_left = heap.left() / MEMORY_PER_SHOWN;
         let root = heap.map()?;
         let (seconds, nanos) = (heap.name("seconds")?, heap.name("nanos")?);
@@ -157,7 +183,10 @@ impl<'r> Run<'r> {
             seconds,
             nanos,
             documents,
-            steps_left: Cell::new(steps),
+            // The first step looks.
+            steps_now: Cell::new(0),
+            steps_later: Cell::new(steps),
+            cancelled,
             shown_left: Cell::new(shown_left),
             quiet: Cell::new(false),
         })
@@ -166,12 +195,30 @@ impl<'r> Run<'r> {
     /// Takes steps from what the run may do.
     #[inline]
     pub fn step(&self, steps: u64) -> Result<(), Failure> {
-        match self.steps_left.get().checked_sub(steps) {
+        match self.steps_now.get().checked_sub(steps) {
             Some(left) => {
-                self.steps_left.set(left);
+                self.steps_now.set(left);
                 Ok(())
             }
-            None => Err(Failure::Limit(Limit::Steps)),
+            None => self.look_and_step(steps),
+        }
+    }
+
+    #[cold]
+    fn look_and_step(&self, steps: u64) -> Result<(), Failure> {
+        self.look()?;
+        let left = self.steps_left().checked_sub(steps).ok_or(Failure::Limit(Limit::Steps))?;
+        let now = left.min(STEPS_PER_LOOK);
+        self.steps_now.set(now);
+        self.steps_later.set(left - now);
+        Ok(())
+    }
+
+    /// Ends what was cancelled.
+    pub(crate) fn look(&self) -> Result<(), Failure> {
+        match self.cancelled {
+            Some(cancelled) if cancelled.load(Ordering::Relaxed) => Err(Failure::Limit(Limit::Cancelled)),
+            _ => Ok(()),
         }
     }
 
@@ -191,7 +238,7 @@ impl<'r> Run<'r> {
 
     /// How many steps are left.
     pub fn steps_left(&self) -> u64 {
-        self.steps_left.get()
+        self.steps_now.get() + self.steps_later.get()
     }
 
     /// An error about a field; the text is only made where somebody sees it.

@@ -1,6 +1,9 @@
 //! Every limit, reached on purpose.
 
-use cbn::{End, Limit, Limits};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cbn::{End, Limit, Limits, Observer, Step};
 
 use crate::support::{context, machine, program};
 
@@ -89,6 +92,58 @@ fn a_program_nested_too_deep_or_too_large_is_not_read() {
     let regex = r#"filter { mutate { gsub => ["a", "(((x{1000}){1000}){1000})", ""] } }"#.to_owned();
     for program in [deep, large, regex] {
         assert!(cbn::Program::new("test.conf", program).is_err());
+    }
+}
+
+/// Cancels a run at its thousandth statement, and counts on.
+struct Impatient {
+    statements: u64,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Observer for Impatient {
+    fn statement(&mut self, _step: Step<'_>, _run: &cbn::run::Run<'_>) {
+        self.statements += 1;
+        if self.statements == 1_000 {
+            self.cancel.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_is_cancelled_ends_soon_and_nothing_catches_that() {
+    let list: Vec<String> = (0..1000).map(|number| number.to_string()).collect();
+    let log = format!(r#"{{"l": [{}]}}"#, list.join(","));
+    let endless = r#"json { source => "message" }
+        for a in l { for b in l { for c in l { mutate { replace => { "x" => "y" } on_error => "failed" } } } }
+        mutate { replace => { "event.idm.read_only_udm.metadata.event_type" => "GENERIC_EVENT" } merge => { "@output" => "event" } }"#;
+    let cancel = Arc::new(AtomicBool::new(false));
+    // Without being cancelled this runs for hours.
+    let mut machine = machine(Limits { steps: u64::MAX, ..Limits::default() });
+    machine.cancel = Some(Arc::clone(&cancel));
+    let mut observer = Impatient { statements: 0, cancel: Arc::clone(&cancel) };
+    let error = machine.watch(&program(endless), log.as_bytes(), &context(), &mut observer).end.expect_err("cancelled");
+    assert_eq!(error.end, End::Limit(Limit::Cancelled));
+    assert!(error.text.starts_with("LOG_PARSING_CBN_ERROR: \"generic::cancelled: pipeline failed: "), "{error}");
+    assert!((1_000..10_000).contains(&observer.statements), "{} statements", observer.statements);
+    // The next log of the same machine is not begun.
+    let short = program(r#"mutate { replace => { "x" => "y" } }"#);
+    let end = machine.run(&short, b"", &context()).end.expect_err("cancelled");
+    assert_eq!(end.end, End::Limit(Limit::Cancelled));
+    cancel.store(false, Ordering::Relaxed);
+    assert!(machine.run(&short, b"", &context()).end.is_ok());
+}
+
+#[test]
+fn looking_whether_a_run_is_cancelled_costs_no_steps() {
+    let statements = r#"mutate { replace => { "a" => "b" } }"#.repeat(10_000);
+    let program = program(&statements);
+    for steps in [9_999, 10_000] {
+        let mut machine = machine(Limits { steps, ..Limits::default() });
+        machine.cancel = Some(Arc::default());
+        let end = machine.run(&program, b"", &context()).end;
+        assert_eq!(end.is_ok(), steps == 10_000);
+        assert_eq!(machine.used().steps, steps);
     }
 }
 

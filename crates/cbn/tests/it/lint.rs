@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
-use cbn::lint::{CODES, FINDINGS_MAX, lint};
+use cbn::lint::{CODES, FINDINGS_MAX, lint, lint_with};
 use cbn::syntax::parse::parse;
 use cbn::{Diagnostic, Severity};
 use proptest::prelude::*;
@@ -556,6 +556,74 @@ fn comments_switch_findings_off() {
     check(&format!("# lint: ignore unset-read\n{finding}"), &[("unknown-function", "repalce")]);
     check(&format!("# lint: ignore unknown-function\n{OUTPUT}\n{finding}"), &[("unknown-function", "repalce")]);
     check(&format!("{OUTPUT} # lint: ignore unknown-functin"), &[("lint-comment", "# lint: ignore unknown-functin")]);
+}
+
+/// Behind the kinds may stand why, in parentheses or behind a hyphen.
+#[test]
+fn comments_may_say_why() {
+    let finding = r#"mutate { repalce => { "a" => "b" } }"#;
+    for comment in [
+        "# lint: ignore unknown-function (old engines had it)",
+        "# lint: ignore unknown-function(unset-read is none)",
+        "# lint: ignore unknown-function - old engines had it, and we read them",
+        "# lint: ignore unset-read, unknown-function - one (and another)",
+        "# lint: ignore unset-read unknown-function",
+    ] {
+        check(&format!("{finding} {comment}"), &[]);
+        check(&format!("{comment}\n{finding}"), &[]);
+    }
+    let reason_first = "# lint: ignore (old engines had it) unknown-function";
+    check(&format!("{finding} {reason_first}"), &[("unknown-function", "repalce")]);
+}
+
+/// Warnings of the compiler are switched off in the same way; errors are not.
+#[test]
+fn comments_switch_findings_of_the_compiler_off() {
+    let told = |statements: &str| {
+        let source = format!("filter {{\n{statements}\n{OUTPUT}\n}}\n");
+        let file = parse(&source).unwrap();
+        let compiled = match cbn::Program::new("test.conf", source.clone()) {
+            Ok(program) => program.warnings().to_vec(),
+            Err(errors) => errors,
+        };
+        let found = lint_with(&file, &source, &SCHEMA, compiled);
+        found.into_iter().map(|found| found.code).collect::<Vec<_>>()
+    };
+    let grok = r#"grok { match => { "message" => ["(?P<a>b(?=c))", "abc", "(?P<d>e)"] } }"#;
+    assert_eq!(told(grok), ["grok-regex", "grok-no-capture"]);
+    assert_eq!(told(&format!("# lint: ignore grok-regex, grok-no-capture (for another engine)\n{grok}")), [""; 0]);
+    assert_eq!(told("jsonn { }"), ["unknown-plugin"]);
+    assert_eq!(told("jsonn { } # lint: ignore unknown-plugin"), ["unknown-plugin"]);
+}
+
+/// What is set below a field makes that field, whichever plugin does it.
+#[test]
+fn what_plugins_set_makes_the_maps_above() {
+    let used = r#"if [result] { mutate { merge => { "event.idm.read_only_udm.security_result" => "result" } } }
+        mutate { rename => { "result" => "event.idm.read_only_udm.about" } }"#;
+    for plugin in [
+        r#"translate { source => "message" target => "result.severity" dictionary => { "1" => "LOW" } }"#,
+        r#"translate { field => "message" destination => "result.severity" dictionary => { "1" => "LOW" } fallback => "HIGH" }"#,
+        r#"if [message] == "x" { translate { source => "message" target => "result.severity" dictionary => { "1" => "LOW" } } }"#,
+        r#"for i, x in message { translate { source => "message" target => "result.severity" dictionary => { "1" => "LOW" } } }"#,
+        r#"base64 { source => "message" target => "result.description" }"#,
+        r#"xml { source => "message" xpath => { "/a" => "result.summary" } }"#,
+        r#"json { source => "message" target => "result.about" }"#,
+        r#"kv { source => "message" target => "result.about" }"#,
+        r#"csv { source => "message" target => "result" }"#,
+        r#"csv { source => "message" target => "result.about" }"#,
+        r#"grok { match => { "message" => "%{IP:result.ip}" } match_all => true }"#,
+        r#"date { match => ["message", "UNIX"] target => "result.first_discovered_time" }"#,
+    ] {
+        check(&format!("{plugin} {used}"), &[]);
+    }
+    // What no plugin sets is still told of, beside and below.
+    let translate = r#"translate { source => "message" target => "result.severity" dictionary => { "1" => "LOW" } }"#;
+    check(&format!("{translate} if [result][action] {{ drop {{}} }}"), &[("flag-unset", "[result][action]")]);
+    check(
+        r#"translate { field => "nothing" destination => "a" dictionary => { "1" => "2" } }"#,
+        &[("unset-read", "\"nothing\"")],
+    );
 }
 
 /// Long programs are looked through in time that grows with their length.

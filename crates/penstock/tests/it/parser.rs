@@ -235,6 +235,8 @@ fn limits_and_times_are_taken() {
     ended(&run(&["--limit-log", "10"]), 1, &["more than the 10 bytes that one record may have"]);
     let done = run(&["--received-at", "yesterday"]);
     ended(&done, 2, &["--received-at"]);
+    ended(&run(&["--timezone", "-05:00"]), 0, &["1 event"]);
+    ended(&run(&["--timezone", "Europe/Zurch"]), 2, &["--timezone", "there is no such time zone"]);
 }
 
 #[test]
@@ -368,6 +370,9 @@ fn parsers_are_checked() {
     assert_eq!((&found["line"], &found["column"], &found["severity"]), (&json!(33), &json!(5), &json!("warning")));
     let done = parser(&home, &["lint", "odd.conf", "--allow", "unknown-function"]);
     assert!(!done.out.contains("unknown-function"), "{}", done.out);
+    let done = parser(&home, &["lint", "odd.conf", "--allow", "unknown-funktion"]);
+    ended(&done, 2, &["expected one of block-order, ", "unknown-function"]);
+    ended(&parser(&home, &["lint", "odd.conf", "--deny", "unset-read"]), 2, &["possible values: warnings, hints"]);
     let done = parser(&home, &["lint", "."]);
     ended(&done, 1, &["3 parsers: 1 error, "]);
     assert!(done.out.contains("help: Did you mean"), "{}", done.out);
@@ -376,7 +381,8 @@ fn parsers_are_checked() {
 #[test]
 fn parsers_are_laid_out_in_one_way() {
     let untidy = "filter{ # logins\nmutate{replace=>{\"a\"=>'b'}}\n}";
-    let home = home(&[("untidy.conf", untidy)]);
+    // What stands beside it is no hindrance.
+    let home = home(&[("untidy.conf", untidy), ("untidy.conf.new", "half")]);
     let printed = parser(&home, &["fmt", "--stdout", "untidy.conf"]).ok();
     assert!(printed.contains("# logins") && printed.contains("  mutate {\n"), "{printed}");
     let check = || parser(&home, &["fmt", "--check", "untidy.conf"]);

@@ -3,8 +3,7 @@
 //! The layout is the crate `cbn`'s. A file is written only when what is to be written reads as the same program, comments
 //! included; it is replaced in one go, so a stop in between leaves the old one.
 
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use cbn::syntax::format::{format, same};
 use cbn::syntax::parse;
@@ -12,6 +11,7 @@ use clap::Args;
 
 use super::draw::Pen;
 use super::program::{self, Source};
+use super::replace::replace;
 use crate::cli::log::send::count;
 use crate::cli::output::say;
 use crate::cli::{CliError, Format};
@@ -100,26 +100,4 @@ fn formatted(source: &Source, pen: &Pen) -> Result<Option<String>, CliError> {
             source.name
         ))),
     }
-}
-
-/// Puts a text in the place of a file, whole or not at all.
-fn replace(path: &Path, text: &str) -> std::io::Result<()> {
-    // A link stays one; what it leads to is replaced.
-    let path = std::fs::canonicalize(path)?;
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    let written = (|| {
-        let mut file = std::fs::File::create_new(&new)?;
-        file.write_all(text.as_bytes())?;
-        file.set_permissions(std::fs::metadata(&path)?.permissions())?;
-        file.sync_all()?;
-        std::fs::rename(&new, &path)
-    })();
-    if let Err(error) = &written
-        && error.kind() != std::io::ErrorKind::AlreadyExists
-    {
-        let _ = std::fs::remove_file(&new);
-    }
-    written
 }

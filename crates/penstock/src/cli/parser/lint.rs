@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use cbn::diagnostic::line_column;
+use cbn::lint::CODES;
 use cbn::syntax::parse;
 use cbn::{Diagnostic, Program, Severity};
 use clap::Args;
@@ -37,7 +38,7 @@ pub struct LintArgs {
     #[arg(long, value_enum, value_name = "WHAT")]
     deny: Vec<Denied>,
     /// Kind of finding that is not told; may be given several times
-    #[arg(long, value_name = "KIND")]
+    #[arg(long, value_name = "KIND", value_parser = kind)]
     allow: Vec<String>,
 }
 
@@ -47,6 +48,15 @@ enum Denied {
     Warnings,
     /// Hints, and with them warnings
     Hints,
+}
+
+/// A kind of finding that can be left out.
+fn kind(text: &str) -> Result<String, String> {
+    let kinds = || CODES.iter().filter(|(_, severity, _)| *severity != Severity::Error).map(|(code, ..)| *code);
+    if kinds().any(|known| known == text) {
+        return Ok(text.to_owned());
+    }
+    Err(format!("expected one of {}", kinds().collect::<Vec<_>>().join(", ")))
 }
 
 /// `penstock parser lint`
@@ -107,15 +117,11 @@ pub fn findings(source: &Source, schema: &udm::Schema) -> Vec<Diagnostic> {
     let mut found = match parse::parse(&source.text) {
         Err(diagnostics) => diagnostics,
         Ok(file) => {
-            let mut found = cbn::lint::lint(&file, &source.text, schema);
-            let mut compiled = match Program::new(source.name.clone(), source.text.clone()) {
+            let compiled = match Program::new(source.name.clone(), source.text.clone()) {
                 Ok(program) => program.warnings().to_vec(),
                 Err(errors) => errors,
             };
-            // The linter tells some of them with more words.
-            compiled.retain(|error| !found.iter().any(|told| told.code == error.code && told.span == error.span));
-            found.extend(compiled);
-            found
+            cbn::lint::lint_with(&file, &source.text, schema, compiled)
         }
     };
     found.sort_by(|one, other| {
@@ -141,4 +147,19 @@ fn document(source: &Source, found: &Diagnostic) -> Value {
         document["help"] = json!(help);
     }
     document
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kind;
+
+    #[test]
+    fn a_kind_is_one_that_can_be_left_out() {
+        assert_eq!(kind("unset-read").as_deref(), Ok("unset-read"));
+        for text in ["unset-raed", "", "unset-read,flag-unset", "syntax", "unknown-plugin"] {
+            let error = kind(text).expect_err(text);
+            assert!(error.starts_with("expected one of block-order, ") && error.contains(", unset-read"), "{error}");
+            assert!(!error.contains("unknown-plugin"), "{error}");
+        }
+    }
 }

@@ -4,7 +4,8 @@
 //! What the language means is the crate `cbn`'s; here is what files there are, how it is shown and which exit status it
 //! gives. A log's way through `run`: `logs.rs` reads it, a thread of `pool.rs` runs it and makes its text, `run.rs` prints
 //! that in the order of the logs. `program.rs` finds parsers; `draw.rs` alone knows how a place in a source is drawn.
-//! `test/` runs parsers against files of expected events. `deploy.rs`, `kept.rs` and `stored.rs` alone speak with a server.
+//! `test/` runs parsers against files of expected events. `replace.rs` writes files whole or not at all. `deploy.rs`, `kept.rs`
+//! and `stored.rs` alone speak with a server.
 
 mod deploy;
 mod differences;
@@ -16,6 +17,7 @@ pub mod logs;
 mod new;
 mod pool;
 mod program;
+mod replace;
 mod run;
 mod show;
 mod stored;
@@ -88,8 +90,8 @@ pub struct ContextArgs {
     /// When the logs were received (RFC 3339): the year of dates without one, the time of events without one [default: what a file of logs says, else now]
     #[arg(long, value_name = "TIME")]
     received_at: Option<Time>,
-    /// Time zone of dates that name none, such as Europe/Zurich or +01:00
-    #[arg(long, value_name = "ZONE")]
+    /// Time zone of dates that name none, such as Europe/Zurich or -05:00
+    #[arg(long, value_name = "ZONE", value_parser = timezone, allow_hyphen_values = true)]
     timezone: Option<String>,
 }
 
@@ -208,6 +210,15 @@ fn timestamp(time: Time) -> jiff::Timestamp {
     jiff::Timestamp::from_nanosecond(i128::from(time.nanos())).expect("a Timestamp reaches further than a Time")
 }
 
+/// A time zone that dates can be read in.
+fn timezone(text: &str) -> Result<String, String> {
+    if Context::is_timezone(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("there is no such time zone; expected a name such as Europe/Zurich, or an offset such as -05:00".to_owned())
+    }
+}
+
 /// A number of bytes: `1000`, `64K`, `256M`, `2G`.
 fn bytes(text: &str) -> Result<usize, String> {
     let (digits, unit) = match text.to_ascii_uppercase().chars().last() {
@@ -260,7 +271,17 @@ fn files(paths: &[PathBuf], wanted: fn(&str) -> bool) -> Result<Vec<PathBuf>, Cl
 
 #[cfg(test)]
 mod tests {
-    use super::bytes;
+    use super::{bytes, timezone};
+
+    #[test]
+    fn a_time_zone_has_a_name_or_an_offset() {
+        for text in ["Europe/Zurich", "UTC", "CEST", "-05:00", "+0130", "Z"] {
+            assert_eq!(timezone(text).as_deref(), Ok(text));
+        }
+        for text in ["Europe/Zurch", "", "-", "--strict", "+26:00", "local"] {
+            assert!(timezone(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn bytes_may_have_a_unit() {

@@ -23,6 +23,7 @@ use self::cover::Covered;
 use super::differences::{self, Comparison};
 use super::draw::{self, Pen};
 use super::logs::{Logs, Place};
+use super::replace::replace;
 use super::run::expected_form;
 use super::{MachineArgs, ReadArgs, pool, program};
 use crate::cli::log::send::count;
@@ -346,7 +347,7 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder)?;
     }
-    std::fs::write(path, text)
+    replace(path, text)
 }
 
 /// A file of expected events: Google's form, and beside the events, if there are any, the logs without.
