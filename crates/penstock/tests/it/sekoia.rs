@@ -294,3 +294,28 @@ async fn bodies_come_as_senders_send_them() {
     assert_eq!(server.search("raw", "chunked").await.len(), 20_000);
     server.stop().await;
 }
+
+/// A request of many short lines becomes many times as much when it is parsed. It is taken in slices, and nobody sees that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_of_many_lines_is_parsed_in_slices() {
+    let lines = event::limits::NORMALISE_SLICE_RECORDS * 2 + 500;
+    // Parts are written in the middle of the request, and the server is stopped while it is under way.
+    let server = TestServer::with(|config| config.store.flush_bytes = 4 << 20).await;
+    let (_, key) = intake(&server, "UNBOUND_DNS").await;
+    let line = |number: usize| format!("[764008:0] info: 192.0.2.{} n{number}.example.com. A IN", number % 250);
+    let body = (0..lines).map(line).collect::<Vec<_>>().join("\n");
+    assert_eq!(ids(&push(&server, &key, "/plain/batch", body).await).len(), lines);
+    let server = server.restart().await;
+    server.settled().await;
+    let all = stored(&server).await;
+    assert_eq!(all.len(), lines);
+    let query = json!({ "language": "udm", "query": "metadata.event_type = \"NETWORK_DNS\"", "limit": 100_000 });
+    let found = rows(&send(server.request(Method::POST, "/api/search").json(&query)).await);
+    let of_records: std::collections::HashSet<&str> = found.iter().map(|row| row["id"].as_str().unwrap()).collect();
+    assert_eq!((found.len(), of_records.len()), (lines, lines), "each has one event");
+    let counts = server.get("/api/parsing/counts").await;
+    let parsed: u64 = counts["parsers"].as_array().unwrap().iter().map(|row| row["parsed"].as_u64().unwrap()).sum();
+    assert_eq!(parsed as usize, lines);
+    let status = server.get("/api/status").await;
+    assert_eq!(status["instances"][0]["conservation"]["holds"], true, "{status}");
+}
