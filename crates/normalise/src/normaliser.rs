@@ -177,11 +177,13 @@ impl Normaliser {
 
     /// The records of a frame, or the next slice of them, and what parsers make of them. Who asks for a frame that another is reading waits for that.
     pub fn read(&self, frame: &Frame) -> Result<Arc<Read>, CodecError> {
+        self.shared.share();
         self.read_all(std::slice::from_ref(frame)).pop().expect("one frame gives one answer")
     }
 
     /// The same for several frames, whose records share the threads: many small frames take as many of them as a large one.
-    /// They are to stand in the log's order.
+    /// They are to stand in the log's order. For the one follower that reads every frame: what it reads is kept for others only
+    /// once there was another.
     pub fn read_all(&self, frames: &[Frame]) -> Vec<Result<Arc<Read>, CodecError>> {
         let mut answers: Vec<Option<Result<Arc<Read>, CodecError>>> = Vec::new();
         answers.resize_with(frames.len(), || None);

@@ -2,6 +2,7 @@
 //! that is further behind parses for itself.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use event::{Event, Failure, Position};
@@ -14,6 +15,8 @@ type Key = (Position, u32);
 /// Frames that were read, and those that somebody is reading.
 pub(crate) struct Shared {
     bytes_max: usize,
+    /// Whether there are several followers: a frame that nobody else will ask for is not kept.
+    is_shared: AtomicBool,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -42,7 +45,12 @@ pub(crate) struct Claimed<'s> {
 
 impl Shared {
     pub(crate) fn new(bytes_max: usize) -> Shared {
-        Shared { bytes_max, state: Mutex::default(), changed: Condvar::new() }
+        Shared { bytes_max, is_shared: AtomicBool::new(false), state: Mutex::default(), changed: Condvar::new() }
+    }
+
+    /// From now on what was read is kept for a while.
+    pub(crate) fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
     }
 
     /// Waits while another reads it. Must not be called where that other's work is done.
@@ -71,7 +79,7 @@ impl Claimed<'_> {
         let read = Arc::new(read);
         let mut state = self.shared.lock();
         // What fills the room alone would push out all others, and is gone with the next one.
-        if bytes <= self.shared.bytes_max / 2 {
+        if self.shared.is_shared.load(Ordering::Relaxed) && bytes <= self.shared.bytes_max / 2 {
             state.bytes += bytes;
             state.order.push_back((self.key, bytes));
             state.done.insert(self.key, Arc::clone(&read));

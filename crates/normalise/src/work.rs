@@ -264,7 +264,8 @@ struct Made {
 fn made(event: cbn::output::Event) -> Made {
     Made {
         root: event.root,
-        json: Bytes::from(event.json),
+        // Thousands are in memory until they are written: without the room that the text grew with.
+        json: Bytes::from(event.json.into_boxed_str().into_boxed_bytes()),
         time: event.timestamp.and_then(|text| Time::parse_rfc3339(&text).ok()),
         issues: event.issues.into_iter().map(|issue| Issue { field: issue.field, message: issue.message }).collect(),
     }
@@ -280,7 +281,8 @@ fn generic_event(record: &Event) -> Made {
     let generic::Generic { json, event_time } = generic::read(&record.data, &told);
     let found = event_time.and_then(|time| i64::try_from(time.as_nanosecond()).ok()).map(Time::from_nanos);
     let time = found.or(record.sender_time).unwrap_or(batch.received_at);
-    Made { root: udm::Root::Event, json: Bytes::from(json), time: Some(time), issues: Vec::new() }
+    let json = Bytes::from(json.into_boxed_str().into_boxed_bytes());
+    Made { root: udm::Root::Event, json, time: Some(time), issues: Vec::new() }
 }
 
 fn timestamp(time: Time) -> Option<jiff::Timestamp> {

@@ -258,7 +258,8 @@ impl StoreFollower {
                     return Ok(());
                 }
                 let frame = normalise::Frame { position: taken.position, payload: taken.payload.clone(), first };
-                read = self.push(&taken, self.normaliser.read(&frame))?;
+                let slice = self.normaliser.read_all(std::slice::from_ref(&frame)).pop();
+                read = self.push(&taken, slice.expect("one frame gives one answer"))?;
             }
             self.progress.frame_at.store(taken.at.nanos().max(0) as u64, Ordering::Release);
             self.progress.records.fetch_add(u64::from(taken.records), Ordering::AcqRel);
