@@ -329,8 +329,8 @@ class KeptParsers(AsGoogle, unittest.TestCase):
 
 
 class Switched(AsGoogle, unittest.TestCase):
-    """A parser and an extension of one's own for logs that ours reads: what comes next is read by what is in use, and what is
-    stored is read again when somebody asks for it."""
+    """A parser and an extension of one's own for logs that ours reads: what comes next is read by what is in use, and
+    what is stored is read again when somebody asks for it."""
 
     @classmethod
     def setUpClass(cls):
@@ -455,7 +455,8 @@ class Switched(AsGoogle, unittest.TestCase):
         self.assertGreaterEqual(done["records"], older)
         self.assertEqual(done["events"], done["records"])
         self.assertEqual(done["events_before"], done["events"], "each had one, and has one")
-        print(f"        {done['records']} logs were read again, {during} came meanwhile, {len(seen)} looked", flush=True)
+        counts = f"{done['records']} logs were read again, {during} came and {len(seen)} searches ran meanwhile"
+        print(f"        {counts}", flush=True)
         rows = self.found(self.GATES, everything, "again-")
         self.assertEqual({row["parser"] for row in rows}, {parser})
         # Of the old ones nothing is left, and each log shows the new one.
