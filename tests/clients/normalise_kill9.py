@@ -81,7 +81,7 @@ class Sender(threading.Thread):
                 marks[f"{self.load.run}-{self.name}-{number};"] = (log_type, self.random.random() > 0.02)
             if self.send(log_type, marks):
                 self.acknowledged.update(marks)
-            self.load.over.wait(self.random.uniform(0, 0.1))
+            self.load.over.wait(self.random.uniform(0, 0.18))
 
     def send(self, log_type, marks):
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

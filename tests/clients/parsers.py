@@ -337,6 +337,7 @@ class Switched(AsGoogle, unittest.TestCase):
         super().setUpClass()
         cls.admin = cls.key_file("admin")
         cls.key = cls.server.api_key()
+        cls.server.cli("log-type", "add", "HARBOUR_GATE")
         cls.enterClassContext(unittest.mock.patch.dict(os.environ, cls.environment(cls.admin)))
         cls.enterClassContext(unittest.mock.patch.dict(os.environ, {"NO_PROXY": "", "no_proxy": ""}))
 
@@ -487,7 +488,6 @@ class Switched(AsGoogle, unittest.TestCase):
         return dict(collections.Counter(parser for _, parser in events))
 
     def test_logs_that_failed_get_events_once_the_parser_is_mended(self):
-        self.server.cli("log-type", "add", "HARBOUR_GATE")
         # Of a log without a user our program above makes nothing, since it reads a field that nobody set.
         stops = 'mutate { replace => { "event.idm.read_only_udm.target.user.userid" => "%{nobody}" } }'
         self.assertIn(stops, PARSER)
