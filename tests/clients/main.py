@@ -99,7 +99,7 @@ def parse():
         "--rounds",
         type=int,
         default=3,
-        help="kill9: how often the server is killed (default 3); normalise_kill9: the same, where it is over 24",
+        help="kill9: how often the server is killed (default 3); normalise_kill9: the same, where it is over 32",
     )
     parser.add_argument(
         "--seed",

@@ -217,6 +217,16 @@ class Google(Normalised, AsGoogle, unittest.TestCase):
             self.assert_found(record, 'metadata.event_type = "NETWORK_DNS"', more=within)
             self.assertEqual(self.by_id('domain = /harbour/', record["id"], ("--from", "2026-03-01T08:01:00Z")), [])
 
+    def whereabouts(self, batch):
+        """Where the connector has each record of a batch, once it has come past it."""
+
+        def look():
+            receipt = json.loads(self.server.cli("receipt", batch, "-o", "json"))
+            states = [record["connectors"][0]["state"] for record in receipt["records"]]
+            return None if "waiting" in states else states
+
+        return until(look, "the connector does not come past it", 10)
+
     @classmethod
     def sample(cls, base):
         """The sample program's client and bodies, against this server."""
@@ -300,6 +310,8 @@ class Google(Normalised, AsGoogle, unittest.TestCase):
         self.assertEqual((failed["state"], failed["events"], failed["parser"]), ("failed", 0, record["parser"]))
         self.assertIn(failure["message"], failed["reason"])
         self.assertIn(failure["message"], self.server.cli("receipt", record["id"]))
+        # A connector of events has nothing to do with a log that gave none.
+        self.assertEqual(self.whereabouts(batch), ["delivered", "not selected"])
 
         # The statement that failed is the last one that ran, and the command says so by its status.
         trace = self.server.cli("parser", "failures", "--trace", record["id"], status=1)
