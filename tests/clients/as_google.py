@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import unittest
+import unittest.mock
 
 from server import Server, until
 
@@ -21,6 +22,8 @@ class AsGoogle:
     def setUpClass(cls):
         if os.environ.get("PENSTOCK_NO_PACKAGES"):
             raise unittest.SkipTest(os.environ["PENSTOCK_NO_PACKAGES"])
+        # Google's library keeps the log types of the first server that it met for as long as the process lives.
+        cls.enterClassContext(unittest.mock.patch("secops.chronicle.log_types._LOG_TYPES_CACHE", None))
         cls.server = Server(cls.options, {"PENSTOCK_LISTEN__GOOGLEAPIS__ADDRESS": "127.0.0.1:0"})
         cls.addClassCleanup(cls.server.close)
         cls.server.start()

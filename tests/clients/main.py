@@ -90,14 +90,22 @@ def parse():
         "          run kill9 --rounds 20\n"
         "          run kill9 --unread-mb 2000\n"
         "          run normalise parsers normalise_kill9\n"
-        "                         what parsers make of logs: found, delivered, switched, read again, and killed meanwhile\n"
+        "                         what parsers make of logs: found, delivered, switched, read again; killed meanwhile\n"
         "          run bad --long",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="of " + ", ".join(MODULES))
-    parser.add_argument("--rounds", type=int, default=3, help="kill9: how often the server is killed (default 3); normalise_kill9: if over 24")
     parser.add_argument(
-        "--seed", type=int, default=None, help="kill9, normalise_kill9, sekoia_syslog: seed of the moments (default: new)"
+        "--rounds",
+        type=int,
+        default=3,
+        help="kill9: how often the server is killed (default 3); normalise_kill9: the same, where it is over 32",
+    )
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=None,
+        help="kill9, normalise_kill9, sekoia_syslog: seed of the moments (default: new)",
     )
     parser.add_argument("--unread-mb", type=int, default=300, help="kill9: unread log at a start (default 300)")
     parser.add_argument("--long", action="store_true", help="bad, sekoia_large: also what takes minutes")

@@ -1,5 +1,5 @@
-"""What parsers make of logs on their way: those of the four documents, sent as each document says, are found by user, by
-address, by domain and by kind of event, and arrive at a connector as events that carry the id of their log.
+"""What parsers make of logs on their way: those of the four documents, sent as each document says, are found by user,
+by address, by domain and by kind of event, and arrive at a connector as events that carry the id of their log.
 
 Where PENSTOCK_SEEDS names a folder, a document's own logs go by its own program; logs of our own, which always run, go
 by the same libraries. Then what no parser reads, and what one cannot read.
@@ -20,7 +20,7 @@ from pathlib import Path
 import sample
 import sekoia_docs
 from as_google import AsGoogle
-from as_oci import FLOW, AsOci, flow
+from as_oci import FLOW, AsOci, flow, rfc3339
 from as_sekoia import AsSekoia
 from server import Collector, until
 
@@ -182,7 +182,7 @@ class Google(Normalised, AsGoogle, unittest.TestCase):
                 "displayMessage": "User login to Okta",
                 "eventType": "user.session.start",
                 "outcome": {"result": result, **({"reason": "INVALID_CREDENTIALS"} if number else {})},
-                "published": (now - timedelta(minutes=number)).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                "published": rfc3339(now - timedelta(minutes=number)),
             }
             with contextlib.redirect_stdout(None):
                 self.chronicle.ingest_log(log_type="OKTA", log_message=json.dumps(log))
@@ -216,6 +216,16 @@ class Google(Normalised, AsGoogle, unittest.TestCase):
             within = ("--from", "2026-03-01T08:00:00Z", "--to", "2026-03-01T08:01:00Z")
             self.assert_found(record, 'metadata.event_type = "NETWORK_DNS"', more=within)
             self.assertEqual(self.by_id('domain = /harbour/', record["id"], ("--from", "2026-03-01T08:01:00Z")), [])
+
+    def whereabouts(self, batch):
+        """Where the connector has each record of a batch, once it has come past it."""
+
+        def look():
+            receipt = json.loads(self.server.cli("receipt", batch, "-o", "json"))
+            states = [record["connectors"][0]["state"] for record in receipt["records"]]
+            return None if "waiting" in states else states
+
+        return until(look, "the connector does not come past it", 10)
 
     @classmethod
     def sample(cls, base):
@@ -300,6 +310,8 @@ class Google(Normalised, AsGoogle, unittest.TestCase):
         self.assertEqual((failed["state"], failed["events"], failed["parser"]), ("failed", 0, record["parser"]))
         self.assertIn(failure["message"], failed["reason"])
         self.assertIn(failure["message"], self.server.cli("receipt", record["id"]))
+        # A connector of events has nothing to do with a log that gave none.
+        self.assertEqual(self.whereabouts(batch), ["delivered", "not selected"])
 
         # The statement that failed is the last one that ran, and the command says so by its status.
         trace = self.server.cli("parser", "failures", "--trace", record["id"], status=1)
@@ -345,7 +357,10 @@ class Sekoia(Normalised, AsSekoia, unittest.TestCase):
     def test_lines_of_our_own(self):
         import requests
 
-        lines = ["[764008:0] info: 198.51.100.61 tides.harbour.example. A IN", "[2:0] info: 2.34.100.62 b.example. AAAA IN"]
+        lines = [
+            "[764008:0] info: 198.51.100.61 tides.harbour.example. A IN",
+            "[2:0] info: 2.34.100.62 crane-7.harbour.example. AAAA IN",
+        ]
         headers = {"X-SEKOIAIO-INTAKE-KEY": self.unbound["intake_key"]}
         for path, how in (("/plain", {"data": lines[0]}), ("/jsons", {"json": lines[1:]})):
             answer = requests.post(self.server.url + path, headers=headers, timeout=60, **how)
@@ -421,7 +436,8 @@ class Oci(Normalised, AsOci, unittest.TestCase):
             "response": {"status": "404", "responseTime": "2026-03-01T08:00:00.250Z"},
             "message": "crane-7 LaunchInstance failed",
         }
-        [one] = self.put("_Audit", [data], kind="com.oraclecloud.ComputeApi.LaunchInstance", source="crane-7", by_command=True)
+        kind = "com.oraclecloud.ComputeApi.LaunchInstance"
+        [one] = self.put("_Audit", [data], kind=kind, source="crane-7", by_command=True)
         record = self.record(one)
         self.assert_ours(record, "OCI_AUDIT")
         event = self.assert_found(

@@ -1,5 +1,5 @@
-"""Kills the server with -9 while logs are parsed, parsers switched and stored logs read again, and counts: each record is
-there once, with the events of one parser version.
+"""Kills the server with -9 while logs are parsed, parsers switched and stored logs read again, and counts: each record
+is there once, with the events of one parser version.
 
 Numbered logs of two types are sent all the time. A program of a parser writes its version into what it makes, and so
 does an extension, so that an event says which programs made it; its row says which are meant to have done so. Logs of
@@ -23,14 +23,18 @@ from server import Server, until
 
 # Read again by reparses, and never.
 AGAIN, NEVER = "HARBOUR_GATE", "HARBOUR_QUAY"
-VERSIONS, EXTENSIONS = 5, 2
+# What parsers and extensions write into an event.
+VERSIONS, EXTENSIONS = ["v0", "v1", "v2", "v3", "v4"], ["x0", "x1"]
 # How often the server is killed at least, and what it is doing then.
-ROUNDS = 24
+ROUNDS = 32
 MOMENTS = ("any time", "reparse", "activation")
 BATCH_RECORDS = 20
 # Of each log type so many are listed, the newest.
 FAILURES_KEPT = 1_000
 SENDERS = 5
+
+# So that there are parts to read again, and that the log lets go of what is stored, and with it turns are forgotten.
+SETTINGS = {"PENSTOCK_STORE__FLUSH_AFTER": "1s", "PENSTOCK_LOG__SEGMENT_BYTES": "131072"}
 
 PARSER = r"""
 filter {
@@ -81,13 +85,14 @@ class Sender(threading.Thread):
                 marks[f"{self.load.run}-{self.name}-{number};"] = (log_type, self.random.random() > 0.02)
             if self.send(log_type, marks):
                 self.acknowledged.update(marks)
-            self.load.over.wait(self.random.uniform(0, 0.1))
+            self.load.over.wait(self.random.uniform(0, 0.18))
 
     def send(self, log_type, marks):
         at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        note = "x" * self.random.randint(0, 400)
         texts = [
-            json.dumps({"mark": mark, "at": at, "note": "x" * self.random.randint(0, 400)}) if good else f"no JSON: {mark}"
-            for mark, (_, good) in marks.items()
+            json.dumps({"mark": mark, "at": at, "note": note}) if is_good else f"no JSON: {mark}"
+            for mark, (_, is_good) in marks.items()
         ]
         body = json.dumps({"log_type": log_type, "entries": [{"log_text": text} for text in texts]}).encode()
         while True:
@@ -99,6 +104,7 @@ class Sender(threading.Thread):
             reply = attempt(self.load.server, "POST", self.load.path, body, headers)
             if reply is None:
                 self.again += 1
+                self.load.over.wait(0.02)
             elif reply.status == 200:
                 return True
             elif reply.status in (429, 503):
@@ -109,7 +115,7 @@ class Sender(threading.Thread):
 
 
 class Receiver:
-    """A third party that keeps what it is given, and now and then says no: before it has kept it, or although it has."""
+    """A third party that keeps what it is given, and now and then says no: before it has, or although it did."""
 
     def __init__(self, seed):
         self.lock = threading.Lock()
@@ -207,17 +213,18 @@ class Flips(threading.Thread):
     def __init__(self, activate):
         super().__init__(daemon=True)
         self.activate = activate
-        self.over = threading.Event()
         self.answered = 0
         self.was_cut = False
+        self.error = None
         self.start()
 
     def run(self):
-        while not self.over.is_set():
-            if self.activate() is None:
-                self.was_cut = True
-                return
-            self.answered += 1
+        try:
+            while self.activate() is not None:
+                self.answered += 1
+            self.was_cut = True
+        except AssertionError as error:
+            self.error = error
 
 
 class Load:
@@ -253,7 +260,7 @@ class KilledWhileNormalising(unittest.TestCase):
         self.rounds = max(ROUNDS, self.options.rounds)
         print(f"        {self.rounds} rounds, moments from seed {seed}", flush=True)
         self.random = random.Random(seed)
-        self.server = Server(self.options, {"PENSTOCK_STORE__FLUSH_AFTER": "2s"})
+        self.server = Server(self.options, SETTINGS)
         self.addCleanup(self.server.close)
         self.receiver = Receiver(self.random.random())
         self.addCleanup(self.receiver.close)
@@ -270,8 +277,9 @@ class KilledWhileNormalising(unittest.TestCase):
         self.writes, self.parsers, self.extensions = {}, {}, {}
         for log_type in (AGAIN, NEVER):
             self.server.cli("log-type", "add", log_type)
-            self.parsers[log_type] = [self.make(log_type, f"v{number}") for number in range(VERSIONS)]
-            self.extensions[log_type] = [self.make(log_type, f"x{number}") for number in range(EXTENSIONS)]
+            self.parsers[log_type], self.extensions[log_type] = [], []
+            for version in VERSIONS + EXTENSIONS:
+                self.assertEqual(self.make(log_type, version).status, 200)
             self.assertEqual(self.switch(log_type, self.parsers[log_type][0]).status, 200)
         self.load = Load(self.server, self.server.api_key(), f"r{self.random.randrange(1 << 32):08x}", self.random)
         # A failure leaves no senders behind.
@@ -280,31 +288,50 @@ class KilledWhileNormalising(unittest.TestCase):
     # Parsers and extensions, over Google's calls.
 
     def make(self, log_type, version):
-        """Keeps a program that writes this version; gives its id."""
+        """Keeps a program that writes this version. `None` when the call was cut off, here and below."""
         is_parser = version.startswith("v")
         program = (PARSER if is_parser else EXTENSION).replace("VERSION", version)
         code = base64.b64encode(program.encode()).decode()
         # Some are tried on stored logs at each activation, which takes a while, and some are not.
         skipped = {"validation_skipped": self.random.random() < 0.7}
         body = {"cbn": code, "validated_on_empty_logs": True, **skipped} if is_parser else {"cbn_snippet": code}
-        reply = self.server.api("POST", f"{self.log_types}/{log_type}/{collection(version)}", body)
-        self.assertEqual(reply.status, 200, reply)
-        made = reply.json()["name"].split("/")[-1]
-        self.writes[made] = version
-        return made
+        reply = self.call("POST", log_type, version, "", body)
+        if reply is not None and reply.status == 200:
+            made = reply.json()["name"].split("/")[-1]
+            self.writes[made] = version
+            (self.parsers if is_parser else self.extensions)[log_type].append(made)
+        return reply
+
+    def call(self, method, log_type, version, which, body=None):
+        collection = "parsers" if version.startswith("v") else "parserExtensions"
+        path = f"{self.log_types}/{log_type}/{collection}{which}"
+        body = None if body is None else json.dumps(body).encode()
+        reply = attempt(self.server, method, path, body, self.operator)
+        self.assertIn(reply and reply.status, (200, None), reply)
+        return reply
 
     def switch(self, log_type, program, verb="activate"):
-        """One call; `None` when it was cut off."""
-        path = f"{self.log_types}/{log_type}/{collection(self.writes[program])}/{program}:{verb}"
-        return attempt(self.server, "POST", path, b"{}", self.operator)
+        return self.call("POST", log_type, self.writes[program], f"/{program}:{verb}", {})
+
+    def replace(self, log_type):
+        """Makes one of these parsers anew and deletes it, though it may be in use, and logs of its time may wait."""
+        deleted = self.random.choice(self.parsers[log_type])
+        version = self.writes[deleted]
+        if self.make(log_type, version) is None:
+            return None
+        self.parsers[log_type].remove(deleted)
+        return self.call("DELETE", log_type, version, f"/{deleted}?force=true")
 
     def switch_any(self):
         """Puts another version in use, of any parser or extension, or for a moment none."""
         log_type = self.random.choice((AGAIN, NEVER))
-        if self.random.random() < 0.25:
+        what = self.random.random()
+        if what < 0.1:
+            return self.replace(log_type)
+        if what < 0.3:
             return self.switch(log_type, self.random.choice(self.extensions[log_type]))
         parser = self.random.choice(self.parsers[log_type])
-        return self.switch(log_type, parser, "deactivate" if self.random.random() < 0.15 else "activate")
+        return self.switch(log_type, parser, "deactivate" if what < 0.4 else "activate")
 
     # The story.
 
@@ -319,6 +346,7 @@ class KilledWhileNormalising(unittest.TestCase):
         self.assertGreater(cut["reparse"], 0, "none was cut off in the middle")
         self.assertGreater(cut["activation"], 0, "none was cut off in the middle")
         acknowledged = self.load.stop()
+        self.assertGreater(position(self.server.status()["log"]["first"]), 0, "the log let go of something")
         again = sum(sender.again for sender in self.load.senders)
         print(f"        {len(acknowledged)} records acknowledged, {again} requests sent again; cut off: {dict(cut)}")
 
@@ -357,9 +385,10 @@ class KilledWhileNormalising(unittest.TestCase):
             was_cut, told = self.kill_in_reparse()
         elif moment == "activation":
             flips = Flips(self.switch_any)
-            flips.over.wait(self.random.uniform(0.02, 0.6))
+            flips.join(self.random.uniform(0.02, 0.6))
             self.kill()
             flips.join(30)
+            self.assertIsNone(flips.error)
             # The one whose connection broke has no answer.
             was_cut, told = flips.was_cut, f" in activation {flips.answered + 1} of many"
         else:
@@ -426,7 +455,9 @@ class KilledWhileNormalising(unittest.TestCase):
             "never sent": sorted(by_mark.keys() - acknowledged.keys()),
             "twice": sorted(mark for mark, found in by_mark.items() if len(found) > 1),
             "of another type": sorted(
-                mark for mark in acknowledged for row in by_mark.get(mark, []) if row["log_type"] != acknowledged[mark][0]
+                mark
+                for mark, (log_type, _) in acknowledged.items()
+                if any(row["log_type"] != log_type for row in by_mark.get(mark, []))
             ),
         }
         self.assert_none(wrong, acknowledged)
@@ -499,8 +530,8 @@ class KilledWhileNormalising(unittest.TestCase):
         print(f"        {len(wanted)} events arrived under {keys} keys, {repeats} again, {refused} requests refused")
 
     def check_counts(self, stored):
-        """Failures are listed once each. Logs that are never read again are counted once, under the parser that read them.
-        And the server itself finds that nothing is missing."""
+        """Failures are listed once each. Logs that are never read again are counted once, under the parser that read
+        them. And the server itself finds that nothing is missing."""
         for log_type in (AGAIN, NEVER):
             reply = self.server.api("GET", f"/api/parsing/failures?log_type={log_type}&limit=1000000")
             listed = collections.Counter((one["id"], one["parser"]) for one in reply.json()["failures"])
@@ -510,9 +541,7 @@ class KilledWhileNormalising(unittest.TestCase):
         [instance] = self.server.status()["instances"]
         self.assertEqual(instance["conservation"]["holds"], True, instance)
         counted = self.server.api("GET", "/api/parsing/counts").json()["parsers"]
-        told = {
-            row["parser"]: (row["parsed"], row["failed"]) for row in counted if row["log_type"] == NEVER
-        }
+        told = {row["parser"]: (row["parsed"], row["failed"]) for row in counted if row["log_type"] == NEVER}
         expected = collections.defaultdict(lambda: [0, 0])
         for row in stored.values():
             if row["log_type"] == NEVER:
@@ -520,8 +549,9 @@ class KilledWhileNormalising(unittest.TestCase):
         self.assertEqual(told, {parser: tuple(counts) for parser, counts in expected.items()})
 
 
-def collection(version):
-    return "parsers" if version.startswith("v") else "parserExtensions"
+def position(text):
+    """The offset of a position."""
+    return int(text.split(":")[1])
 
 
 def attempt(server, *request):

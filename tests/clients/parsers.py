@@ -329,14 +329,15 @@ class KeptParsers(AsGoogle, unittest.TestCase):
 
 
 class Switched(AsGoogle, unittest.TestCase):
-    """A parser and an extension of one's own for logs that ours reads: what comes next is read by what is in use, and what is
-    stored is read again when somebody asks for it."""
+    """A parser and an extension of one's own for logs that ours reads: what comes next is read by what is in use, and
+    what is stored is read again when somebody asks for it."""
 
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         cls.admin = cls.key_file("admin")
         cls.key = cls.server.api_key()
+        cls.server.cli("log-type", "add", "HARBOUR_GATE")
         cls.enterClassContext(unittest.mock.patch.dict(os.environ, cls.environment(cls.admin)))
         cls.enterClassContext(unittest.mock.patch.dict(os.environ, {"NO_PROXY": "", "no_proxy": ""}))
 
@@ -455,7 +456,8 @@ class Switched(AsGoogle, unittest.TestCase):
         self.assertGreaterEqual(done["records"], older)
         self.assertEqual(done["events"], done["records"])
         self.assertEqual(done["events_before"], done["events"], "each had one, and has one")
-        print(f"        {done['records']} logs were read again, {during} came meanwhile, {len(seen)} looked", flush=True)
+        counts = f"{done['records']} logs were read again, {during} came and {len(seen)} searches ran meanwhile"
+        print(f"        {counts}", flush=True)
         rows = self.found(self.GATES, everything, "again-")
         self.assertEqual({row["parser"] for row in rows}, {parser})
         # Of the old ones nothing is left, and each log shows the new one.
@@ -486,7 +488,6 @@ class Switched(AsGoogle, unittest.TestCase):
         return dict(collections.Counter(parser for _, parser in events))
 
     def test_logs_that_failed_get_events_once_the_parser_is_mended(self):
-        self.server.cli("log-type", "add", "HARBOUR_GATE")
         # Of a log without a user our program above makes nothing, since it reads a field that nobody set.
         stops = 'mutate { replace => { "event.idm.read_only_udm.target.user.userid" => "%{nobody}" } }'
         self.assertIn(stops, PARSER)
