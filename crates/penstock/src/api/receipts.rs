@@ -62,7 +62,7 @@ impl Found {
     fn add(&mut self, row: search::Row) {
         if row.kind == Kind::Raw {
             self.failure = row.issues.into_iter().next().map(|issue| issue.message);
-            self.parser = row.parser.map(Into::into);
+            self.parser = row.parser;
         } else if row.parser.is_some() {
             self.events += 1;
         }
