@@ -258,7 +258,15 @@ mod tests {
         use std::os::unix::process::ExitStatusExt as _;
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().canonicalize().unwrap().join("run");
-        let start = |tmp: &Path| std::process::Command::new("sleep").arg("600").env("TMPDIR", tmp).spawn().unwrap();
+        // A process that was just started has no environment to be seen for a moment.
+        let is_seen = |id: u32| std::fs::read(format!("/proc/{id}/environ")).is_ok_and(|environ| !environ.is_empty());
+        let start = |tmp: &Path| {
+            let child = std::process::Command::new("sleep").arg("600").env("TMPDIR", tmp).spawn().unwrap();
+            while !is_seen(child.id()) {
+                std::thread::yield_now();
+            }
+            child
+        };
         let mut leftover = start(&run.join("0123/tmp"));
         let mut stranger = start(&dir.path().join("running"));
         Folders::open(dir.path()).unwrap();
