@@ -275,8 +275,8 @@ pub const NORMALISE_CHUNK_RECORDS: usize = 256;
 /// Most bytes of such records, where they are more than one.
 pub const NORMALISE_CHUNK_BYTES: usize = 1 << 20;
 
-/// Steps that such records may take together: twenty thousand each, if they are 256.
-pub const NORMALISE_CHUNK_STEPS: u64 = 5_000_000;
+/// Steps that such records may take together: nearly eight thousand each, if they are 256.
+pub const NORMALISE_CHUNK_STEPS: u64 = 2_000_000;
 
 /// Most bytes of the events of such records together, if the records themselves do not have half as many.
 pub const NORMALISE_CHUNK_OUTPUT_BYTES: usize = 4 << 20;
@@ -291,6 +291,9 @@ pub const NORMALISE_FRAME_BYTES_AHEAD: u64 = 2 << 20;
 
 /// Longest message of a parser's failure that is kept.
 pub const NORMALISE_MESSAGE_BYTES: usize = 1 << 10;
+
+/// Longest reason of a turn of parsers.
+pub const PARSER_REASON_BYTES_MAX: usize = 1 << 10;
 
 /// Newest failures of each log type of an instance that are listed.
 pub const FAILURES_KEPT: usize = 1_000;

@@ -62,6 +62,8 @@ impl Kv {
         let mut fields = Fields { kv: self, rest: Some(text), quotes: !self.quote_splits };
         while let Some(field) = fields.next() {
             let Some((at, length)) = self.value_split.find(field) else { continue };
+            // A pair is a field of the state, however short it is.
+            run.step(1)?;
             let key = self.clean(&field[..at], &self.trim_key);
             if key.is_empty() {
                 continue;

@@ -321,7 +321,7 @@ fn merge(run: &Run<'_>, target: &Target, source: &Target) -> Result<(), Failure>
         Value::List(more) => {
             // Up to its length now: a list can be merged into itself.
             let length = more.len();
-            run.step(length as u64 / 16)?;
+            run.step(length as u64 / 4)?;
             for at in 0..length {
                 if let Some(element) = more.get(at) {
                     list.push(&run.heap, element)?;
@@ -338,7 +338,7 @@ fn convert(run: &Run<'_>, target: &Target, kind: Kind) -> Result<(), Failure> {
     let Some(value) = run.get(&path) else { return Ok(()) };
     let converted = match value {
         Value::List(list) => {
-            run.step(list.len() as u64 / 16)?;
+            run.step(list.len() as u64 / 4)?;
             let converted = run.heap.list()?;
             let mut at = 0;
             while let Some(element) = list.get(at) {
@@ -467,7 +467,7 @@ fn turn(run: &Run<'_>, target: &Target, case: Case) -> Result<(), Failure> {
         None => Ok(()),
         Some(Value::Text(text)) => run.set_text(&path, &turned(text)?),
         Some(Value::List(list)) => {
-            run.step(list.len() as u64 / 16)?;
+            run.step(list.len() as u64 / 4)?;
             let mut at = 0;
             while let Some(element) = list.get(at) {
                 if let Value::Text(text) = element {
@@ -519,6 +519,6 @@ fn split_text(run: &Run<'_>, source: &Target, separator: &Template, target: &Tar
             list.push(&run.heap, Value::Text(part))?;
         }
     }
-    run.step(list.len() as u64 / 16)?;
+    run.step(list.len() as u64 / 4)?;
     run.set(&target, Value::List(list))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dialects::{KeptParser, Refusal, Scope, Slot};
-use event::InstanceId;
+use event::{InstanceId, limits};
 use http::{Method, StatusCode};
 use receive::OwnRequest;
 use serde_json::{Value, json};
@@ -80,6 +80,10 @@ async fn roll_back(api: &Api, request: &OwnRequest, log_type: &str) -> Result<An
     };
     let (log_type, by) = (log_type.to_owned(), asker.name().to_owned());
     let reason = text(&body, "reason")?.map(str::to_owned);
+    if let Some(reason) = reason.as_ref().filter(|reason| reason.len() > limits::PARSER_REASON_BYTES_MAX) {
+        let most = limits::PARSER_REASON_BYTES_MAX;
+        return Err(Refusal::invalid(format!("reason has {} bytes; it has at most {most}.", reason.len())));
+    }
     let (control, pipeline, now) = (Arc::clone(&api.control), Arc::clone(&api.pipeline), (api.clock)());
     let work = move || -> Result<Value, ControlError> {
         let plan = control.rollback(instance, slot, &log_type)?;

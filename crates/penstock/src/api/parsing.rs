@@ -25,7 +25,8 @@ use serde_json::{Value, json};
 use store::{Again, Made, Rewritten, Store};
 use tokio::sync::mpsc;
 
-use super::{Answer, Api, Asker, blocking, json, not_found, parameter, search::streamed};
+use super::search::{streamed, time};
+use super::{Answer, Api, Asker, blocking, json, not_found, parameter};
 use crate::pipeline::Pipeline;
 
 /// Failures that are listed if nobody says how many.
@@ -181,12 +182,16 @@ async fn reparse(api: &Api, request: &OwnRequest) -> Result<Answer, Refusal> {
         .map_err(|error| Refusal::invalid(format!("The body of a reparse is wrong: {error}.")))?;
     let instance = one_instance(api, &asker, asked.instance.as_deref())?;
     let now = (api.clock)();
-    let time = |name: &str, text: Option<&str>, otherwise: Time| match text {
-        None => Ok(otherwise),
-        Some(text) => text.parse().map_err(|error| Refusal::invalid(format!("{name} is {text:?}: {error}."))),
-    };
-    let from = time("from", asked.from.as_deref(), Time::MIN)?;
-    let to = time("to", asked.to.as_deref(), Time::MAX)?;
+    let from = time("from", asked.from.as_deref())?.unwrap_or(Time::MIN);
+    let to = time("to", asked.to.as_deref())?.unwrap_or(Time::MAX);
+    let snapshot = api.control.snapshot().load_full();
+    if let Some(known) = snapshot.instances.get(&instance).map(|instance| &instance.log_types)
+        && !known.contains(&asked.log_type)
+    {
+        let nearest = known.nearest(&asked.log_type);
+        let nearest = if nearest.is_empty() { String::new() } else { format!("; nearest: {}", nearest.join(", ")) };
+        return Err(Refusal::invalid(format!("unknown log type {:?}{nearest}.", asked.log_type)));
+    }
     if from >= to {
         return Err(Refusal::invalid(format!("from ({from}) is not before to ({to}), so no log could be meant.")));
     }
@@ -251,7 +256,8 @@ fn run(
         std::thread::sleep(LOOK_EVERY);
     }
     if let Err(failure) = store.flush(now) {
-        tracing::error!(error = %failure, "the newest records cannot be written before a reparse");
+        let why = format!("{:#}", anyhow::Error::from(failure));
+        tracing::error!(error = why, "the newest records cannot be written before a reparse");
         return error("the newest logs cannot be written to the store; nothing was changed");
     }
     let choice = Arc::new(pipeline.normaliser.schedule().latest(again.instance, &again.log_type));
@@ -277,7 +283,8 @@ fn run(
         }
         Ok(None) => error("it was broken off; nothing was changed"),
         Err(failure) => {
-            tracing::error!(error = %failure, "a reparse failed; nothing was changed");
+            let why = format!("{:#}", anyhow::Error::from(failure));
+            tracing::error!(error = why, "a reparse failed; nothing was changed");
             error("a part of the store cannot be read or written; nothing was changed, and the server's log says more")
         }
     }

@@ -215,7 +215,7 @@ fn predicate(asked: &Asked, schema: &Arc<udm::Schema>) -> Result<Predicate, Refu
     }
 }
 
-fn time(name: &str, text: Option<&str>) -> Result<Option<Time>, Refusal> {
+pub(super) fn time(name: &str, text: Option<&str>) -> Result<Option<Time>, Refusal> {
     let is_date = |text: &str| text.len() == 10 && text.bytes().filter(|byte| *byte == b'-').count() == 2;
     // A plain date is its midnight in UTC.
     let text = text.filter(|text| !text.is_empty());

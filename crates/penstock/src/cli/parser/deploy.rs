@@ -43,6 +43,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("ID", "/id"),
     ("BEFORE", "/before"),
     ("TRIED ON", "/logs"),
+    ("WITH EVENTS", "/normalized"),
     ("FAILED", "/failed"),
 ];
 
@@ -200,6 +201,14 @@ async fn deploy(kept: &Kept, wanted: &Wanted, activate: bool) -> Result<Value, C
         let shown = kept.call(Method::GET, &format!("logTypes/{below}"), &[], None).await?;
         row["logs"] = number(&shown["stats"]["logEntryCount"]);
         row["failed"] = number(&shown["stats"]["failedLogCount"]);
+        row["normalized"] = number(&shown["stats"]["successfullyNormalizedLogCount"]);
+        if row["normalized"] == 0 && row["logs"].as_u64().is_some_and(|logs| logs > 0) {
+            eprintln!(
+                "penstock: none of the {} stored logs of {log_type} that it was tried on gave an event: it drops them, or makes \
+                 nothing of them; `penstock parser rollback --log-type {log_type}` goes back",
+                row["logs"]
+            );
+        }
         if shown["verdict"] == "FAIL" {
             row["errors"] = Value::Array(parsing_errors(kept, report).await?);
         }

@@ -73,12 +73,12 @@ pub struct ReparseArgs {
     /// Whose logs
     #[arg(long, alias = "log_type", value_name = "TYPE")]
     log_type: String,
-    /// Received at or after this (RFC 3339) [default: all]
+    /// Received at or after this (RFC 3339, or a date) [default: all]
     #[arg(long, value_name = "TIME")]
-    from: Option<Time>,
-    /// Received before this (RFC 3339) [default: all]
+    from: Option<String>,
+    /// Received before this (RFC 3339, or a date) [default: all]
     #[arg(long, value_name = "TIME")]
-    to: Option<Time>,
+    to: Option<String>,
     /// The instance [default: the only one there is]
     #[arg(long, alias = "customer-id", value_name = "UUID")]
     instance: Option<String>,
@@ -191,9 +191,8 @@ const TELL_FILE: Duration = Duration::from_secs(10);
 /// `penstock parser reparse`
 pub async fn reparse(remote: &Remote, args: ReparseArgs) -> Result<(), CliError> {
     let client = Client::connect(remote)?;
-    let time = |time: Option<Time>| time.map(|time| time.to_string());
     let body = json!({
-        "log_type": args.log_type, "from": time(args.from), "to": time(args.to), "instance": args.instance,
+        "log_type": args.log_type, "from": args.from, "to": args.to, "instance": args.instance,
     });
     let mut response = client.send(Method::POST, "/api/parsing/reparse", Some(&body), None).await?;
     let is_terminal = std::io::stderr().is_terminal();

@@ -33,8 +33,12 @@ fn read(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
         .with_context(|| format!("cannot read the folder {} (normalise.parsers)", folder.display()))?;
     let mut parsers = Vec::new();
     for entry in entries {
-        let path = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?.path().join(FILE);
+        let of_type = entry.with_context(|| format!("cannot read the folder {}", folder.display()))?.path();
+        let path = of_type.join(FILE);
         if !path.is_file() {
+            if let Some(other) = other_parser(&of_type) {
+                bail!("{} is passed over: a parser of normalise.parsers is called {FILE}", other.display());
+            }
             continue;
         }
         let name = path.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
@@ -51,6 +55,13 @@ fn read(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
         parsers.push((name, source));
     }
     Ok(parsers)
+}
+
+/// A file in a folder that looks like a parser, though it has another name.
+fn other_parser(folder: &Path) -> Option<std::path::PathBuf> {
+    let entries = std::fs::read_dir(folder).ok()?;
+    let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    paths.find(|path| path.extension().is_some_and(|extension| extension == "conf") && path.is_file())
 }
 
 fn check(path: &Path, source: &str) -> anyhow::Result<()> {
@@ -100,7 +111,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_named() {
-        let cases: [(&[(&str, &str)], &str); 2] = [
+        let cases: [(&[(&str, &str)], &str); 3] = [
+            (&[("OKTA/okta.conf", EMPTY)], "okta.conf is passed over"),
             (&[("OKTA/parser.conf", "filter {\n  mutat { }\n}\n")], "OKTA/parser.conf:2:"),
             (&[("okta/parser.conf", EMPTY)], "is no log type"),
         ];
