@@ -50,17 +50,7 @@ fn main() {
             .collect();
         last = events.last().map(Event::id);
         let next = Position { epoch: 1, offset: first + 1 };
-        store
-            .push(Frame {
-                position,
-                next,
-                events,
-                set_aside: Vec::new(),
-                failures: Vec::new(),
-                tallies: Vec::new(),
-                through: 0,
-            })
-            .expect("frames follow on");
+        store.push(Frame { position, next, events, ..Frame::default() }).expect("frames follow on");
         if store.flush_due(now) {
             store.flush(now).expect("a disk");
         }

@@ -63,7 +63,7 @@ fn whole(snapshot: &Snapshot, slice: Vec<Hit<'_>>) -> Result<Vec<Row>, SearchErr
     let mut wanted: BTreeMap<usize, Groups> = BTreeMap::new();
     for (index, hit) in slice.into_iter().enumerate() {
         match hit.place {
-            Place::Tail(event) => rows[index] = Some(Row::of_event(event)),
+            Place::Tail(event) => rows[index] = Some(Row::of_event(event.clone())),
             Place::Part(row) => {
                 let groups = wanted.entry(row.part).or_default();
                 groups.entry(row.group).or_default().insert(row.row, (index, hit.key.kind, row));
@@ -92,7 +92,7 @@ fn fetch(part: &Arc<Part>, groups: Groups, rows: &mut [Option<Row>]) -> Result<(
         for batch in batches {
             let batch = batch?;
             for (at, (index, kind, row)) in (0..batch.num_rows()).zip(&mut wanted) {
-                let row = Row::of_columns(&batch, at, kind, row.data);
+                let row = store::event_of_row(&batch, at, kind, row.data, &mut None).map(Row::of_event);
                 let damaged = || parquet::errors::ParquetError::General("a row is not as it was written".to_owned());
                 rows[index] = Some(row.ok_or_else(|| failed(part)(damaged()))?);
             }

@@ -134,15 +134,7 @@ fn frame(kind: Kind, random: &mut Random, ids: &mut IdSource, now: Time, offset:
         })
         .collect();
     *offset += data.len() as u64 + 64;
-    Frame {
-        position,
-        next: Position { epoch: 7, offset: *offset },
-        events,
-        set_aside: Vec::new(),
-        failures: Vec::new(),
-        tallies: Vec::new(),
-        through: 0,
-    }
+    Frame { position, next: Position { epoch: 7, offset: *offset }, events, ..Frame::default() }
 }
 
 /// xorshift64*: the same records in every run.

@@ -61,9 +61,7 @@ fn frame(number: u64) -> Frame {
         next: Position { epoch: 9, offset: (number + 1) * 100 },
         events,
         set_aside: aside.into_iter().collect(),
-        failures: Vec::new(),
-        tallies: Vec::new(),
-        through: 0,
+        ..Frame::default()
     }
 }
 
@@ -279,7 +277,7 @@ fn versions(store: &Store) -> BTreeMap<RecordId, (String, Vec<(String, u32)>)> {
             let batch = table.conform(batch.unwrap());
             let mut last = None;
             for row in 0..batch.num_rows() {
-                let event = crate::rows::event(&batch, row, table.kind(), &mut last).unwrap();
+                let event = crate::rows::event(&batch, row, table.kind(), None, &mut last).unwrap();
                 all += 1;
                 let Some(parser) = event.parser.as_deref() else { continue };
                 let of_record = found.entry(event.id()).or_default();

@@ -3,7 +3,7 @@
 use event::{Event, Failure, Position, Tally, TallyKey};
 
 /// All that one frame of the log says, after reading. The store takes the whole of it or nothing.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Frame {
     /// Where the frame begins in the log.
     pub position: Position,

@@ -44,5 +44,6 @@ pub use layout::{Table, column};
 pub use options::{Compaction, Retention, StoreOptions};
 pub use part::{Part, PartFile, PartSummary};
 pub use rewrite::{Again, Made, Rewritten};
+pub use rows::event as event_of_row;
 pub use store::{Counts, Snapshot, Store};
 pub use tail::InstanceCounts;

@@ -10,6 +10,7 @@ use arrow_array::{BinaryArray, FixedSizeBinaryArray, RecordBatch, StringArray, T
 use arrow_select::interleave::interleave_record_batch;
 use event::Time;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use rusqlite::Transaction;
 
 use crate::encode::refilter;
 use crate::layout::column;
@@ -71,14 +72,20 @@ impl Store {
     /// and lets it take their place.
     fn replace(&self, parts: &[Arc<Part>], expired: &BTreeSet<String>, now: Time) -> Result<(), StoreError> {
         let written = self.merge(parts, expired, now)?;
+        self.swap(parts, written.into_iter().collect(), |_| Ok(()))
+    }
+
+    /// Lets some parts give way to others, in one transaction, into which `also` goes, and then in one step for every snapshot.
+    pub(crate) fn swap(
+        &self,
+        parts: &[Arc<Part>],
+        written: Vec<Written>,
+        also: impl FnOnce(&Transaction<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let removed: Vec<u64> = parts.iter().map(|part| part.summary().seq).collect();
         let added: Vec<PartSummary> = written.iter().map(|part| part.summary.clone()).collect();
-        self.catalogue().commit_replace(
-            &removed,
-            &added,
-            |_| Ok(()),
-            || step(&self.hook, "transaction open", &self.options.dir),
-        )?;
+        let open = || step(&self.hook, "transaction open", &self.options.dir);
+        self.catalogue().commit_replace(&removed, &added, also, open)?;
         let added = written.into_iter().map(|part| Arc::new(Part::new(&self.options.dir, part.keep()))).collect();
         let crashed = step(&self.hook, "transaction committed", &self.options.dir);
         self.lock().change_parts(&removed, added);

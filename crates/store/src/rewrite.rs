@@ -16,12 +16,11 @@ use arrow_select::filter::filter_record_batch;
 use event::{Event, Failure, InstanceId, Kind, Position, Time};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use crate::encode::{Encoder, refilter};
+use crate::encode::refilter;
 use crate::failures;
 use crate::layout::{Table, column};
-use crate::store::{encode_at_once, sorted};
-use crate::tail::Failures;
-use crate::write::{PartWriter, Written, step};
+use crate::tail::{Failures, keep_newest};
+use crate::write::{PartWriter, Written};
 use crate::{Part, PartSummary, Store, StoreError, rows};
 
 /// Bytes of rows that are gathered before they are written as a part.
@@ -107,28 +106,16 @@ impl Store {
                 }
                 job.done.parts += 1;
             }
-            job.write_gathered(day)?;
+            job.write_gathered()?;
         }
         if progress(&job.done).is_break() {
             return Ok(None);
         }
         let Job { done, removed, written, failures, .. } = job;
-        let seqs: Vec<u64> = removed.iter().map(|part| part.summary().seq).collect();
-        let added: Vec<PartSummary> = written.iter().map(|part| part.summary.clone()).collect();
-        self.catalogue().commit_replace(
-            &seqs,
-            &added,
-            |transaction| {
-                failures::remove(transaction, again.instance, &again.log_type, (again.from, again.to))?;
-                failures::insert(transaction, &failures)
-            },
-            || step(&self.hook, "transaction open", &self.options.dir),
-        )?;
-        let added = written.into_iter().map(|part| Arc::new(Part::new(&self.options.dir, part.keep()))).collect();
-        let crashed = step(&self.hook, "transaction committed", &self.options.dir);
-        self.lock().change_parts(&seqs, added);
-        crashed?;
-        removed.iter().for_each(|part| part.forget());
+        self.swap(&removed, written, |transaction| {
+            failures::remove(transaction, again.instance, &again.log_type, (again.from, again.to))?;
+            failures::insert(transaction, &failures)
+        })?;
         Ok(Some(done))
     }
 }
@@ -218,14 +205,15 @@ impl Job<'_> {
                 continue;
             }
             for row in (0..batch.num_rows()).filter(|row| mask.value(*row)) {
-                let record = rows::event(&batch, row, Kind::Raw, &mut last).ok_or_else(|| StoreError::Damaged {
-                    path: part.path().to_owned(),
-                    what: "a row is not as it was written".to_owned(),
-                })?;
+                let record =
+                    rows::event(&batch, row, Kind::Raw, None, &mut last).ok_or_else(|| StoreError::Damaged {
+                        path: part.path().to_owned(),
+                        what: "a row is not as it was written".to_owned(),
+                    })?;
                 bytes += record.data.len();
                 records.push(record);
                 if records.len() >= AGAIN_RECORDS || bytes >= AGAIN_BYTES {
-                    self.again(std::mem::take(&mut records), day, read)?;
+                    self.again(std::mem::take(&mut records), read)?;
                     bytes = 0;
                     if progress(&self.done).is_break() {
                         return Ok(ControlFlow::Break(()));
@@ -237,7 +225,7 @@ impl Job<'_> {
             // Dropped, what was copied is removed again.
             return Ok(ControlFlow::Continue(()));
         }
-        self.again(records, day, read)?;
+        self.again(records, read)?;
         if let Some(writer) = copy {
             self.written.push(writer.finish(self.now)?);
         }
@@ -245,12 +233,7 @@ impl Job<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn again(
-        &mut self,
-        records: Vec<Event>,
-        day: i32,
-        read: &mut dyn FnMut(Vec<Event>) -> Made,
-    ) -> Result<(), StoreError> {
+    fn again(&mut self, records: Vec<Event>, read: &mut dyn FnMut(Vec<Event>) -> Made) -> Result<(), StoreError> {
         if records.is_empty() {
             return Ok(());
         }
@@ -258,36 +241,19 @@ impl Job<'_> {
         let Made { events, failures } = read(records);
         self.done.failed += failures.len() as u64;
         for failure in failures {
-            let key = (failure.batch.instance, failure.batch.log_type.clone());
-            let of_type = self.failures.entry(key).or_default();
-            if of_type.len() == event::limits::FAILURES_KEPT {
-                of_type.pop_front();
-            }
-            of_type.push_back(failure);
+            keep_newest(&mut self.failures, failure);
         }
         self.done.events += events.iter().filter(|event| event.is_parsed()).count() as u64;
         self.gathered_bytes += events.iter().map(|event| event.data.len() + size_of::<Event>()).sum::<usize>();
         self.gathered.extend(events);
-        if self.gathered_bytes >= GATHER_BYTES { self.write_gathered(day) } else { Ok(()) }
+        if self.gathered_bytes >= GATHER_BYTES { self.write_gathered() } else { Ok(()) }
     }
 
     /// Writes what was gathered, one part for each table.
-    fn write_gathered(&mut self, day: i32) -> Result<(), StoreError> {
-        let gathered = std::mem::take(&mut self.gathered);
+    fn write_gathered(&mut self) -> Result<(), StoreError> {
         self.gathered_bytes = 0;
-        for ((table, of_day), events) in sorted(gathered.iter()) {
-            debug_assert_eq!(of_day, day, "a part's rows were received on its day");
-            let encoder = Encoder::new(table, &self.store.leaves);
-            let mut writer = self.store.begin_part(table, of_day)?;
-            let mut rest = &events[..];
-            while !rest.is_empty() {
-                let (first, later) = rest.split_at(encode_at_once(rest));
-                let batch = encoder.encode(first, &mut writer.filter);
-                writer.write(&batch)?;
-                rest = later;
-            }
-            self.written.push(writer.finish(self.now)?);
-        }
+        let gathered = std::mem::take(&mut self.gathered);
+        self.written.extend(self.store.write_rows(gathered.iter(), self.now)?);
         Ok(())
     }
 }

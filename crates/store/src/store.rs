@@ -252,7 +252,7 @@ impl Store {
             state.frozen.clone().expect("it was just made sure of")
         };
         step(&self.hook, "tail frozen", &self.options.dir)?;
-        let written = self.write_tail(&frozen, now)?;
+        let written = self.write_rows(frozen.chunks().iter().flat_map(|chunk| chunk.iter()), now)?;
         let summaries: Vec<PartSummary> = written.iter().map(|part| part.summary.clone()).collect();
         let cursor = frozen.through().expect("an empty tail is not frozen");
         self.catalogue()
@@ -356,16 +356,20 @@ impl Store {
         records.filter(|record| wanted(&record.event)).map(|record| SetAside::clone(record)).collect()
     }
 
-    /// Writes the rows of a tail, one part for each table and day of receipt.
-    fn write_tail(&self, tail: &Tail, now: Time) -> Result<Vec<Written>, StoreError> {
+    /// Writes rows, one part for each table and day of receipt.
+    pub(crate) fn write_rows<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a Event> + Clone,
+        now: Time,
+    ) -> Result<Vec<Written>, StoreError> {
         let mut written = Vec::new();
-        for ((table, day), events) in sorted(tail.chunks().iter().flat_map(|chunk| chunk.iter())) {
+        for ((table, day), events) in sorted(rows) {
             let encoder = Encoder::new(table, &self.leaves);
             let mut writer = self.begin_part(table, day)?;
             let mut rest = &events[..];
             while !rest.is_empty() {
-                let (now, later) = rest.split_at(encode_at_once(rest));
-                let batch = encoder.encode(now, &mut writer.filter);
+                let (first, later) = rest.split_at(encode_at_once(rest));
+                let batch = encoder.encode(first, &mut writer.filter);
                 writer.write(&batch)?;
                 rest = later;
             }
@@ -407,7 +411,7 @@ impl State {
 }
 
 /// Rows by table and day of receipt, each sorted as parts are: by instance, log type and event time.
-pub(crate) fn sorted<'a>(events: impl Iterator<Item = &'a Event> + Clone) -> BTreeMap<(Table, i32), Vec<&'a Event>> {
+fn sorted<'a>(events: impl Iterator<Item = &'a Event> + Clone) -> BTreeMap<(Table, i32), Vec<&'a Event>> {
     let mut ranks: BTreeMap<(InstanceId, &str), u32> = BTreeMap::new();
     for event in events.clone() {
         ranks.entry((event.batch.instance, event.batch.log_type.as_str())).or_default();
@@ -429,7 +433,7 @@ pub(crate) fn sorted<'a>(events: impl Iterator<Item = &'a Event> + Clone) -> BTr
 }
 
 /// How many of these rows to encode at once: at least one.
-pub(crate) fn encode_at_once(events: &[&Event]) -> usize {
+fn encode_at_once(events: &[&Event]) -> usize {
     let mut bytes = 0;
     let fits = events.iter().take(ENCODE_ROWS).take_while(|event| {
         // What a batch says once stands in each of its rows.

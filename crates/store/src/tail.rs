@@ -66,14 +66,8 @@ impl Tail {
             self.set_aside.push(Arc::new(record));
         }
         for failure in frame.failures {
-            let of_type = self.failures.entry((failure.batch.instance, failure.batch.log_type.clone())).or_default();
-            if of_type.len() == limits::FAILURES_KEPT
-                && let Some(oldest) = of_type.pop_front()
-            {
-                self.bytes -= bytes_of(&oldest);
-            }
             self.bytes += bytes_of(&failure);
-            of_type.push_back(failure);
+            self.bytes -= keep_newest(&mut self.failures, failure).map_or(0, |oldest| bytes_of(&oldest));
         }
         for (key, tally) in frame.tallies {
             self.tallies.entry(key).or_default().add(tally);
@@ -120,6 +114,14 @@ impl Tail {
     pub(crate) fn through(&self) -> Option<(Position, u32)> {
         self.through
     }
+}
+
+/// Adds a failure; gives the one that has to go for it.
+pub(crate) fn keep_newest(failures: &mut Failures, failure: Failure) -> Option<Failure> {
+    let of_type = failures.entry((failure.batch.instance, failure.batch.log_type.clone())).or_default();
+    let oldest = if of_type.len() == limits::FAILURES_KEPT { of_type.pop_front() } else { None };
+    of_type.push_back(failure);
+    oldest
 }
 
 /// About how much memory it takes.

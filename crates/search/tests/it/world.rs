@@ -124,17 +124,7 @@ impl World {
             ordinal: event.ordinal,
         }));
         let next = Position { epoch: 1, offset: self.offset };
-        self.store
-            .push(Frame {
-                position,
-                next,
-                events,
-                set_aside: Vec::new(),
-                failures: Vec::new(),
-                tallies: Vec::new(),
-                through: 0,
-            })
-            .unwrap();
+        self.store.push(Frame { position, next, events, ..Frame::default() }).unwrap();
     }
 
     pub fn flush(&self) {

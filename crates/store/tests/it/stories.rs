@@ -64,15 +64,7 @@ impl Log {
                 ordinal: 0,
             })
             .collect();
-        Frame {
-            position,
-            next: Position { epoch: 3, offset: self.offset },
-            events,
-            set_aside: Vec::new(),
-            failures: Vec::new(),
-            tallies: Vec::new(),
-            through: 0,
-        }
+        Frame { position, next: Position { epoch: 3, offset: self.offset }, events, ..Frame::default() }
     }
 
     fn raw(&mut self, log_type: &str, received_at: Time) -> Frame {
