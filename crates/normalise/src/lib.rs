@@ -22,3 +22,4 @@ pub use normaliser::{Frame, Normaliser, Options, Read, Trouble};
 pub use parser::Parser;
 pub use schedule::{Choice, GENERIC, OwnTurns, Schedule, Turn, Turns};
 pub use shipped::{SHIPPED, Shipped};
+pub use work::{context, limits_of_a_log};

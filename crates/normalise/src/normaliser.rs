@@ -175,7 +175,8 @@ impl Normaliser {
         Ok(read)
     }
 
-    /// The records of a frame, or the next slice of them, and what parsers make of them. Who asks for a frame that another is reading waits for that.
+    /// The records of a frame, or the next slice of them, and what parsers make of them. Who asks for a frame that another is
+    /// reading waits for that.
     pub fn read(&self, frame: &Frame) -> Result<Arc<Read>, CodecError> {
         self.shared.share();
         self.read_all(std::slice::from_ref(frame)).pop().expect("one frame gives one answer")
@@ -218,14 +219,18 @@ impl Normaliser {
         }
         let ranges: Vec<_> = begun.iter().map(|(_, _, range, _)| range.clone()).collect();
         let mut done = self.work(jobs, &ranges).into_iter();
+        // What another has read, that one has judged.
+        let mut fresh = Vec::new();
         for (index, claim, _, slice) in begun {
             let mut read = done.next().expect("every range has been worked on");
             (read.set_aside, read.through, read.is_last) = (slice.set_aside, slice.through, slice.is_last);
-            answers[index] = Some(Ok(claim.publish(read)));
+            let read = claim.publish(read);
+            fresh.push(Arc::clone(&read));
+            answers[index] = Some(Ok(read));
         }
-        let answers: Vec<_> = answers.into_iter().map(|answer| answer.expect("each was answered")).collect();
-        self.judge(&schedule, answers.iter().flatten());
-        answers
+        self.judge(&schedule, &fresh);
+        drop(fresh);
+        answers.into_iter().map(|answer| answer.expect("each was answered")).collect()
     }
 
     /// Reads records again that were read before, each by this choice: what a frame with them would give now.
@@ -321,8 +326,8 @@ impl Normaliser {
             parsed[number].extend(events.drain(piece.sent..));
             read.events.append(&mut events);
             read.failures.extend(piece.failures);
-            for (key, tally) in piece.tallies {
-                add(&mut read.tallies, key, tally);
+            for (TallyKey { instance, log_type, parser }, tally) in piece.tallies {
+                count(&mut read.tallies, instance, &log_type, &parser, tally);
             }
         }
         for (read, parsed) in reads.iter_mut().zip(parsed) {
@@ -334,7 +339,7 @@ impl Normaliser {
 
     /// Counts the logs that used up what they may use, for each parser of an instance's own, and tells of one that keeps
     /// doing so. Such a log weighs as much as many good ones.
-    fn judge<'r>(&self, schedule: &Schedule, reads: impl Iterator<Item = &'r Arc<Read>>) {
+    fn judge(&self, schedule: &Schedule, reads: &[Arc<Read>]) {
         let mut told = Vec::new();
         {
             let mut strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
@@ -343,7 +348,7 @@ impl Normaliser {
                 for failure in at_limit {
                     let batch = &failure.batch;
                     let choice = schedule.choose(batch.instance, &batch.log_type, failure.position);
-                    if !(choice.is_own || choice.extension.is_some()) || choice.id() != failure.parser {
+                    if !(choice.is_own || choice.extension.is_some()) || *choice.id() != failure.parser {
                         continue;
                     }
                     let key = (batch.instance, batch.log_type.clone(), Arc::clone(&failure.parser));
@@ -393,10 +398,20 @@ const STACK_BYTES: usize = 8 << 20;
 const STRIKE: i64 = 100;
 const STRIKES_MAX: i64 = 24 * STRIKE;
 
-/// Adds to the tally of this key.
-pub(crate) fn add(tallies: &mut Vec<(TallyKey, Tally)>, key: TallyKey, tally: Tally) {
-    match tallies.iter_mut().rfind(|(known, _)| *known == key) {
+/// Adds to the tally of these. Called for every record, so it makes a key only where there is none.
+pub(crate) fn count(
+    tallies: &mut Vec<(TallyKey, Tally)>,
+    instance: InstanceId,
+    log_type: &str,
+    parser: &Arc<str>,
+    tally: Tally,
+) {
+    let is_key = |known: &TallyKey| known.instance == instance && known.log_type == log_type && known.parser == *parser;
+    match tallies.iter_mut().rfind(|(known, _)| is_key(known)) {
         Some((_, known)) => known.add(tally),
-        None => tallies.push((key, tally)),
+        None => {
+            let key = TallyKey { instance, log_type: log_type.to_owned(), parser: Arc::clone(parser) };
+            tallies.push((key, tally));
+        }
     }
 }

@@ -60,7 +60,7 @@ pub struct Schedule {
 }
 
 /// What reads the records of one batch.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Choice {
     /// The parser; without one a record becomes a generic event.
     pub parser: Option<Arc<Parser>>,
@@ -68,6 +68,8 @@ pub struct Choice {
     pub extension: Option<Arc<Parser>>,
     /// Whether the parser is the instance's own.
     pub is_own: bool,
+    /// See [`Choice::id`]; made once, since every row has it.
+    id: Arc<str>,
 }
 
 impl Schedule {
@@ -94,18 +96,24 @@ impl Schedule {
         let parser = custom.or_else(|| self.shipped.get(log_type).and_then(&pick));
         // An extension adds to what a parser made. There is none to add to where no parser reads the logs.
         let extension = own.and_then(|own| pick(&own.extension)).filter(|_| parser.is_some());
-        Choice { parser: parser.cloned(), extension: extension.cloned(), is_own: custom.is_some() }
+        Choice::new(parser.cloned(), extension.cloned(), custom.is_some())
     }
 }
 
 impl Choice {
-    /// What rows say they were made by: the parser, and behind a plus sign the extension.
-    pub fn id(&self) -> Arc<str> {
-        match (&self.parser, &self.extension) {
+    /// A parser and an extension of it, where there are such.
+    pub fn new(parser: Option<Arc<Parser>>, extension: Option<Arc<Parser>>, is_own: bool) -> Choice {
+        let id = match (&parser, &extension) {
             (None, _) => GENERIC.into(),
             (Some(parser), None) => Arc::clone(parser.id()),
             (Some(parser), Some(extension)) => format!("{}+{}", parser.id(), extension.id()).into(),
-        }
+        };
+        Choice { parser, extension, is_own, id }
+    }
+
+    /// What rows say they were made by: the parser, and behind a plus sign the extension.
+    pub fn id(&self) -> &Arc<str> {
+        &self.id
     }
 }
 
@@ -158,8 +166,8 @@ mod tests {
         ];
         for (whose, log_type, offset, expected) in rows {
             let choice = schedule.choose(whose, log_type, at(7, offset));
-            assert_eq!(&*choice.id(), expected, "{log_type} at {offset}");
+            assert_eq!(&**choice.id(), expected, "{log_type} at {offset}");
         }
-        assert_eq!(&*schedule.latest(instance, "OKTA").id(), "new+extra");
+        assert_eq!(&**schedule.latest(instance, "OKTA").id(), "new+extra");
     }
 }

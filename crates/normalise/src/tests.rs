@@ -221,7 +221,7 @@ fn records_that_are_read_again_are_as_if_they_came_now() {
     let normaliser = normaliser();
     let before = normaliser.read(&frame(0, 2, Kind::Raw, "WORDS", &["once a", "NO"])).unwrap();
     let records: Vec<event::Event> = before.events[..2].to_vec();
-    let choice = crate::Choice { parser: turn(0, "slow", SLOW).parser, ..crate::Choice::default() };
+    let choice = crate::Choice::new(turn(0, "slow", SLOW).parser, None, false);
     let after = normaliser.reread(records, &Arc::new(choice));
     let expected = ["raw 0 0 slow -", "raw 1 0 slow -", "udm 0 0 slow -", "udm 1 0 slow -"];
     assert_eq!(told(&after), expected);

@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use cbn::{Context, End, Machine};
-use event::{Event, Failure, Issue, Kind, Tally, TallyKey, Time, Why, limits};
+use event::{Event, Failure, Issue, Kind, Tally, Time, Why, limits};
 
-use crate::normaliser::add;
+use crate::normaliser::count;
 use crate::schedule::Choice;
 use crate::{Read, generic};
 
@@ -126,12 +126,7 @@ enum Ended {
 impl Bench {
     fn parse(&mut self, mut record: Event, choice: &Choice, schema: &Arc<udm::Schema>) {
         let id = choice.id();
-        record.parser = Some(Arc::clone(&id));
-        let key = TallyKey {
-            instance: record.batch.instance,
-            log_type: record.batch.log_type.clone(),
-            parser: Arc::clone(&id),
-        };
+        record.parser = Some(Arc::clone(id));
         let made = match &choice.parser {
             Some(_) => self.run(&record, choice, schema),
             None => Ok(vec![generic_event(&record)]),
@@ -165,7 +160,7 @@ impl Bench {
                     batch: Arc::clone(&record.batch),
                     position: record.position,
                     index: record.index,
-                    parser: id,
+                    parser: Arc::clone(id),
                     why,
                     message,
                     field,
@@ -175,7 +170,7 @@ impl Bench {
                 Tally { failed: 1, ..Tally::default() }
             }
         };
-        add(&mut self.read.tallies, key, tally);
+        count(&mut self.read.tallies, record.batch.instance, &record.batch.log_type, id, tally);
         self.read.events.push(record);
     }
 
@@ -190,20 +185,14 @@ impl Bench {
         if self.steps_left == 0 || self.output_left == 0 {
             return Err(limit("the logs before it used up what the logs of a batch may use together"));
         }
+        let of_log = limits_of_a_log();
         self.machine.limits = cbn::Limits {
-            steps: limits::NORMALISE_LOG_STEPS.min(self.steps_left),
-            memory_bytes: limits::NORMALISE_LOG_MEMORY_BYTES,
-            log_bytes: limits::NORMALISE_LOG_BYTES,
-            output_records: limits::NORMALISE_LOG_EVENTS,
-            output_bytes: limits::NORMALISE_LOG_OUTPUT_BYTES.min(self.output_left),
+            steps: of_log.steps.min(self.steps_left),
+            output_bytes: of_log.output_bytes.min(self.output_left),
+            ..of_log
         };
         let batch = &record.batch;
-        let context = Context {
-            collected_at: record.collected_at.and_then(timestamp),
-            log_type: Some(batch.log_type.clone()),
-            // What a sender says of when it happened is nearer to it than when we received it.
-            ..Context::new(timestamp(record.sender_time.unwrap_or(batch.received_at)).unwrap_or_default())
-        };
+        let context = context(&batch.log_type, batch.received_at, record.sender_time, record.collected_at);
         let unreadable = |message: &str| Ended::Failed {
             why: Why::Failed,
             message: message.to_owned(),
@@ -250,6 +239,27 @@ impl Bench {
                 },
             }),
         }
+    }
+}
+
+/// What a parser may use for one log of the stream.
+pub fn limits_of_a_log() -> cbn::Limits {
+    cbn::Limits {
+        steps: limits::NORMALISE_LOG_STEPS,
+        memory_bytes: limits::NORMALISE_LOG_MEMORY_BYTES,
+        log_bytes: limits::NORMALISE_LOG_BYTES,
+        output_records: limits::NORMALISE_LOG_EVENTS,
+        output_bytes: limits::NORMALISE_LOG_OUTPUT_BYTES,
+    }
+}
+
+/// What a parser of the stream is told beside a log.
+pub fn context(log_type: &str, received_at: Time, sender_time: Option<Time>, collected_at: Option<Time>) -> Context {
+    Context {
+        collected_at: collected_at.and_then(timestamp),
+        log_type: Some(log_type.to_owned()),
+        // What a sender says of when it happened is nearer to it than when we received it.
+        ..Context::new(timestamp(sender_time.unwrap_or(received_at)).unwrap_or_default())
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use cbn::{Context, End, Limits, Machine, Program};
+use cbn::{End, Machine, Program};
 use dialects::{Cause, KeptParser, NewParser, ParsingError, Refusal, Slot, Validation};
 use event::{InstanceId, Kind, Time, limits};
 use store::Store;
@@ -69,6 +69,7 @@ impl Answers {
 struct Log {
     data: Bytes,
     received_at: Time,
+    sender_time: Option<Time>,
     collected_at: Option<Time>,
 }
 
@@ -89,8 +90,8 @@ fn newest(store: &Store, instance: InstanceId, log_type: String, cancelled: &Ato
         if bytes > limits::PARSER_VALIDATION_BYTES_MAX {
             return ControlFlow::Break(());
         }
-        let received_at = row.sender_time.unwrap_or(row.received_at);
-        logs.push(Log { data: row.data, received_at, collected_at: row.collected_at });
+        let search::Row { data, received_at, sender_time, collected_at, .. } = row;
+        logs.push(Log { data, received_at, sender_time, collected_at });
         ControlFlow::Continue(())
     })
     .map_err(|error| failed(&error))?;
@@ -108,14 +109,13 @@ struct Trial {
 
 impl Trial {
     fn run(&mut self, new: &NewParser, logs: Vec<Log>, now: Time, cancelled: &AtomicBool) -> Result<(), Refusal> {
-        self.machine.limits = Limits {
-            steps: limits::NORMALISE_LOG_STEPS,
-            memory_bytes: limits::NORMALISE_LOG_MEMORY_BYTES,
-            log_bytes: limits::NORMALISE_LOG_BYTES,
-            output_records: limits::NORMALISE_LOG_EVENTS,
-            output_bytes: limits::NORMALISE_LOG_OUTPUT_BYTES,
-        };
-        let sample = new.sample.iter().map(|data| Log { data: data.clone(), received_at: now, collected_at: None });
+        self.machine.limits = normalise::limits_of_a_log();
+        let sample = new.sample.iter().map(|data| Log {
+            data: data.clone(),
+            received_at: now,
+            sender_time: None,
+            collected_at: None,
+        });
         let until = Instant::now() + Duration::from_secs(limits::PARSER_VALIDATION_SECS_MAX);
         for log in sample.chain(logs) {
             if cancelled.load(Ordering::Relaxed) {
@@ -130,11 +130,7 @@ impl Trial {
     }
 
     fn log(&mut self, log: &Log) {
-        let context = Context {
-            collected_at: log.collected_at.and_then(timestamp),
-            log_type: Some(self.log_type.clone()),
-            ..Context::new(timestamp(log.received_at).unwrap_or_default())
-        };
+        let context = normalise::context(&self.log_type, log.received_at, log.sender_time, log.collected_at);
         let began = Instant::now();
         let outcome = match &self.programs {
             (parser, Some(extension)) => {
@@ -222,8 +218,4 @@ fn type_of(event: &cbn::output::Event) -> String {
     }
     let Made { metadata } = serde_json::from_str(&event.json).unwrap_or_default();
     metadata.event_type.or(metadata.entity_type).unwrap_or_else(|| "EVENTTYPE_UNSPECIFIED".to_owned())
-}
-
-fn timestamp(time: Time) -> Option<jiff::Timestamp> {
-    jiff::Timestamp::from_nanosecond(i128::from(time.nanos())).ok()
 }

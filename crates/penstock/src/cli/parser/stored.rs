@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cbn::trace::TraceLimits;
-use cbn::{Context, Machine, Program};
+use cbn::{Machine, Program};
 use clap::Args;
 use event::Time;
 use http::Method;
 use indicatif::HumanCount;
 use serde_json::{Value, json};
 
-use super::timestamp;
 use super::trace::Walk;
+use crate::cli::client::lines;
+use crate::cli::manage::segment;
 use crate::cli::output::{Format, printable, say};
 use crate::cli::{CliError, Client, Remote};
 
@@ -88,13 +89,13 @@ pub struct ReparseArgs {
 pub async fn failures(remote: &Remote, args: FailuresArgs) -> Result<(), CliError> {
     let client = Client::connect(remote)?;
     if let Some(id) = &args.trace {
-        let record = client.call(Method::GET, &format!("/api/parsing/records/{}", escaped(id)), None).await?;
+        let record = client.call(Method::GET, &format!("/api/parsing/records/{}", segment(id)), None).await?;
         let (format, changes) = (client.format, args.changes);
         let done = tokio::task::spawn_blocking(move || trace(&record, changes, format));
         return done.await.unwrap_or_else(|error| Err(CliError::Refused(format!("the command broke off: {error}"))));
     }
-    let instance = args.instance.as_deref().map(|instance| format!("instance={}", escaped(instance)));
-    let log_type = args.log_type.as_deref().map(|log_type| format!("log_type={}", escaped(log_type)));
+    let instance = args.instance.as_deref().map(|instance| format!("instance={}", segment(instance)));
+    let log_type = args.log_type.as_deref().map(|log_type| format!("log_type={}", segment(log_type)));
     let limit = Some(format!("limit={}", args.limit));
     let query = |parts: &[&Option<String>]| parts.iter().copied().flatten().cloned().collect::<Vec<_>>().join("&");
     let counts = client.call(Method::GET, &format!("/api/parsing/counts?{}", query(&[&instance])), None).await?;
@@ -147,7 +148,7 @@ fn told(failure: &Value) -> String {
 
 fn trace(record: &Value, changes: bool, format: Format) -> Result<(), CliError> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let time = |name: &str| text(&record[name]).and_then(|time| time.parse::<Time>().ok()).map(timestamp);
+    let time = |name: &str| text(&record[name]).and_then(|time| time.parse::<Time>().ok());
     let id = text(&record["id"]).unwrap_or_default();
     let parser = text(&record["parser"]["id"]).unwrap_or_default();
     let Some(source) = text(&record["parser"]["source"]) else {
@@ -165,19 +166,10 @@ fn trace(record: &Value, changes: bool, format: Format) -> Result<(), CliError> 
     })?;
     let data = STANDARD.decode(text(&record["data_base64"]).unwrap_or_default());
     let data = data.map_err(|error| CliError::Refused(format!("the server's answer cannot be read: {error}")))?;
-    let received_at = time("sender_time").or_else(|| time("received_at")).unwrap_or_default();
-    let walk = Walk {
-        program: &program,
-        place: &id,
-        log: &data,
-        context: Context {
-            collected_at: time("collected_at"),
-            log_type: text(&record["log_type"]),
-            ..Context::new(received_at)
-        },
-        limits: TraceLimits::default(),
-        changes,
-    };
+    let log_type = text(&record["log_type"]).unwrap_or_default();
+    let received_at = time("received_at").unwrap_or(Time::MIN);
+    let context = normalise::context(&log_type, received_at, time("sender_time"), time("collected_at"));
+    let walk = Walk { program: &program, place: &id, log: &data, context, limits: TraceLimits::default(), changes };
     if let Some(extension) = record["extension"]["id"].as_str() {
         eprintln!("penstock: the extension {} runs after this parser; it is not shown", printable(extension));
     }
@@ -198,31 +190,29 @@ pub async fn reparse(remote: &Remote, args: ReparseArgs) -> Result<(), CliError>
     let is_terminal = std::io::stderr().is_terminal();
     let tell_every = if is_terminal { TELL_TERMINAL } else { TELL_FILE };
     let (began, mut told) = (Instant::now(), Instant::now());
-    let broke_off = || CliError::Refused("the server's answer broke off; whether it was done is not known".to_owned());
-    let mut pending = Vec::new();
     let mut last = None;
-    while let Some(chunk) = response.chunk().await.map_err(|_| broke_off())? {
-        pending.extend_from_slice(&chunk);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = pending.drain(..=end).collect();
-            let Ok(line) = serde_json::from_slice::<Value>(&line) else { continue };
-            if line["done"] == true || line["error"].is_object() {
-                last = Some(line);
-            } else if told.elapsed() >= tell_every {
-                told = Instant::now();
-                let begin = if is_terminal { "\r\x1b[K" } else { "" };
-                eprint!("{begin}penstock: {}", progress(&line));
-                if !is_terminal {
-                    eprintln!();
-                }
-                let _ = std::io::stderr().flush();
+    lines(&mut response, |line| {
+        let Ok(line) = serde_json::from_slice::<Value>(line) else { return Ok(()) };
+        if line["done"] == true || line["error"].is_object() {
+            last = Some(line);
+        } else if told.elapsed() >= tell_every {
+            told = Instant::now();
+            let begin = if is_terminal { "\r\x1b[K" } else { "" };
+            eprint!("{begin}penstock: {}", progress(&line));
+            if !is_terminal {
+                eprintln!();
             }
+            let _ = std::io::stderr().flush();
         }
-    }
+        Ok(())
+    })
+    .await?;
     if is_terminal {
         eprint!("\r\x1b[K");
     }
-    let last = last.ok_or_else(broke_off)?;
+    let last = last.ok_or_else(|| {
+        CliError::Refused("the server's answer broke off; whether it was done is not known".to_owned())
+    })?;
     if let Some(message) = last["error"]["message"].as_str() {
         return Err(CliError::Refused(message.to_owned()));
     }
@@ -258,9 +248,4 @@ fn progress(line: &Value) -> String {
 
 fn number(line: &Value, name: &str) -> HumanCount {
     HumanCount(line[name].as_u64().unwrap_or_default())
-}
-
-/// A text as it stands in a query or path.
-fn escaped(text: &str) -> String {
-    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
