@@ -116,7 +116,7 @@ impl LogTypes {
 
     /// What to tell a sender of a name that is none of these: the nearest ones or, when nothing is near, `otherwise`,
     /// which says where the known ones are to be found.
-    pub(crate) fn unknown(&self, wrong: &str, otherwise: &str) -> String {
+    pub fn unknown(&self, wrong: &str, otherwise: &str) -> String {
         let shown: String = wrong.chars().take(80).collect();
         let nearest = self.nearest(wrong);
         if nearest.is_empty() {

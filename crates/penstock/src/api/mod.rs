@@ -22,6 +22,7 @@ use event::{InstanceId, Time};
 use http::{Method, Response, StatusCode};
 use receive::{AnswerBody, Ledger, Memory, Own, OwnRequest};
 use serde_json::Value;
+use store::Store;
 use tokio::sync::Semaphore;
 
 use crate::control::{Control, ControlError};
@@ -184,6 +185,12 @@ impl Api {
             ["status"] | ["receipts", _] => Err(Refusal::wrong_method(&method, &path, vec![Method::GET])),
             segments => manage::answer(self, &request, segments).await,
         }
+    }
+
+    /// The store, for calls that need it.
+    fn store(&self) -> Result<Arc<Store>, Refusal> {
+        let off = "The store is switched off (store.enabled = false), so nothing can be searched or read again.";
+        self.pipeline.store.clone().ok_or_else(|| Refusal::new(dialects::Cause::Unsupported, off))
     }
 
     /// Who asks, if it may do this.

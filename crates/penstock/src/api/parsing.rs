@@ -16,7 +16,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use dialects::{Cause, Refusal, Scope};
-use event::{InstanceId, Kind, RecordId, Time, limits};
+use event::{Kind, RecordId, Time, limits};
 use http::{Method, StatusCode};
 use receive::OwnRequest;
 use search::Wanted;
@@ -25,8 +25,9 @@ use serde_json::{Value, json};
 use store::{Again, Made, Rewritten, Store};
 use tokio::sync::mpsc;
 
+use super::manage::meant;
 use super::search::{streamed, time};
-use super::{Answer, Api, Asker, blocking, json, not_found, parameter};
+use super::{Answer, Api, blocking, json, not_found, parameter};
 use crate::pipeline::Pipeline;
 
 /// Failures that are listed if nobody says how many.
@@ -53,15 +54,6 @@ pub async fn answer(api: &Api, request: &OwnRequest, segments: &[&str]) -> Resul
     }
 }
 
-fn store_of(api: &Api) -> Result<Arc<Store>, Refusal> {
-    api.pipeline.store.clone().ok_or_else(|| {
-        Refusal::new(
-            Cause::Unsupported,
-            "The store is switched off (store.enabled = false), so nothing is kept of parsing.",
-        )
-    })
-}
-
 fn failed(error: &dyn std::fmt::Display) -> Refusal {
     tracing::error!(%error, "the store cannot be read");
     Refusal::internal()
@@ -79,7 +71,7 @@ async fn failures(api: &Api, request: &OwnRequest) -> Result<Answer, Refusal> {
             .filter(|limit| (1..=limits::SEARCH_ROWS_MAX).contains(limit))
             .ok_or_else(|| Refusal::invalid(format!("limit is {text:?}: from 1 to {}.", limits::SEARCH_ROWS_MAX)))?,
     };
-    let store = store_of(api)?;
+    let store = api.store()?;
     let found = blocking(move || store.failures(instance, log_type.as_deref(), limit)).await?;
     let shown: Vec<Value> = found.map_err(|error| failed(&error))?.iter().map(shown).collect();
     Ok(json(StatusCode::OK, &json!({ "failures": shown })))
@@ -103,7 +95,7 @@ fn shown(failed: &store::FailedRecord) -> Value {
 fn counts(api: &Api, request: &OwnRequest) -> Result<Answer, Refusal> {
     let asker = api.asker(request, Scope::Read)?;
     let instance = asker.instance(parameter(request, "instance").as_deref())?;
-    let tallies = store_of(api)?.tallies();
+    let tallies = api.store()?.tallies();
     let mine = tallies.into_iter().filter(|(key, _)| instance.is_none_or(|instance| instance == key.instance));
     let shown: Vec<Value> = mine
         .map(|(key, tally)| {
@@ -127,7 +119,7 @@ async fn record(api: &Api, request: &OwnRequest, id: &str) -> Result<Answer, Ref
         Refusal::invalid(format!("{error}. Ids stand in search rows and in the list of failures."))
     })?;
     let reach = asker.reach();
-    let store = store_of(api)?;
+    let store = api.store()?;
     let found = blocking(move || {
         let mut rows = Vec::new();
         search::find(&store.snapshot(), reach, Wanted::Record(id), &mut |row| {
@@ -180,7 +172,7 @@ async fn reparse(api: &Api, request: &OwnRequest) -> Result<Answer, Refusal> {
     let asker = api.asker(request, Scope::Admin)?;
     let asked: Asked = serde_json::from_slice(&request.body)
         .map_err(|error| Refusal::invalid(format!("The body of a reparse is wrong: {error}.")))?;
-    let instance = one_instance(api, &asker, asked.instance.as_deref())?;
+    let instance = meant(api, &asker, asked.instance.as_deref())?;
     let now = (api.clock)();
     let from = time("from", asked.from.as_deref())?.unwrap_or(Time::MIN);
     let to = time("to", asked.to.as_deref())?.unwrap_or(Time::MAX);
@@ -188,9 +180,8 @@ async fn reparse(api: &Api, request: &OwnRequest) -> Result<Answer, Refusal> {
     if let Some(known) = snapshot.instances.get(&instance).map(|instance| &instance.log_types)
         && !known.contains(&asked.log_type)
     {
-        let nearest = known.nearest(&asked.log_type);
-        let nearest = if nearest.is_empty() { String::new() } else { format!("; nearest: {}", nearest.join(", ")) };
-        return Err(Refusal::invalid(format!("unknown log type {:?}{nearest}.", asked.log_type)));
+        let message = known.unknown(&asked.log_type, "`penstock log types` lists the known ones");
+        return Err(Refusal::invalid(message));
     }
     if from >= to {
         return Err(Refusal::invalid(format!("from ({from}) is not before to ({to}), so no log could be meant.")));
@@ -199,7 +190,7 @@ async fn reparse(api: &Api, request: &OwnRequest) -> Result<Answer, Refusal> {
         let message = "Parsing is switched off (normalise.enabled = false), so nothing can be read again.";
         return Err(Refusal::new(Cause::WrongState, message));
     }
-    let store = store_of(api)?;
+    let store = api.store()?;
     let place = Arc::clone(&api.reparses).try_acquire_owned().map_err(|_| {
         Refusal::new(Cause::NotYet, "Another reparse is running; one at a time can. Try again when it is done.")
     })?;
@@ -218,19 +209,6 @@ async fn reparse(api: &Api, request: &OwnRequest) -> Result<Answer, Refusal> {
         tell(&lines, &last, true);
     });
     Ok(streamed(chunks, cancel))
-}
-
-/// The instance that is meant: the one named, the caller's own, or for the operator the only one there is.
-fn one_instance(api: &Api, asker: &Asker, named: Option<&str>) -> Result<InstanceId, Refusal> {
-    if let Some(instance) = asker.instance(named)? {
-        return Ok(instance);
-    }
-    let snapshot = api.control.snapshot().load();
-    let mut all = snapshot.instances.keys();
-    match (all.next(), all.next()) {
-        (Some(only), None) => Ok(*only),
-        _ => Err(Refusal::invalid("There are several instances; say which one is meant with instance.")),
-    }
 }
 
 /// The work. Gives the last line.
@@ -275,7 +253,7 @@ fn run(
     match store.rewrite(again, clock(), &mut read, &mut progress) {
         Ok(Some(done)) => {
             tracing::info!(records = done.records, events = done.events, failed = done.failed, "a reparse is done");
-            let mut last = json!({ "done": true, "parser": &*choice.id() });
+            let mut last = json!({ "done": true, "parser": &**choice.id() });
             if let (Some(last), Value::Object(numbers)) = (last.as_object_mut(), state("done", &done)) {
                 last.extend(numbers);
             }

@@ -61,12 +61,7 @@ const WITH_EVENTS_BYTES: usize = 4 << 20;
 pub async fn answer(api: &Api, asker: &Asker, request: &OwnRequest) -> Result<Answer, Refusal> {
     let asked: Asked = serde_json::from_slice(&request.body)
         .map_err(|error| Refusal::invalid(format!("The body of a search is wrong: {error}.")))?;
-    let Some(store) = api.pipeline.store.clone() else {
-        return Err(Refusal::new(
-            dialects::Cause::Unsupported,
-            "The store is switched off (store.enabled = false), so nothing can be searched.",
-        ));
-    };
+    let store = api.store()?;
     let schema = Arc::clone(api.control.schema());
     let predicate = predicate(&asked, &schema)?;
     let limit = asked.limit.unwrap_or(limits::SEARCH_ROWS_DEFAULT);

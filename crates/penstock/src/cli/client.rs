@@ -173,6 +173,25 @@ impl Client {
     }
 }
 
+/// Hands each line of an answer to `each` as it comes. One without its end is the rest of an answer that broke off.
+pub async fn lines(
+    response: &mut reqwest::Response,
+    mut each: impl FnMut(&[u8]) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let broke_off = |error| CliError::Refused(format!("the server's answer broke off: {error}"));
+    let mut pending = Vec::<u8>::new();
+    while let Some(chunk) = response.chunk().await.map_err(broke_off)? {
+        pending.extend_from_slice(&chunk);
+        let mut from = 0;
+        while let Some(end) = pending[from..].iter().position(|byte| *byte == b'\n') {
+            each(&pending[from..from + end])?;
+            from += end + 1;
+        }
+        pending.drain(..from);
+    }
+    Ok(())
+}
+
 /// A client for plain HTTP and HTTPS that never follows a redirect with our token.
 pub fn http_client() -> Result<reqwest::Client, CliError> {
     // The process's choice of TLS; a second call, as after `serve` in tests, changes nothing.

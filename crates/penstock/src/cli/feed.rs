@@ -188,7 +188,7 @@ impl Feeds {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, CliError> {
-        self.chronicle.request(method, path, query, body).await.map_err(|error| self.target.failed(&error))
+        self.target.call(&self.chronicle, method, path, query, body).await
     }
 
     async fn list(&self, pages: &Pages) -> Result<(), CliError> {

@@ -251,7 +251,7 @@ impl Forwarders {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, CliError> {
-        self.chronicle.request(method, path, query, body).await.map_err(|error| self.target.failed(&error))
+        self.target.call(&self.chronicle, method, path, query, body).await
     }
 
     fn read(&self, forwarder: Value) -> Result<Forwarder, CliError> {

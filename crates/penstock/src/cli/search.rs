@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::client::lines;
 use super::output::{Format, printable, say};
 use super::{CliError, Client, SearchArgs, SearchCommand};
 
@@ -48,9 +49,8 @@ pub async fn run(client: &Client, command: SearchCommand) -> Result<(), CliError
 /// Runs a search; each row's line goes to `each`, the last line is answered.
 pub async fn search(client: &Client, body: &Value, mut each: impl FnMut(&str)) -> Result<Value, CliError> {
     let mut response = client.send(Method::POST, "/api/search", Some(body), None).await?;
-    let mut pending = Vec::<u8>::new();
     let mut last = None;
-    let mut take = |line: &[u8]| -> Result<(), CliError> {
+    lines(&mut response, |line| {
         let text = String::from_utf8_lossy(line);
         if let Some(line) = text.strip_prefix("{\"done\":").map(|_| &*text) {
             last = serde_json::from_str::<Value>(line).ok();
@@ -62,18 +62,8 @@ pub async fn search(client: &Client, body: &Value, mut each: impl FnMut(&str)) -
             each(&text);
         }
         Ok(())
-    };
-    while let Some(chunk) =
-        response.chunk().await.map_err(|error| CliError::Refused(format!("the search broke off: {error}")))?
-    {
-        pending.extend_from_slice(&chunk);
-        let mut from = 0;
-        while let Some(end) = pending[from..].iter().position(|byte| *byte == b'\n') {
-            take(&pending[from..from + end])?;
-            from += end + 1;
-        }
-        pending.drain(..from);
-    }
+    })
+    .await?;
     last.ok_or_else(|| CliError::Refused("the search broke off before its end; these are not all rows".to_owned()))
 }
 

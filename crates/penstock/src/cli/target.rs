@@ -106,6 +106,18 @@ impl Target {
             .map_err(|error| CliError::Usage(error.to_string()))
     }
 
+    /// A call of the Chronicle API below the instance; what went wrong as a command tells it.
+    pub async fn call(
+        &self,
+        chronicle: &Chronicle,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, CliError> {
+        chronicle.request(method, path, query, body).await.map_err(|error| self.failed(&error))
+    }
+
     /// What a failed call means for whoever gave the command: what, where, what to do.
     pub fn failed(&self, error: &Error) -> CliError {
         let address = &self.address;

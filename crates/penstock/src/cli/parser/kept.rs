@@ -170,7 +170,7 @@ impl Kept {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Value, CliError> {
-        self.chronicle.request(method, path, query, body).await.map_err(|error| self.target.failed(&error))
+        self.target.call(&self.chronicle, method, path, query, body).await
     }
 
     /// All of a log type, or of all where that is `-`.
