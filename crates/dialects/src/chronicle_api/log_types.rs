@@ -1,10 +1,10 @@
 //! `logTypes` list and get: what Google's clients look at before they send.
 
-use event::limits;
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::Names;
+use super::filter::{Test, conditions};
 use crate::resource::{PageToken, page_size};
 use crate::snapshot::Instance;
 use crate::{Cause, Head, Refusal, Reply};
@@ -58,7 +58,7 @@ fn show(names: &Names, name: &str, description: &str, is_custom: bool) -> Value 
     shown
 }
 
-/// Conditions that all must hold: a small part of the filters of Google's APIs (AIP-160).
+/// Conditions that all must hold.
 struct Filter(Vec<Condition>);
 
 struct Condition {
@@ -74,32 +74,21 @@ enum Field {
     IsCustom,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Test {
-    Is,
-    IsNot,
-    Has,
-}
+/// A filter that may be written here.
+const FILTER: &str = "displayName:\"okta\" AND isCustom = false";
 
 impl Filter {
     fn parse(text: &str) -> Result<Filter, Refusal> {
-        let mut conditions = Vec::new();
-        let mut rest = text.trim();
-        while !rest.is_empty() {
-            if conditions.len() >= limits::LOG_TYPES_FILTER_CONDITIONS_MAX {
-                let description = format!("more than {} conditions", limits::LOG_TYPES_FILTER_CONDITIONS_MAX);
-                return Err(Refusal::invalid_field("filter", description));
-            }
-            let (condition, after) = Condition::parse(rest)?;
-            conditions.push(condition);
-            rest = after.trim_start();
-            if rest.is_empty() {
-                break;
-            }
-            rest =
-                rest.strip_prefix("AND ").ok_or_else(|| wrong(rest, "expected AND between conditions"))?.trim_start();
-        }
-        Ok(Filter(conditions))
+        let parsed = conditions(text, FILTER)?.into_iter().map(|condition| {
+            let field = match condition.field {
+                "name" => Field::Name,
+                "display_name" | "displayName" => Field::DisplayName,
+                "is_custom" | "isCustom" => Field::IsCustom,
+                _ => return Err(condition.wrong("expected name, displayName or isCustom", FILTER)),
+            };
+            Ok(Condition { field, test: condition.test, value: condition.value.to_owned() })
+        });
+        parsed.collect::<Result<_, _>>().map(Filter)
     }
 
     fn holds(&self, name: &str, display_name: &str, is_custom: bool) -> bool {
@@ -117,35 +106,4 @@ impl Filter {
             }
         })
     }
-}
-
-impl Condition {
-    fn parse(text: &str) -> Result<(Condition, &str), Refusal> {
-        let end = text.find(|char: char| !char.is_ascii_alphanumeric() && char != '_').unwrap_or(text.len());
-        let (field, rest) = text.split_at(end);
-        let field = match field {
-            "name" => Field::Name,
-            "display_name" | "displayName" => Field::DisplayName,
-            "is_custom" | "isCustom" => Field::IsCustom,
-            _ => return Err(wrong(text, "expected name, displayName or isCustom")),
-        };
-        let rest = rest.trim_start();
-        let tests = [("!=", Test::IsNot), ("=", Test::Is), (":", Test::Has)];
-        let found = tests.into_iter().find_map(|(sign, test)| Some((test, rest.strip_prefix(sign)?)));
-        let (test, rest) = found.ok_or_else(|| wrong(rest, "expected =, != or :"))?;
-        let rest = rest.trim_start();
-        let (value, rest) = match rest.strip_prefix('"') {
-            Some(quoted) => quoted.split_once('"').ok_or_else(|| wrong(rest, "expected a closing quote"))?,
-            None => rest.split_at(rest.find(char::is_whitespace).unwrap_or(rest.len())),
-        };
-        if value.is_empty() {
-            return Err(wrong(rest, "expected a value"));
-        }
-        Ok((Condition { field, test, value: value.to_owned() }, rest))
-    }
-}
-
-fn wrong(at: &str, what: &str) -> Refusal {
-    let shown: String = at.chars().take(60).collect();
-    Refusal::invalid_field("filter", format!("{what} at {shown:?}, such as displayName:\"okta\" AND isCustom = false"))
 }

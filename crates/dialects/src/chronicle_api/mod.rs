@@ -9,6 +9,7 @@ mod classify;
 mod csv;
 pub mod encode;
 mod events;
+mod filter;
 mod import;
 mod key_values;
 mod log_types;

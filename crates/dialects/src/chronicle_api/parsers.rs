@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::filter::{Test, conditions};
 use super::parser::decode;
 use super::{Names, read_json};
 use crate::ask::{
@@ -150,10 +151,7 @@ impl Parsers<'_> {
         let filter = Filter::parse(&filter_text)?;
         let view = View::of(head)?;
         let size = page_size(head, PAGE_DEFAULT, PAGE_MAX)?;
-        let key = match self.slot {
-            Slot::Parser => "parsers",
-            Slot::Extension => "parserExtensions",
-        };
+        let key = collection(self.slot);
         let list = format!("{}/{key}?{filter_text}", self.names.log_type(self.log_type));
         let token = PageToken::of(head, &list)?;
         let log_type = Some(self.log_type).filter(|log_type| *log_type != ANY_LOG_TYPE).map(str::to_owned);
@@ -436,7 +434,7 @@ fn show_error(name: &str, error: &ParsingError) -> Value {
     json!({ "name": name, "logData": error.log, "error": { "code": INVALID_ARGUMENT, "message": error.text } })
 }
 
-/// Conditions that all must hold: what clients ask of a list of parsers, in the form of AIP-160.
+/// Conditions that all must hold: what clients ask of a list of parsers.
 struct Filter(Vec<(Field, bool)>);
 
 #[derive(Clone, Copy)]
@@ -445,35 +443,24 @@ enum Field {
     IsPrebuilt,
 }
 
+/// A filter that may be written here.
+const FILTER: &str = "STATE=ACTIVE AND TYPE=CUSTOM";
+
 impl Filter {
     fn parse(text: &str) -> Result<Filter, Refusal> {
-        let mut conditions = Vec::new();
-        for condition in split_and(text) {
-            let wrong = || {
-                let shown: String = condition.trim().chars().take(60).collect();
-                let description =
-                    format!("{shown:?} is no condition; STATE=ACTIVE and TYPE=CUSTOM are, with AND between");
-                Refusal::invalid_field("filter", description)
-            };
-            let (field, value) = condition.split_once('=').ok_or_else(wrong)?;
-            let value = value.trim().trim_matches('"').to_ascii_uppercase();
-            let (field, is_not) = match field.trim_end().strip_suffix('!') {
-                Some(field) => (field, true),
-                None => (field, false),
-            };
-            let (field, holds) = match (field.trim().to_ascii_uppercase().as_str(), value.as_str()) {
+        let parsed = conditions(text, FILTER)?.into_iter().map(|condition| {
+            let (field, value) = (condition.field.to_ascii_uppercase(), condition.value.to_ascii_uppercase());
+            let (field, holds) = match (field.as_str(), value.as_str()) {
+                _ if condition.test == Test::Has => return Err(condition.wrong("expected = or !=", FILTER)),
                 ("STATE", "ACTIVE") => (Field::IsActive, true),
                 ("STATE", "INACTIVE") => (Field::IsActive, false),
                 ("TYPE", "PREBUILT") => (Field::IsPrebuilt, true),
                 ("TYPE", "CUSTOM") => (Field::IsPrebuilt, false),
-                _ => return Err(wrong()),
+                _ => return Err(condition.wrong("expected a STATE or TYPE", FILTER)),
             };
-            if conditions.len() >= limits::LOG_TYPES_FILTER_CONDITIONS_MAX {
-                return Err(Refusal::invalid_field("filter", "has too many conditions"));
-            }
-            conditions.push((field, holds != is_not));
-        }
-        Ok(Filter(conditions))
+            Ok((field, holds == (condition.test == Test::Is)))
+        });
+        parsed.collect::<Result<_, _>>().map(Filter)
     }
 
     fn holds(&self, parser: &KeptParser) -> bool {
@@ -485,19 +472,6 @@ impl Filter {
             found == *expected
         })
     }
-}
-
-/// The parts between `AND`s in any letter case; none of an empty text.
-fn split_and(text: &str) -> Vec<String> {
-    let mut parts: Vec<Vec<&str>> = Vec::new();
-    for word in text.split_whitespace() {
-        match parts.last_mut() {
-            _ if word.eq_ignore_ascii_case("and") => parts.push(Vec::new()),
-            Some(part) => part.push(word),
-            None => parts.push(vec![word]),
-        }
-    }
-    parts.into_iter().map(|words| words.join(" ")).collect()
 }
 
 #[cfg(test)]
